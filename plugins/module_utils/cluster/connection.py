@@ -167,6 +167,21 @@ class Cluster:
             raise
         return True
 
+    def delete_and_wait(self, live: Object) -> None:
+        """Delete the object with its pods, and return when no object of that name with its uid is left.
+
+        Raises:
+            ClusterError: it is still there after ``patience`` seconds.
+        """
+        metadata = live["metadata"]
+        reference = (live["kind"], metadata.get("namespace", ""), metadata["name"])
+        self.delete(*reference)
+        deadline = time.monotonic() + self.patience
+        while (left := self.read(*reference)) and left["metadata"]["uid"] == metadata["uid"]:
+            if time.monotonic() > deadline:
+                raise ClusterError("delete", describe(*reference), 0, f"it is still there after {self.patience:.0f} s")
+            self._sleep(FIRST_DELAY)
+
     def log(self, namespace: str, pod: str, container: str = "", lines: int = 0, previous: bool = False) -> str:
         """The log of a container, its last ``lines`` lines where that is not 0."""
         query: list[tuple[str, t.Any]] = []

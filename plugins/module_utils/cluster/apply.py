@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Brings a list of objects to the state that their definitions describe.
+
+The API server's own server-side apply does the work. What is here decides whether it is needed, so that an
+unchanged object costs one read and no write, and predicts it, also where the namespace is not there yet.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Object,
+    connected,
+)
+from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import describe, kind_of
+from ansible_collections.eden.reference.plugins.module_utils.errors import InputError
+from ansible_collections.eden.reference.plugins.module_utils.task import Task
+
+try:
+    import yaml
+except ImportError:  # reported with the Kubernetes client, which needs it too
+    pass
+
+ARGUMENTS: dict[str, t.Any] = {
+    **CLUSTER_ARGUMENTS,
+    "definitions": {"type": "list", "elements": "dict", "required": True},
+    "prune": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "labels": {"type": "dict", "required": True},
+        },
+    },
+}
+
+APPLIED_ANNOTATION = "eden.reference/applied"
+SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
+
+Outcome = t.Literal["created", "updated", "recreated", "deleted", "unchanged"]
+
+
+class Change(t.NamedTuple):
+    """What one object needs: ``before`` and ``after`` are whole objects, None where there is none."""
+
+    outcome: Outcome
+    before: Object | None
+    after: Object | None
+
+
+def run(task: Task) -> dict[str, t.Any]:
+    """Apply ``definitions`` in their order, then prune."""
+    namespace = task.parameters["namespace"]
+    definitions = [prepare(definition, namespace) for definition in task.parameters["definitions"]]
+    with connected(task.parameters) as cluster:
+        changes = [bring(cluster, definition, task.check_mode) for definition in definitions]
+        for rule in task.parameters["prune"]:
+            changes += prune(cluster, definitions, rule["kind"], namespace, rule["labels"], task.check_mode)
+    return result(changes, task.diff)
+
+
+def prepare(definition: Object, namespace: str) -> Object:
+    """The definition with its namespace and with the annotation that holds its own digest.
+
+    Raises:
+        InputError: it is not an object, or it is a Secret with data, which would pass through Ansible's variables.
+    """
+    prepared = copy.deepcopy(definition)
+    kind = kind_of(prepared)
+    metadata = prepared.setdefault("metadata", {})
+    if not metadata.get("name"):
+        raise InputError(f"Cannot apply a {prepared['kind']} without metadata.name.")
+    if prepared["kind"] == "Secret":
+        raise InputError(
+            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not be a module argument. "
+            "The modules eden.reference.credentials and eden.reference.identities write Secrets."
+        )
+    if kind.namespaced:
+        metadata.setdefault("namespace", namespace)
+    digest = hashlib.sha256(json.dumps(prepared, sort_keys=True).encode()).hexdigest()
+    metadata["annotations"] = {**metadata.get("annotations", {}), APPLIED_ANNOTATION: digest}
+    return prepared
+
+
+def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
+    """Bring one object to its definition, or predict that."""
+    metadata = definition["metadata"]
+    live = cluster.read(definition["kind"], metadata.get("namespace", ""), metadata["name"])
+    if live is None:
+        return Change("created", None, definition if check_mode else cluster.apply(definition))
+    if job_failed(live):
+        if not check_mode:
+            cluster.delete_and_wait(live)
+            cluster.apply(definition)
+        return Change("recreated", live, definition)
+    if is_current(live, definition):
+        return Change("unchanged", live, live)
+    # The server knows what its defaults and the fields of other owners make of the definition.
+    predicted = cluster.apply(definition, dry_run=True)
+    if essence(predicted) == essence(live):
+        return Change("unchanged", live, live)
+    return Change("updated", live, predicted if check_mode else cluster.apply(definition))
+
+
+def prune(
+    cluster: Cluster, definitions: t.Sequence[Object], kind: str, namespace: str, labels: t.Mapping[str, str], check_mode: bool
+) -> list[Change]:
+    """Delete the objects of a kind that carry all the labels and have no definition."""
+    wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    surplus = [item for item in cluster.list(kind, namespace, labels=selector) if item["metadata"]["name"] not in wanted]
+    for item in surplus:
+        if not check_mode:
+            cluster.delete(kind, namespace, item["metadata"]["name"])
+    return [Change("deleted", item, None) for item in surplus]
+
+
+def is_current(live: Object, definition: Object) -> bool:
+    """Whether this very definition was applied last, and nothing that it states was changed since."""
+    applied = (live["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
+    return applied == definition["metadata"]["annotations"][APPLIED_ANNOTATION] and contains(live, definition)
+
+
+def contains(live: t.Any, wanted: t.Any) -> bool:
+    """Whether ``live`` holds all that ``wanted`` states; lists must match item by item.
+
+    An empty mapping or list that the server dropped counts as held.
+    """
+    if isinstance(wanted, dict):
+        if live is None:
+            return not wanted
+        return isinstance(live, dict) and all(
+            contains(live.get(key), value) for key, value in wanted.items() if value is not None
+        )
+    if isinstance(wanted, list):
+        if live is None:
+            return not wanted
+        return isinstance(live, list) and len(live) == len(wanted) and all(map(contains, live, wanted))
+    return bool(live == wanted)
+
+
+def essence(value: Object) -> Object:
+    """An object without what the server keeps about it: comparable before and after, and fit to be shown."""
+    kept = {key: part for key, part in value.items() if key != "status"}
+    kept["metadata"] = {key: part for key, part in value["metadata"].items() if key not in SERVER_FIELDS}
+    return kept
+
+
+def job_failed(live: Object) -> bool:
+    """Whether this is a Job that has given up: it will never run again."""
+    conditions = (live.get("status") or {}).get("conditions") or []
+    return live["kind"] == "Job" and any(
+        condition["type"] == "Failed" and condition["status"] == "True" for condition in conditions
+    )
+
+
+def result(changes: t.Sequence[Change], diff: bool) -> dict[str, t.Any]:
+    """The module's result."""
+    changed = [change for change in changes if change.outcome != "unchanged"]
+    answer: dict[str, t.Any] = {
+        "changed": bool(changed),
+        "objects": [
+            {"kind": shown["kind"], "name": shown["metadata"]["name"], "outcome": change.outcome}
+            for change in changes
+            if (shown := change.after or change.before)
+        ],
+    }
+    if diff:
+        answer["diff"] = [_difference(change) for change in changed]
+    return answer
+
+
+def _difference(change: Change) -> dict[str, t.Any]:
+    shown = change.after or change.before or {}
+    name = describe(shown["kind"], shown["metadata"].get("namespace", ""), shown["metadata"]["name"])
+    return {
+        "before_header": name,
+        "after_header": f"{name} ({change.outcome})",
+        "before": _shown(change.before),
+        "after": _shown(change.after),
+    }
+
+
+def _shown(value: Object | None) -> str:
+    if value is None:
+        return ""
+    kept = essence(value)
+    annotations = {key: text for key, text in (kept["metadata"].pop("annotations", None) or {}).items() if key != APPLIED_ANNOTATION}
+    if annotations:
+        kept["metadata"]["annotations"] = annotations
+    return yaml.safe_dump(kept, sort_keys=False)
