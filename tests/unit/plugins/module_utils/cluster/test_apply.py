@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decisions of the module apply, without a cluster."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
+from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError, InputError
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {"a": "1"}}, "data": {"k": "v"}}
+SERVER_METADATA = {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": []}
+
+
+class FakeCluster:
+    """Holds one object; applies by merging, as a server with no other owner would."""
+
+    def __init__(self, live: dict[str, t.Any] | None = None) -> None:
+        self.live = live
+        self.writes: list[str] = []
+
+    def read(self, kind: str, namespace: str, name: str) -> dict[str, t.Any] | None:
+        return copy.deepcopy(self.live)
+
+    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> list[dict[str, t.Any]]:
+        return [copy.deepcopy(self.live)] if self.live else []
+
+    def apply(self, definition: dict[str, t.Any], dry_run: bool = False) -> dict[str, t.Any]:
+        merged = merge(self.live or {"metadata": SERVER_METADATA}, definition)
+        if not dry_run:
+            self.writes.append("apply")
+            self.live = merged
+        return merged
+
+    def delete(self, kind: str, namespace: str, name: str) -> bool:
+        self.writes.append(f"delete {name}")
+        self.live = None
+        return True
+
+    def delete_and_wait(self, live: dict[str, t.Any]) -> None:
+        self.delete(live["kind"], "", live["metadata"]["name"])
+
+
+def merge(live: t.Any, wanted: t.Any) -> t.Any:
+    if isinstance(live, dict) and isinstance(wanted, dict):
+        return {**live, **{key: merge(live.get(key), value) for key, value in wanted.items()}}
+    return copy.deepcopy(wanted)
+
+
+def prepared(**changes: t.Any) -> dict[str, t.Any]:
+    return apply.prepare({**copy.deepcopy(CONFIG), **changes}, "ns")
+
+
+def applied(**changes: t.Any) -> dict[str, t.Any]:
+    """A live object on which the definition was applied last; ``changes`` were made since."""
+    return merge({"metadata": SERVER_METADATA, "status": {}}, merge(prepared(), changes))
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("live", "outcome"),
+    [
+        (None, "created"),
+        (applied(), "unchanged"),
+        (applied(metadata={"labels": {"foreign": "x"}}), "unchanged"),
+        (applied(data={"k": "other"}), "updated"),
+        (applied(data={"added": "by somebody"}), "unchanged"),
+        (applied(metadata={"labels": {"a": "2"}}), "updated"),
+        (merge({"metadata": SERVER_METADATA}, CONFIG), "updated"),
+    ],
+    ids=["absent", "same", "foreign-label", "drift", "foreign-key", "label-drift", "never-applied"],
+)
+def test_outcome(live: dict[str, t.Any] | None, outcome: str, check_mode: bool) -> None:
+    cluster = FakeCluster(live)
+    change = apply.bring(cluster, prepared(), check_mode)  # type: ignore[arg-type]
+    assert change.outcome == outcome
+    assert cluster.writes == ([] if check_mode or outcome == "unchanged" else ["apply"])
+
+
+def test_applied_again_is_unchanged() -> None:
+    cluster = FakeCluster(applied(data={"k": "other"}))
+    apply.bring(cluster, prepared(), False)  # type: ignore[arg-type]
+    assert apply.bring(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_failed_job_is_made_anew(check_mode: bool) -> None:
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {}}
+    live = {**apply.prepare(job, "ns"), "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    cluster = FakeCluster(live)
+    assert apply.bring(cluster, apply.prepare(job, "ns"), check_mode).outcome == "recreated"  # type: ignore[arg-type]
+    assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
+
+
+@pytest.mark.parametrize(("wanted", "writes"), [("c", []), ("other", ["delete c"])])
+def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) -> None:
+    cluster = FakeCluster(applied())
+    definition = prepared(metadata={"name": wanted})
+    changes = apply.prune(cluster, [definition], "ConfigMap", "ns", {"a": "1"}, False)  # type: ignore[arg-type]
+    assert cluster.writes == writes
+    assert [change.outcome for change in changes] == ["deleted"] * len(writes)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({}, {"a": {}}, True),
+        ({}, {"a": []}, True),
+        ({}, {"a": {"b": 1}}, False),
+        ({"a": None}, {"a": {}}, True),
+        ({"l": [{"n": "x", "default": 1}]}, {"l": [{"n": "x"}]}, True),
+        ({"l": [{"n": "x"}, {"n": "y"}]}, {"l": [{"n": "x"}]}, False),
+        ({"l": [{"n": "y"}]}, {"l": [{"n": "x"}]}, False),
+        ({"a": 1}, {"a": 1, "b": None}, True),
+        ({"a": "1"}, {"a": 1}, False),
+    ],
+)
+def test_contains(live: t.Any, wanted: t.Any, held: bool) -> None:
+    assert apply.contains(live, wanted) is held
+
+
+def test_secret_is_refused() -> None:
+    with pytest.raises(InputError, match="Secret ns/s: a secret must not be a module argument"):
+        apply.prepare({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}, "ns")
+
+
+@pytest.mark.parametrize(
+    "definition", [{}, {"kind": "Widget", "apiVersion": "v1"}, {"kind": "Job", "apiVersion": "v1"}, {**CONFIG, "metadata": {}}]
+)
+def test_unusable_definition_is_refused(definition: dict[str, t.Any]) -> None:
+    with pytest.raises(EdenReferenceError):
+        apply.prepare(definition, "ns")
+
+
+def test_diff_names_the_object_and_hides_what_the_server_keeps() -> None:
+    change = apply.Change("updated", applied(data={"k": "old"}), applied())
+    (difference,) = apply.result([change], diff=True)["diff"]
+    assert difference["after_header"] == "ConfigMap ns/c (updated)"
+    assert "k: old" in difference["before"] and "k: v" in difference["after"]
+    assert not any(word in difference["after"] for word in (*apply.SERVER_FIELDS, apply.APPLIED_ANNOTATION))
+
+
+def test_unchanged_objects_have_no_diff() -> None:
+    assert apply.result([apply.Change("unchanged", applied(), applied())], diff=True) == {
+        "changed": False,
+        "objects": [{"kind": "ConfigMap", "name": "c", "outcome": "unchanged"}],
+        "diff": [],
+    }
