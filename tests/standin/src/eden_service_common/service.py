@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every service with a worker does: wait for the task store, get its credential, work until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import logs
+from .client import Client, wait_for_task_store
+from .credentials import admin_token, credentials_directory, worker_bearer
+from .signals import stop_on_signal
+
+
+@dataclass(frozen=True)
+class Service:
+    """A started service: its log and its stop event."""
+
+    name: str
+    args: argparse.Namespace
+    log: logs.Log
+    stop: threading.Event
+
+    def wait(self) -> None:
+        """Wait for the task store. Raises TaskStoreUnreachable."""
+        self.log.info("waiting_for_task_store", url=self.args.task_store_url)
+        wait_for_task_store(self.args.task_store_url, self.args.experiment_id, self.args.startup_timeout)
+
+    def client(self) -> Client:
+        """A client with the bearer of this service's worker; see `worker_bearer`."""
+        args = self.args
+        bearer = worker_bearer(
+            args.task_store_url,
+            args.experiment_id,
+            args.worker_id,
+            credentials_directory(args.credentials_dir),
+            admin_token(args.admin_token),
+        )
+        return Client(args.task_store_url, args.experiment_id, bearer)
+
+    def work(self, one: Callable[[], bool]) -> None:
+        """Call `one` until stopped, and pause whenever it had nothing to do (returned False)."""
+        while not self.stop.is_set():
+            if not one():
+                self.stop.wait(self.args.poll_interval)
+
+
+def start(name: str, args: argparse.Namespace) -> Service:
+    """Set up logs and signals."""
+    logs.configure(name, args.experiment_id, args.log_level)
+    return Service(name, args, logs.Log(name), stop_on_signal())
+
+
+def new_id(prefix: str) -> str:
+    """`prefix` and 12 random hex digits."""
+    return prefix + secrets.token_hex(6)
+
+
+def refuse(message: str) -> NoReturn:
+    """Exit with code 1 and the message on standard error."""
+    raise SystemExit(message)
