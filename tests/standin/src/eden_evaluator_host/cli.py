@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command line of the evaluator host."""
+
+from __future__ import annotations
+
+import argparse
+
+from eden_service_common import cli, config, service
+from eden_service_common.client import Client, Document
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments. Exits with code 2 on a command line error."""
+    parser = cli.new_parser("eden-evaluator-host", "Stand-in of EDEN's evaluator worker host.")
+    cli.add_common_flags(parser)
+    cli.add_host_flags(parser, "evaluator", "evaluation")
+    parser.add_argument("--experiment-config", required=True, help="read for its evaluation_schema")
+    parser.add_argument("--fail-every", type=int, help="every Nth task reports an error")
+    parser.add_argument("--repo-path")
+    parser.add_argument("--worktrees-dir", default="/var/lib/eden/worktrees")
+    args = parser.parse_args(argv)
+    cli.require_for_subprocess(parser, args, "experiment-dir", "repo-path")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT. Returns the exit code; every failure is raised."""
+    args = parse_args(argv)
+    host = service.start("evaluator-host", args)
+    host.wait()
+    evaluation_schema = config.load(args.experiment_config).evaluation_schema
+    client = host.client()
+    host.log.info("starting", worker_id=args.worker_id, mode=args.mode)
+    evaluator = Evaluator(client, evaluation_schema, args.fail_every)
+    host.work(evaluator.evaluate)
+    host.log.info("evaluator host exited")
+    return 0
+
+
+class Evaluator:
+    """Answers evaluation tasks with made-up metrics that fit the schema."""
+
+    def __init__(self, client: Client, evaluation_schema: dict[str, str], fail_every: int | None) -> None:
+        self._client = client
+        self._schema = evaluation_schema
+        self._fail_every = fail_every
+        self._count = 0
+
+    def evaluate(self) -> bool:
+        """Take the first pending evaluation task, if there is one, and answer it."""
+        client = self._client
+        pending = client.tasks(kind="evaluation", state="pending")
+        if not pending:
+            return False
+        task = pending[0]
+        variant_id = client.variant(task["payload"]["variant_id"])["variant_id"]
+        client.claim(task["task_id"])
+        self._count += 1
+        result: Document = {
+            "variant_id": variant_id,
+            "artifacts_uri": f"file:///tmp/artifacts/variants/{variant_id}/evaluator/evaluation.md",
+        }
+        if self._fail_every and self._count % self._fail_every == 0:
+            result["status"] = "error"
+        else:
+            result["status"] = "success"
+            result["evaluation"] = {name: _metric(kind, self._count) for name, kind in self._schema.items()}
+        client.submit(task["task_id"], result)
+        return True
+
+
+def _metric(kind: str, count: int) -> float | int | str:
+    if kind == "real":
+        return 0.5 + (count % 3) * 0.1
+    return count if kind == "integer" else f"value-{count}"

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command line of the ideator host."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from eden_service_common import cli, contracts, service
+from eden_service_common.client import Client
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments. Exits with code 2 on a command line error, with 1 on a bad commit sha."""
+    parser = cli.new_parser("eden-ideator-host", "Stand-in of EDEN's ideator worker host.")
+    cli.add_common_flags(parser)
+    cli.add_host_flags(parser, "ideator", "ideation")
+    parser.add_argument("--base-commit-sha", help="parent commit of every idea (scripted mode)")
+    parser.add_argument("--ideas-per-ideation", type=int, default=1)
+    parser.add_argument("--experiment-config")
+    parser.add_argument("--artifacts-dir")
+    parser.add_argument("--repo-path")
+    parser.add_argument("--ideation-startup-deadline", type=float, default=30.0)
+    args = parser.parse_args(argv)
+    cli.require_for_subprocess(parser, args, "experiment-config", "experiment-dir", "artifacts-dir")
+    if not args.base_commit_sha:
+        parser.error("--base-commit-sha is required in --mode scripted")
+    if re.fullmatch(contracts.SHA, args.base_commit_sha) is None:
+        service.refuse(f"--base-commit-sha {args.base_commit_sha!r}: expected 40- or 64-hex SHA")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT. Returns the exit code; every failure of a request is raised."""
+    args = parse_args(argv)
+    host = service.start("ideator-host", args)
+    host.wait()
+    client = host.client()
+    host.log.info("starting", worker_id=args.worker_id, mode=args.mode)
+    host.work(lambda: ideate(client, args.base_commit_sha, args.ideas_per_ideation))
+    host.log.info("ideator host exited")
+    return 0
+
+
+def ideate(client: Client, base_commit_sha: str, count: int) -> bool:
+    """Take the first pending ideation task, if there is one, and answer it with `count` ideas."""
+    pending = client.tasks(kind="ideation", state="pending")
+    if not pending:
+        return False
+    task_id = pending[0]["task_id"]
+    client.claim(task_id)
+    idea_ids = []
+    for index in range(count):
+        slug = f"{task_id}-p{index}"
+        idea_id = service.new_id("idea-")
+        idea = {
+            "idea_id": idea_id,
+            "experiment_id": client.experiment_id,
+            "slug": slug,
+            "priority": float(count - index),
+            "parent_commits": [base_commit_sha],
+            # Nothing is written there: scripted ideas have no content.
+            "artifacts_uri": f"file:///tmp/artifacts/ideas/{slug}/content.md",
+            "state": "drafting",
+            "created_at": contracts.now(),
+        }
+        client.create_idea(idea)
+        client.mark_ready(idea_id)
+        idea_ids.append(idea_id)
+    client.submit(task_id, {"status": "success", "idea_ids": idea_ids})
+    return True
