@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cases of inputs for which the manifests are rendered."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.eden.reference.plugins.filter.workers import SERVICES, workers
+
+EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
+COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
+Manifests = t.List[t.Dict[str, t.Any]]
+
+# What the modules of earlier phases publish.
+PUBLISHED: dict[str, t.Any] = {
+    "__experiment_found": {"experiment_id": EXPERIMENT_ID, "seed_commit": None},
+    "__experiment_inputs": {"config_text": "parallel_variants: 1\n", "config_checksum": "0" * 64},
+    "__eden_credentials": {
+        "digests": {reader: reader * 4 for reader in ("postgres", "forgejo", "task_store", "git", "web_ui")}
+    },
+    "eden_seed_commit": COMMIT,
+}
+
+SCHEDULING = {
+    "eden_node_selector": {"pool": "experiments"},
+    "eden_tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],
+    "eden_affinity": {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "eden"}},
+                    },
+                }
+            ]
+        }
+    },
+}
+
+# The inputs of each case, over the defaults.
+CASES: dict[str, dict[str, t.Any]] = {
+    "plain": {},
+    "knobs": {
+        **SCHEDULING,
+        "eden_image": "images.example.com:5000/eden@sha256:" + "0" * 64,
+        "eden_image_pull_policy": "Always",
+        "eden_image_pull_secrets": ["first", "second"],
+        "eden_postgres_image_pull_policy": "Never",
+        "eden_storage_class": "fast",
+        "eden_storage_sizes": {"postgres": "2Gi", "artifacts": "3Gi"},
+        "eden_resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+        "eden_replicas": {"executor_host": 3, "ideator_host": 2, "web_ui": 0},
+        "eden_existing_secret": "given",
+        "eden_manage_namespace": False,
+        "eden_log_level": "debug",
+        "eden_poll_interval": 0.5,
+    },
+    "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 99}},
+}
+
+
+def identities(replicas: t.Mapping[str, int]) -> dict[str, t.Any]:
+    """What the phase identities publishes for these replicas."""
+    counts = {service: replicas.get(service, 1) for service in SERVICES}
+    return {
+        worker["name"]: {
+            "worker_id": f"wkr_{number:026d}",
+            "secret": worker["secret"],
+            "checksum": f"{number:064x}",
+            "action": "unchanged",
+        }
+        for number, worker in enumerate(workers(counts, "eden"))
+    }

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rendered manifests must hold, for every case of inputs."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+import kubernetes_validate
+import pytest
+
+from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
+
+OLDEST = (1, 27)
+NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
+VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+WORKLOADS = ("StatefulSet", "Deployment", "Job")
+
+
+@pytest.fixture(params=CASES)
+def objects(request: pytest.FixtureRequest, manifests: dict[str, Manifests]) -> Manifests:
+    """The objects of each case."""
+    return manifests[request.param]
+
+
+def pods(objects: Manifests) -> dict[str, dict[str, t.Any]]:
+    """The pod template of each workload, by the workload's name."""
+    return {item["metadata"]["name"]: item["spec"]["template"] for item in objects if item["kind"] in WORKLOADS}
+
+
+def named(objects: Manifests, kind: str, name: str) -> dict[str, t.Any]:
+    """One object."""
+    return next(item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_objects_fit_the_schema(objects: Manifests, version: str) -> None:
+    for item in objects:
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_names_and_labels_fit_and_are_unique(objects: Manifests) -> None:
+    keys = [(item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(set(keys)) == len(keys)
+    for item in objects:
+        # Ten characters and a hyphen are what a controller adds for the label controller-revision-hash.
+        longest = 52 if item["kind"] == "StatefulSet" else 63
+        assert len(item["metadata"]["name"]) <= longest
+        assert re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", item["metadata"]["name"])
+        for value in (item["metadata"].get("labels") or {}).values():
+            assert len(value) <= 63 and re.fullmatch("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", value)
+
+
+def test_every_object_says_whose_it_is(objects: Manifests) -> None:
+    for item in objects:
+        if item["kind"] != "Namespace":
+            assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "eden.reference"
+            assert item["metadata"]["labels"]["app.kubernetes.io/instance"]
+
+
+def test_selectors_are_carried_and_pick_one_workload(objects: Manifests) -> None:
+    templates = pods(objects)
+    for item in objects:
+        if item["kind"] in ("StatefulSet", "Deployment"):
+            wanted = item["spec"]["selector"]["matchLabels"].items()
+            picked = [name for name, pod in templates.items() if wanted <= pod["metadata"]["labels"].items()]
+            assert picked == [item["metadata"]["name"]]
+        if item["kind"] == "Service":
+            wanted = item["spec"]["selector"].items()
+            picked = [name for name, pod in templates.items() if wanted <= pod["metadata"]["labels"].items()]
+            assert len(picked) <= 1
+
+
+def test_pods_meet_pod_security_restricted(objects: Manifests) -> None:
+    for pod in pods(objects).values():
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+        for volume in spec["volumes"]:
+            assert set(volume) - {"name"} <= {"emptyDir", "configMap", "secret", "persistentVolumeClaim"}
+
+
+def test_containers_have_requests_and_services_a_startup_probe(objects: Manifests) -> None:
+    for name, pod in pods(objects).items():
+        for container in pod["spec"]["containers"]:
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            if "seed" not in name:
+                assert container["startupProbe"]["periodSeconds"] == 1
+                assert "initialDelaySeconds" not in json.dumps(container)
+
+
+def readers(objects: Manifests, key: str) -> set[str]:
+    """The components whose pods get a key of a Secret in their environment."""
+    return {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        for pod in pods(objects).values()
+        for container in pod["spec"]["containers"]
+        for variable in container["env"]
+        if (variable.get("valueFrom") or {}).get("secretKeyRef", {}).get("key") == key
+    }
+
+
+def test_each_pod_sees_the_keys_that_it_reads_and_no_other(manifests: dict[str, Manifests]) -> None:
+    objects = manifests["plain"]
+    assert readers(objects, "EDEN_ADMIN_TOKEN") == {"task-store-server"}
+    assert readers(objects, "POSTGRES_PASSWORD") == {"task-store-server", "postgres"}
+    assert readers(objects, "EDEN_READONLY_PASSWORD") == {"task-store-server"}
+    assert readers(objects, "EDEN_SESSION_SECRET") == {"web-ui"}
+    assert readers(objects, "FORGEJO_REMOTE_PASSWORD") == {"forgejo", "seed", "orchestrator", "executor-host", "web-ui"}
+    assert readers(objects, "FORGEJO_SECRET_KEY") == {"forgejo"}
+    assert readers(objects, "FORGEJO_INTERNAL_TOKEN") == {"forgejo"}
+    assert all("envFrom" not in container for pod in pods(objects).values() for container in pod["spec"]["containers"])
+
+
+def test_secrets_are_no_arguments(objects: Manifests) -> None:
+    for pod in pods(objects).values():
+        for container in pod["spec"]["containers"]:
+            assert "$(" not in json.dumps([container.get("command"), container.get("args")])
+
+
+def test_each_worker_pod_mounts_its_own_identity_only(objects: Manifests) -> None:
+    secrets = []
+    for pod in pods(objects).values():
+        mounted = [volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume]
+        assert len(mounted) <= 1
+        secrets += mounted
+    assert len(secrets) == len(set(secrets))
+    assert not [secret for secret in secrets if "operator" in secret]
+
+
+def test_replicas_are_workers_of_their_own(manifests: dict[str, Manifests]) -> None:
+    objects = manifests["knobs"]
+    ids = set()
+    for replica in (1, 2, 3):
+        executor = named(objects, "StatefulSet", f"knobs-executor-host-{replica}")
+        assert executor["spec"]["replicas"] == 1
+        (container,) = executor["spec"]["template"]["spec"]["containers"]
+        ids |= {argument for argument in container["args"] if argument.startswith("--worker-id=")}
+    assert len(ids) == 3
+    assert not [item for item in objects if item["kind"] == "StatefulSet" and "web-ui" in item["metadata"]["name"]]
+
+
+def test_a_further_replica_changes_no_other(manifests: dict[str, Manifests]) -> None:
+    def annotations(objects: Manifests, name: str) -> t.Any:
+        return named(objects, "StatefulSet", name)["spec"]["template"]["metadata"]["annotations"]
+
+    one, three = (annotations(manifests[case], f"{case}-evaluator-host-1") for case in ("plain", "knobs"))
+    assert set(one) == set(three)
+
+
+def test_knobs_reach_every_pod(manifests: dict[str, Manifests]) -> None:
+    case = CASES["knobs"]
+    for name, pod in pods(manifests["knobs"]).items():
+        spec = pod["spec"]
+        assert spec["nodeSelector"] == case["eden_node_selector"]
+        assert spec["tolerations"] == case["eden_tolerations"]
+        assert spec["affinity"] == case["eden_affinity"]
+        assert spec["imagePullSecrets"] == [{"name": "first"}, {"name": "second"}]
+        (container,) = spec["containers"]
+        if name.endswith(("postgres", "forgejo")):
+            assert container["image"] != case["eden_image"]
+        else:
+            assert container["image"] == case["eden_image"]
+            assert container["imagePullPolicy"] == "Always"
+            assert container["resources"] == case["eden_resources"]
+
+
+def test_claims_name_class_size_and_experiment(manifests: dict[str, Manifests]) -> None:
+    claims = {
+        (item["metadata"]["name"], claim["metadata"]["name"]): claim
+        for item in manifests["knobs"]
+        if item["kind"] == "StatefulSet"
+        for claim in item["spec"].get("volumeClaimTemplates", [])
+    }
+    claims["blob", ""] = named(manifests["knobs"], "PersistentVolumeClaim", "knobs-blob")
+    assert claims["knobs-postgres", "data"]["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    for claim in claims.values():
+        assert claim["spec"]["storageClassName"] == "fast"
+        assert claim["metadata"]["labels"]["eden.reference/experiment-id"] == EXPERIMENT_ID
+
+
+def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -> None:
+    assert "storageClassName" not in json.dumps(manifests["plain"])
+
+
+def test_store_url_has_no_password(objects: Manifests) -> None:
+    urls = re.findall(r"postgresql://[^\s\"]+", json.dumps(objects))
+    assert urls and all(":" not in url.removeprefix("postgresql://").partition("@")[0] for url in urls)
+
+
+def test_seed_commit_reaches_who_needs_it(manifests: dict[str, Manifests]) -> None:
+    with_commit = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        for pod in pods(manifests["plain"]).values()
+        if f"--base-commit-sha={COMMIT}" in pod["spec"]["containers"][0].get("args", [])
+    }
+    assert with_commit == {"task-store-server", "ideator-host", "web-ui"}
+
+
+def test_existing_secret_is_the_one_that_pods_read(manifests: dict[str, Manifests]) -> None:
+    names = set(re.findall(r'"secretKeyRef": \{"name": "([^"]+)"', json.dumps(manifests["knobs"])))
+    assert names == {"given"}
+
+
+def test_unmanaged_namespace_is_still_a_template_of_its_own(manifests: dict[str, Manifests]) -> None:
+    labels = named(manifests["plain"], "Namespace", "plain")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
