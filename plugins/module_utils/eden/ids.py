@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The grammars of EDEN's ids and names, and a mint for experiment ids.
+
+Every pattern matches a whole value: unlike ``$``, its end does not accept a line break.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import typing as t
+import unicodedata
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SUFFIX = "[0-9a-hjkmnp-tv-z]{26}"
+
+EXPERIMENT_ID = re.compile(rf"^exp_{_SUFFIX}\Z")
+WORKER_ID = re.compile(rf"^wkr_{_SUFFIX}\Z")
+GROUP_ID = re.compile(rf"^grp_{_SUFFIX}\Z")
+ACTOR_ID = re.compile(rf"^(?:admin|wkr_{_SUFFIX})\Z")
+MEMBER_ID = re.compile(rf"^(?:wkr|grp)_{_SUFFIX}\Z")
+COMMIT_SHA = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+DATETIME = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z\Z")
+SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*\Z")
+VARIANT_BRANCH = re.compile(r"^work/.+\Z")
+EVENT_TYPE = re.compile(r"^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+\Z")
+
+EXAMPLE_EXPERIMENT_ID = "exp_01jabcdefghjkmnpqrstvwxyz0"
+RESERVED_WORKER_NAMES = frozenset({"admin", "system", "internal"})
+LONGEST_NAME = 128
+_REFUSED_CATEGORIES = {
+    "Cc": "a control character",
+    "Cs": "half of a surrogate pair",
+    "Cn": "an unassigned code point",
+    "Co": "a private-use code point",
+}
+
+
+def display_name_fault(name: str) -> str:
+    """What the task store would refuse in a display name, or an empty string where it takes the name."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        return f"it has {len(name)} characters, allowed are 1 to {LONGEST_NAME}"
+    if name != name.strip():
+        return "it begins or ends with white space"
+    if unicodedata.normalize("NFC", name) != name:
+        return "it is not in Unicode's normal form C"
+    for character in name:
+        fault = _REFUSED_CATEGORIES.get(unicodedata.category(character))
+        if fault:
+            return f"it holds {fault} (U+{ord(character):04X})"
+    return ""
+
+
+def mint_experiment_id(
+    clock: t.Callable[[], float] = time.time, random: t.Callable[[int], int] = secrets.randbits
+) -> str:
+    """A new experiment id: ``exp_`` and a ULID in lower-case Crockford base32.
+
+    Args:
+        clock: seconds since 1970.
+        random: gives that many random bits.
+    """
+    value = (int(clock() * 1000) & ((1 << 48) - 1)) << 80 | random(80)
+    return "exp_" + "".join(ALPHABET[value >> shift & 0x1F] for shift in range(125, -1, -5))
+
+
+__all__ = [
+    "ACTOR_ID",
+    "COMMIT_SHA",
+    "DATETIME",
+    "EVENT_TYPE",
+    "EXAMPLE_EXPERIMENT_ID",
+    "EXPERIMENT_ID",
+    "GROUP_ID",
+    "MEMBER_ID",
+    "RESERVED_WORKER_NAMES",
+    "SLUG",
+    "VARIANT_BRANCH",
+    "WORKER_ID",
+    "display_name_fault",
+    "mint_experiment_id",
+]

@@ -1,0 +1,212 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module eden.reference.identities."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: identities
+short_description: Give every service of an experiment its identity
+description:
+  - Brings the task store's groups and workers, and the Secret of each worker, to the wanted state.
+  - A Secret whose token the task store accepts stays as it is. A token is reissued only where the task store
+    refuses it or the Secret lacks it. A worker that is registered already is adopted, by its id or by its
+    name, rather than minted again.
+  - Rows that the module mints carry the registry label C(eden.reference/instance), whose value is the
+    namespace and O(instance). Rows labelled for another instance are left alone.
+  - Where several workers could be the wanted one the module fails, lists them, and has written nothing.
+  - Each Secret is written right after its token was made, so a run that was cut short is completed by the
+    next.
+  - Members of a group that O(workers) does not name stay in it.
+  - No token enters or leaves the module; the admin's token is read from the cluster.
+author: EDEN reference deployment contributors (@ealt)
+extends_documentation_fragment:
+  - eden.reference.attributes
+  - eden.reference.cluster
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads only.
+      - Where the task store or the admin's token is not there yet, predicts that everything is minted.
+  diff_mode:
+    support: full
+    details: Shows ids, names and whether a token is replaced, never a token.
+  idempotent:
+    support: full
+options:
+  instance:
+    description: Name of the release, which tells the experiments of a namespace apart.
+    type: str
+    required: true
+  experiment_id:
+    description: Id of the experiment that the task store serves.
+    type: str
+    required: true
+  service:
+    description: The Service of the task store. A ready pod behind it is reached by a port-forward.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the Service.
+        type: str
+        required: true
+      port:
+        description: Port of the Service.
+        type: int
+        required: true
+  task_store_url:
+    description: Scheme, host and port at which the task store answers; then there is no port-forward.
+    type: str
+  admin_secret:
+    description: Where the admin's token is read.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      key:
+        description: Key within the Secret.
+        type: str
+        required: true
+  workers:
+    description: The workers of the experiment.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name under which the worker is registered.
+        type: str
+        required: true
+      secret:
+        description: Name of the Secret that gets the keys C(worker_id) and C(token).
+        type: str
+        required: true
+      labels:
+        description: Labels of the Secret, beside C(app.kubernetes.io/managed-by=eden.reference).
+        type: dict
+        default: {}
+  groups:
+    description: The groups of the experiment.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the group.
+        type: str
+        required: true
+      members:
+        description: Names of the O(workers) that belong into the group.
+        type: list
+        elements: str
+        default: []
+  timeout:
+    description: Seconds that may be spent on requests to the task store that fail, over the whole run.
+    type: int
+    default: 60
+requirements:
+  - requests >= 2.32
+"""
+
+EXAMPLES = r"""
+- name: Give every service its identity
+  eden.reference.identities:
+    namespace: eden
+    instance: eden
+    experiment_id: "{{ eden_experiment_id }}"
+    service:
+      name: eden-task-store
+      port: 8080
+    admin_secret:
+      name: eden-credentials
+      key: EDEN_ADMIN_TOKEN
+    workers:
+      - name: orchestrator
+        secret: eden-identity-orchestrator
+      - name: web-ui-1
+        secret: eden-identity-web-ui-1
+      - name: operator
+        secret: eden-identity-operator
+    groups:
+      - name: admins
+        members: [operator, web-ui-1]
+      - name: orchestrators
+        members: [orchestrator]
+  register: identities
+
+- name: Show what restarts the orchestrator
+  ansible.builtin.debug:
+    msg: "{{ identities.identities['orchestrator'].checksum }}"
+"""
+
+RETURN = r"""
+identities:
+  description: The identity of each worker, by its name.
+  returned: success
+  type: dict
+  contains:
+    worker_id:
+      description: Id of the worker; null in check mode where it is yet to be minted.
+      type: str
+    secret:
+      description: Name of its Secret.
+      type: str
+    checksum:
+      description: Hex SHA-256 of id and token; null in check mode where there is to be a new token.
+      type: str
+    action:
+      description: One of V(unchanged), V(reissued) and V(minted).
+      type: str
+  sample:
+    orchestrator:
+      worker_id: wkr_01jabcdefghjkmnpqrstvwxyz0
+      secret: eden-identity-orchestrator
+      checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      action: minted
+groups:
+  description: The groups, by name.
+  returned: success
+  type: dict
+  contains:
+    group_id:
+      description: Id of the group; null in check mode where it is yet to be created.
+      type: str
+    action:
+      description: One of V(unchanged), V(created) and V(extended).
+      type: str
+    added:
+      description: Names of the workers that were added.
+      type: list
+      elements: str
+  sample:
+    orchestrators:
+      group_id: grp_01jabcdefghjkmnpqrstvwxyz0
+      action: created
+      added: [orchestrator]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eden.reference.plugins.module_utils.eden.identities import ARGUMENTS, run
+from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
+from ansible_collections.eden.reference.plugins.module_utils.task import Task
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = run(Task(module.params, module.check_mode, module._diff))
+    except EdenReferenceError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
