@@ -11,7 +11,7 @@ name: workers
 short_description: Workers that an experiment's replicas need
 description:
   - Each replica of a service is a worker of its own with an identity Secret of its own.
-  - The worker C(operator) comes first; it belongs to no service and is used to steer the experiment.
+  - The worker C(operator) comes first; it has no workload and is used to steer the experiment.
 author: EDEN reference deployment contributors (@ealt)
 options:
   _input:
@@ -41,7 +41,9 @@ _value:
       service: executor_host
       component: executor-host
       replica: 1
-      object: eden-executor-host-1
+      workload:
+        kind: StatefulSet
+        name: eden-executor-host-1
       secret: eden-executor-host-1-identity
       groups: []
 """
@@ -56,12 +58,14 @@ SERVICES = ("orchestrator", "web_ui", "ideator_host", "executor_host", "evaluato
 def _worker(service: str, replica: int, instance: str) -> dict[str, t.Any]:
     component = service.replace("_", "-")
     name = component if service in UNNUMBERED else f"{component}-{replica}"
+    # There is one web UI, and its users know its object by the service's name.
+    workload = {"kind": "StatefulSet", "name": f"{instance}-{component if service == 'web_ui' else name}"}
     return {
         "name": name,
         "service": service,
         "component": component,
         "replica": replica,
-        "object": f"{instance}-{component}" if service == "web_ui" else f"{instance}-{name}",
+        "workload": None if service == OPERATOR else workload,
         "secret": f"{instance}-{name}-identity",
         "groups": GROUPS.get(service, []),
     }

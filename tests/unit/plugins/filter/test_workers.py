@@ -22,7 +22,7 @@ def test_one_worker_for_each_service_and_the_operator() -> None:
 
 def test_each_replica_has_its_own_object_and_secret() -> None:
     executors = [worker for worker in workers({**ALL, "executor_host": 2}, "a") if worker["service"] == "executor_host"]
-    assert [(worker["object"], worker["secret"]) for worker in executors] == [
+    assert [(worker["workload"]["name"], worker["secret"]) for worker in executors] == [
         ("a-executor-host-1", "a-executor-host-1-identity"),
         ("a-executor-host-2", "a-executor-host-2-identity"),
     ]
@@ -37,3 +37,7 @@ def test_groups(name: str, groups: list[str]) -> None:
 
 def test_service_without_replicas_has_no_worker() -> None:
     assert [worker["name"] for worker in workers({"web_ui": 0}, "eden")] == ["operator"]
+
+
+def test_operator_has_no_workload() -> None:
+    assert workers(ALL, "eden")[0]["workload"] is None

@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module eden.reference.experiment_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: experiment_info
+short_description: Read how far an experiment is and who its workers are
+description:
+  - Asks the task store for the state and the events of the experiment.
+  - Asks it for each worker, with the token in the worker's Secret, whom it takes the bearer for.
+  - Tokens stay inside the module.
+author: EDEN reference deployment contributors (@ealt)
+extends_documentation_fragment:
+  - eden.reference.attributes
+  - eden.reference.cluster
+attributes:
+  check_mode:
+    support: full
+    details: In check mode a task store that is not there yet is no error, see RV(available).
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  instance:
+    description: Name of the release.
+    type: str
+    required: true
+  experiment_id:
+    description: Id of the experiment.
+    type: str
+    required: true
+  service:
+    description: The task store's Service. A port-forward to a ready pod behind it carries the requests.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the Service.
+        type: str
+        required: true
+      port:
+        description: Port of the Service.
+        type: int
+        required: true
+  task_store_url:
+    description: URL of the task store, scheme, host and port, to be used instead of a port-forward.
+    type: str
+  admin_secret:
+    description: Where the admin's token is.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      key:
+        description: Key of the token.
+        type: str
+        required: true
+  workers:
+    description: The workers and their Secrets.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the worker.
+        type: str
+        required: true
+      secret:
+        description: Name of its Secret.
+        type: str
+        required: true
+      labels:
+        description: Not used.
+        type: dict
+        default: {}
+  timeout:
+    description: Seconds for which requests that failed are sent again.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Read how far the experiment is
+  eden.reference.experiment_info:
+    namespace: eden
+    instance: eden
+    experiment_id: exp_0123456789abcdefghjkmnpqrs
+    service:
+      name: eden-task-store-server
+      port: 8080
+    admin_secret:
+      name: eden-credentials
+      key: EDEN_ADMIN_TOKEN
+    workers:
+      - name: operator
+        secret: eden-operator-identity
+"""
+
+RETURN = r"""
+available:
+  description: Whether the task store answered; false in check mode only.
+  returned: success
+  type: bool
+state:
+  description: State of the experiment, V(running) or V(terminated).
+  returned: success
+  type: str
+  sample: running
+workers:
+  description: What the task store makes of each worker's Secret.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the worker.
+      type: str
+    secret:
+      description: Name of its Secret.
+      type: str
+    worker_id:
+      description: Id in the Secret; empty where it holds none.
+      type: str
+    accepted:
+      description: Whether the token in the Secret is that worker's.
+      type: bool
+events:
+  description: Number of events of each type.
+  returned: success
+  type: dict
+  sample:
+    task.completed: 10
+    variant.integrated: 3
+ideations:
+  description: Number of ideation tasks that were completed.
+  returned: success
+  type: int
+  sample: 3
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eden.reference.plugins.module_utils.eden.experiment_info import ARGUMENTS, run
+from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
+from ansible_collections.eden.reference.plugins.module_utils.task import Task
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = run(Task(module.params, module.check_mode, module._diff))
+    except EdenReferenceError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
