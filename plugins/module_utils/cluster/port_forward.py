@@ -125,7 +125,7 @@ class PodSocket:
         """
         connection = websocket.WebSocket(sslopt=_tls(cluster.client.configuration), skip_utf8_validation=True)
         try:
-            connection.connect(**_request(cluster, endpoint, seconds))  # type: ignore[no-untyped-call]
+            connection.connect(**_request(cluster, endpoint, seconds))
         except websocket.WebSocketBadStatusException as error:
             refusal = _refusal(endpoint, error)
             if refusal.status not in RETRIED_STATUSES:
@@ -216,7 +216,7 @@ class PodSocket:
             self._ended = True
             # The first says goodbye without waiting for an answer, unless the other side ended.
             self._websocket.close(timeout=0)
-            self._websocket.shutdown()  # type: ignore[no-untyped-call]
+            self._websocket.shutdown()
 
 
 class _Reader(io.RawIOBase):
@@ -271,7 +271,7 @@ def _request(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> dic
         "redirect_limit": 0,
     }
     if configuration.proxy or configuration.proxy_headers:
-        websocket_proxycare(options, configuration, url, {})  # type: ignore[no-untyped-call]
+        websocket_proxycare(options, configuration, url, {})
     return options
 
 

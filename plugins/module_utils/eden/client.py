@@ -113,7 +113,7 @@ class _Answer:
     wait: float = 0.0
 
     def is_one_of(self, expected: t.Mapping[int, str]) -> bool:
-        """Whether the task store itself says one of the problems: statuses and the ends of their type URIs."""
+        """Whether the task store itself says one of the problems: status and end of the type URI."""
         problem = expected.get(self.status)
         return problem is not None and self.document.get("type") == f"eden://error/{problem}"
 

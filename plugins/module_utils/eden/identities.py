@@ -243,6 +243,8 @@ def _faults(wanted: Wanted) -> t.Iterator[str]:
             f"experiment_id {wanted.experiment_id!r} is no experiment id: those are exp_ and 26 of the "
             f"characters 0-9a-z without i, l, o and u, as in {ids.EXAMPLE_EXPERIMENT_ID}."
         )
+    if not wanted.namespace:
+        yield "namespace is empty: give the namespace of the experiment."
     if not wanted.instance:
         yield "instance is empty: give the release's name."
     address = urlsplit(wanted.url)
@@ -348,6 +350,7 @@ def explained(wanted: Wanted) -> t.Iterator[None]:
                 f" The task store serves another experiment than {wanted.experiment_id}: correct the id, "
                 "or name the Service (or task_store_url) of that experiment's own task store."
             )
+        error.args = (error.message,)
         raise
 
 
