@@ -10,14 +10,18 @@ module: rollout
 short_description: Wait until workloads are ready, or say why they cannot be
 description:
   - Waits for StatefulSets, Deployments and Jobs by watching them, their pods and the events of the namespace.
-  - Fails with the cause as soon as it is certain, such as an image that cannot be pulled, a pod that no node takes, a claim without
-    a storage class, a quota, Pod Security, a missing Secret, a crash loop or a failed Job.
-  - Workloads that are ready already cost one request for each of their kinds, and two more for the log of a Job.
+  - Fails with the cause as soon as it is certain, such as an image that cannot be pulled, a pod that no node
+    takes, a claim without a storage class, a quota, Pod Security, a missing Secret, a crash loop or a failed
+    Job.
+  - Workloads that are ready already cost one request for each of their kinds, Jobs one more and one for each
+    log.
   - Shows a line whenever a pod gets further, and what is waited for when nothing has happened for 15 seconds.
-  - Trouble that was there more than 30 seconds before the task counts only when it shows again, or when the time is over. What was
-    repaired before a second run does not fail it.
-  - In the lines of logs that are shown, passwords of URLs, values of passwords and tokens, and hexadecimal strings of 32 characters
-    and more are replaced by C(***). The log of a complete Job in RV(logs) is returned as it is.
+    The seconds in brackets count from the start of the task.
+  - Trouble that was there more than 30 seconds before the task counts only when it shows again, or when the
+    time is over. What was repaired before a second run does not fail it.
+  - In the lines of logs that are shown, passwords of URLs, values of passwords and tokens, and hexadecimal
+    strings of 32 characters and more are replaced by C(***). The log of a complete Job in RV(logs) is
+    returned as it is.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
   - eden.reference.attributes
@@ -52,7 +56,7 @@ options:
     type: int
     default: 300
   grace:
-    description: How long a trouble may last before it is the cause of a failure, in seconds where not said otherwise.
+    description: How long a trouble may last before it fails the rollout, in seconds where not said otherwise.
     type: dict
     suboptions:
       image:
@@ -62,11 +66,13 @@ options:
         type: float
         default: 15.0
       config:
-        description: What a pod or a claim refers to is missing, such as a Secret, a key of it or a storage class.
+        description: What a pod or a claim refers to is missing, such as a Secret, a key or a storage class.
         type: float
         default: 5.0
       crashes:
-        description: How many times a container may end. It fails the rollout when it is down after so many ends.
+        description:
+          - How many times a container ends. It fails the rollout when it is down after so many ends.
+          - Two are enough where its program cannot be started at all.
         type: int
         default: 3
       unschedulable:
@@ -90,7 +96,7 @@ options:
         type: float
         default: 3.0
       blocked:
-        description: The update of a StatefulSet waits for a pod of its previous revision that cannot become ready.
+        description: The update of a StatefulSet waits for a pod of its old revision that cannot become ready.
         type: float
         default: 10.0
       node:
@@ -159,7 +165,8 @@ logs:
     eden-seed: "EDEN_REPO_SEEDED sha=666b95f001acc6e19682f7e1732e4d8c14b16cb9\n"
 timeline:
   description:
-    - When the current pods of the workloads reached each stage, as the cluster's clocks tell, most of them in whole seconds.
+    - When the current pods of the workloads reached each stage, as the cluster's clocks tell, most of them in
+      whole seconds.
     - Empty where nothing had to be waited for.
   returned: always, unless the API server refused
   type: list
@@ -205,8 +212,9 @@ timeline:
 cause:
   description:
     - Why a workload is not ready.
-    - One of V(image), V(config), V(unschedulable), V(volume), V(mount), V(quota), V(limit_range), V(pod_security), V(admission),
-      V(refused), V(blocked), V(crash_loop), V(out_of_memory), V(hook), V(node), V(job), V(missing) and V(timeout).
+    - One of V(image), V(config), V(unschedulable), V(volume), V(mount), V(quota), V(limit_range),
+      V(pod_security), V(admission), V(refused), V(blocked), V(crash_loop), V(out_of_memory), V(hook),
+      V(node), V(job), V(missing) and V(timeout).
   returned: when a workload cannot become ready
   type: str
   sample: image

@@ -173,7 +173,8 @@ def last_words(scene: Scene) -> str:
             continue
         unhappy = [event for event in events_of(pod, scene.events) if event.get("reason") == "Unhealthy"]
         if unhappy:
-            return f"pod {pod['metadata']['name']}: {mask_line(_one_line(unhappy[-1].get('message'))).rstrip(': ')}"
+            said = mask_line(_one_line(unhappy[-1].get("message"))).rstrip(": ")
+            return f"pod {pod['metadata']['name']}: {said}"
     return ""
 
 
@@ -694,7 +695,8 @@ def _node(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause
 
 
 def _is_about(event: Object, container: ContainerStatus) -> bool:
-    return (event.get("involvedObject") or {}).get("fieldPath", "").endswith(f"{{{container.name}}}")
+    field_path = str((event.get("involvedObject") or {}).get("fieldPath") or "")
+    return field_path.endswith(f"{{{container.name}}}")
 
 
 def _first_container(pod: Object) -> str:

@@ -184,7 +184,7 @@ class Mirror:
                     return
                 items, version = self._cluster.list_with_version(kind, self._namespace)
                 self._report(self._replace, kind, items)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's to know
+        except Exception as error:
             self._report(self._raise, error)
 
     def _watch(self, kind: str, version: str) -> None:

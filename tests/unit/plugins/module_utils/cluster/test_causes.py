@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 import yaml
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import causes
 from ansible_collections.eden.reference.plugins.module_utils.cluster.causes import (
     GRACE,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import readiness
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Object
 from ansible_collections.eden.reference.tests.unit.plugins.module_utils.cluster import kube_objects as k

@@ -8,12 +8,14 @@ import typing as t
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import rollout
 from ansible_collections.eden.reference.plugins.module_utils.cluster.causes import GRACE
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Object
 from ansible_collections.eden.reference.plugins.module_utils.cluster.rollout import Mirror, Rollout, Wanted
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
+    EdenReferenceError,
     MissingError,
     RolloutError,
 )
@@ -25,6 +27,7 @@ EXCEEDED = 'pods "db-0" is forbidden: exceeded quota: small, requested: pods=1, 
 START = datetime.fromisoformat(k.CREATED) + timedelta(seconds=1)
 
 Step = tuple[float, t.Sequence[Object]]
+Objects = list[Object]
 
 
 class FakeClock(rollout.Clock):
@@ -42,7 +45,7 @@ class FakeClock(rollout.Clock):
 
 
 class Script:
-    """A view whose objects change at given seconds. An object takes the place of an earlier one of its uid."""
+    """A view whose objects change at given seconds; an object replaces an earlier one of its uid."""
 
     def __init__(self, clock: FakeClock, start: t.Sequence[Object], *steps: Step) -> None:
         self._clock = clock
@@ -83,12 +86,12 @@ class FakeCluster:
         self.refused = dict(refused or {})
         self.requests: list[str] = []
 
-    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> list[Object]:
+    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
         return self.list_with_version(kind, namespace, labels, fields)[0]
 
     def list_with_version(
         self, kind: str, namespace: str = "", labels: str = "", fields: str = ""
-    ) -> tuple[list[Object], str]:
+    ) -> tuple[Objects, str]:
         self.requests.append(f"list {kind} {labels}".rstrip())
         if kind in self.refused:
             raise ClusterError("list", kind, self.refused[kind], "Forbidden")
@@ -141,9 +144,7 @@ class Trial:
         self.rollout.wait()
         return self.clock.passed
 
-    def fail(
-        self, kind: type[RolloutError] | type[MissingError] = RolloutError
-    ) -> tuple[float, RolloutError | MissingError]:
+    def fail(self, kind: type[EdenReferenceError] = RolloutError) -> tuple[float, EdenReferenceError]:
         """The seconds until the failure, and the failure."""
         with pytest.raises(kind) as caught:
             self.rollout.wait()
@@ -206,7 +207,10 @@ def test_silence_is_broken_by_what_is_waited_for() -> None:
     said = k.event(RUNNING, "Unhealthy", "Readiness probe failed: no response", "main")
     trial = Trial([POSTGRES], [POSTGRES, RUNNING], (1.0, [said]), (40.0, [READY_POD, READY_POSTGRES]))
     trial.wait()
-    waiting = "waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, pod eden-postgres-0: Readiness probe failed: no response"
+    waiting = (
+        "waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, "
+        "pod eden-postgres-0: Readiness probe failed: no response"
+    )
     assert [line for line in trial.lines if line.startswith("waiting")] == [
         f"{waiting} (15.0 s)",
         f"{waiting} (30.0 s)",
@@ -272,8 +276,8 @@ def test_a_failure_names_the_workload_the_pod_and_the_log() -> None:
     _seconds, error = trial.fail()
     assert error.message == (
         "StatefulSet eden/eden-postgres is not ready: container main of pod eden-postgres-0 has ended 3 "
-        "times, the last time with exit code 3. Remove what its log complains about and run again. The log of "
-        "eden-postgres-0 ends:\n  starting\n  store postgresql://eden:***@db\n  no such table"
+        "times, the last time with exit code 3. Remove what its log complains about and run again. The log "
+        "of eden-postgres-0 ends:\n  starting\n  store postgresql://eden:***@db\n  no such table"
     )
     assert {key: error.data[key] for key in ("cause", "kind", "name", "pod", "log")} == {
         "cause": "crash_loop",

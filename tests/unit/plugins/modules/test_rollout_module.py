@@ -9,8 +9,10 @@ import typing as t
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster.causes import GRACE
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import CLUSTER_ARGUMENTS
+from ansible_collections.eden.reference.plugins.module_utils.cluster.rollout import ARGUMENTS
 from ansible_collections.eden.reference.plugins.module_utils.errors import RolloutError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 from ansible_collections.eden.reference.plugins.modules import rollout
@@ -66,7 +68,7 @@ def test_an_error_is_printed_with_its_details(
 )
 def test_what_is_not_given_of_grace_has_its_default(grace: t.Any, expected: dict[str, float]) -> None:
     options = OPTIONS if grace is None else {**OPTIONS, "grace": grace}
-    result = ArgumentSpecValidator(rollout.ARGUMENTS).validate(options)
+    result = ArgumentSpecValidator(ARGUMENTS).validate(options)
     assert result.error_messages == []
     assert result.validated_parameters["grace"] == expected
 
@@ -81,7 +83,7 @@ def test_what_is_not_given_of_grace_has_its_default(grace: t.Any, expected: dict
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, t.Any], complaint: str) -> None:
-    assert complaint in " ".join(ArgumentSpecValidator(rollout.ARGUMENTS).validate(options).error_messages)
+    assert complaint in " ".join(ArgumentSpecValidator(ARGUMENTS).validate(options).error_messages)
 
 
 def documented(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -98,7 +100,7 @@ def documented(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def test_documentation_and_argument_spec_agree() -> None:
     options = yaml.safe_load(rollout.DOCUMENTATION)["options"]
-    own = {name: dict(entry) for name, entry in rollout.ARGUMENTS.items() if name not in CLUSTER_ARGUMENTS}
+    own = {name: dict(entry) for name, entry in ARGUMENTS.items() if name not in CLUSTER_ARGUMENTS}
     assert own["grace"].pop("apply_defaults") is True
     assert documented(options) == own
 
