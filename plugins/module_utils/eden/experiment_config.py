@@ -128,13 +128,15 @@ def parse(content: bytes, variable: str) -> tuple[str, t.Any, list[Problem]]:
         _refuse_depth(written)
         return written, yaml.load(written, Loader=_unique_keys_loader()), []
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        said = " ".join(str(error).split()).replace('"<unicode string>"', "it")
-        return "", None, [Problem(variable, rule, f"one that cannot be read: {said[:300]}")]
+        return "", None, [Problem(variable, rule, f"one that cannot be read: {_said(error)}")]
 
 
 def dump(config: t.Mapping[str, t.Any]) -> str:
-    """The config as YAML with sorted keys: equal configs give equal texts."""
-    return str(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True, default_flow_style=False))
+    """The config as YAML with sorted keys: equal configs give equal texts.
+
+    In ASCII: PyYAML writes some line breaks of Unicode so that they come back as spaces.
+    """
+    return str(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=False, default_flow_style=False))
 
 
 def dump_problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
@@ -142,15 +144,28 @@ def dump_problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
     try:
         written = dump(config)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        return [Problem(variable, f"must hold what YAML can hold: {said[:200]}")]
-    return [_too_large(variable)] if len(written.encode(errors="surrogatepass")) > LARGEST else []
+        return [Problem(variable, f"must hold what YAML can hold: {_said(error)}")]
+    return [_too_large(variable)] if len(written) > LARGEST else []
 
 
 def _too_large(variable: str) -> Problem:
     return Problem(
         variable, f"must be smaller than {LARGEST // 1024} KiB, the room of a ConfigMap", "a larger one"
     )
+
+
+def _said(error: Exception) -> str:
+    """What a YAML error says, without the lines of the text that it quotes: one may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    if isinstance(error, yaml.reader.ReaderError):
+        words = f"{error.reason} (position {error.position})"
+    elif isinstance(error, yaml.YAMLError):
+        parts = (getattr(error, "context", None), getattr(error, "problem", None))
+        words = ", ".join(filter(None, parts)) or "it holds a value of another kind"
+    else:
+        words = str(error)
+    return f"{' '.join(words.split())[:200]}{place}".encode("ascii", "backslashreplace").decode()
 
 
 def _refuse_depth(written: str) -> None:

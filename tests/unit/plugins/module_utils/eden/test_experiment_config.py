@@ -242,12 +242,15 @@ def test_a_file_keeps_its_text() -> None:
     [
         (b"\xff\xfe", "not UTF-8 (byte 0)"),
         (b"a: [", "expected the node content"),
-        (b"a: 1\n---\nb: 2\n", "expected a single document"),
-        (b"a: {b: 1, b: 2}\n", "the key 'b' is given twice in it, line 1, column 11"),
+        (
+            b"a: 1\n---\nb: 2\n",
+            "expected a single document in the stream, but found another document (line 2, column 1)",
+        ),
+        (b"a: {b: 1, b: 2}\n", "the key 'b' is given twice (line 1, column 11)"),
         (b"a: 2020-99-99\n", "month must be in 1..12"),
         (b"a: !vault |\n  x\n", "could not determine a constructor"),
-        (b"a: \x00\n", "special characters are not allowed in it"),
-        (b"? [a]\n: 1\n", "unhashable key"),
+        (b"a: \x00\n", "special characters are not allowed (position 3)"),
+        (b"? [a]\n: 1\n", "unhashable key (line 1, column 3)"),
         (b"[" * 100_000, "nested more than 64 levels deep"),
         (b"a: " + b"x" * experiment_config.LARGEST, "must be smaller than 1020 KiB"),
     ],
@@ -258,6 +261,11 @@ def test_a_file_that_cannot_be_read(content: bytes, words: str) -> None:
     assert problem.variable == "eden_x"
     assert words in problem.line
     assert "\n" not in problem.line
+
+
+def test_the_lines_of_a_file_are_not_quoted() -> None:
+    _written, _config, [problem] = experiment_config.parse(b"token: hunter2 : x\n", "eden_x")
+    assert problem.got == "one that cannot be read: mapping values are not allowed here (line 1, column 16)"
 
 
 def test_merge_keys_may_repeat_a_key() -> None:
@@ -273,7 +281,19 @@ def test_equal_configs_give_equal_texts() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [datetime.date(2020, 1, 1), "yes", "1", "é\n", None, {"a": [1.5, True]}, "{{ x }}"]
+    "value",
+    [
+        datetime.date(2020, 1, 1),
+        "yes",
+        "1",
+        "é\n",
+        "\x85",
+        " \u2028 ",
+        "\ufeff",
+        None,
+        {"a": [1.5, True]},
+        "{{ x }}",
+    ],
 )
 def test_a_text_gives_its_config_back(value: object) -> None:
     assert yaml.safe_load(experiment_config.dump({**DEFAULT, "extra": value})) == {**DEFAULT, "extra": value}

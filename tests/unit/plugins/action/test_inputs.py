@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action inputs, with Ansible's own templating."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import pathlib
+import typing as t
+from unittest import mock
+
+import pytest
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from ansible_collections.eden.reference.plugins.action import inputs
+from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_config
+from ansible_collections.eden.reference.plugins.module_utils.eden.values import Unresolved
+
+CONFIG_TEXT = experiment_config.dump(experiment_config.DEFAULT)
+
+
+def trusted(value: t.Any) -> t.Any:
+    """The value as if it had been read from an inventory."""
+    if isinstance(value, dict):
+        return {key: trusted(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [trusted(part) for part in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def action(variables: dict[str, t.Any], arguments: dict[str, t.Any] | None = None) -> inputs.ActionModule:
+    task = mock.Mock(args=arguments or {}, async_val=0, check_mode=False, diff=False, no_log=False)
+    templar = Templar(loader=DataLoader(), variables=variables)
+    return inputs.ActionModule(task, mock.Mock(), mock.Mock(), DataLoader(), templar, mock.Mock())
+
+
+def run(**variables: t.Any) -> dict[str, t.Any]:
+    values = {"inventory_hostname": "lab", "eden_image": trusted("eden:1"), **trusted(variables)}
+    return action(values).run(task_vars=values)
+
+
+def lines(**variables: t.Any) -> list[str]:
+    result = run(**variables)
+    assert result["failed"]
+    return str(result["msg"]).splitlines()[1:]
+
+
+def test_right_inputs_give_the_config() -> None:
+    assert run(eden_name="{{ inventory_hostname }}", eden_experiment_config=experiment_config.DEFAULT) == {
+        "changed": False,
+        "config_text": CONFIG_TEXT,
+        "config_checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest(),
+    }
+
+
+def test_templates_are_worked_out() -> None:
+    result = run(
+        eden_timeout="{{ 5 * 60 }}",
+        eden_replicas={"executor_host": "{{ 1 + 1 }}"},
+        eden_experiment_config={**experiment_config.DEFAULT, "parallel_variants": "{{ 2 + 1 }}"},
+    )
+    assert "parallel_variants: 3\n" in result["config_text"]
+
+
+def test_the_config_holds_plain_values() -> None:
+    extra = {
+        "text": "{{ inventory_hostname }}",
+        "date": datetime.date(2020, 1, 2),
+        "time": datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        "list": [1, 2.5, True, None],
+    }
+    written = run(eden_experiment_config={**experiment_config.DEFAULT, "extra": extra})["config_text"]
+    assert experiment_config.parse(written.encode(), "x")[1]["extra"] == {**extra, "text": "lab"}
+
+
+def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
+    text = f"# {{{{ not a template }}}}\r\n{CONFIG_TEXT}"
+    (tmp_path / "config.yaml").write_bytes(text.encode())
+    result = run(folder=str(tmp_path), eden_experiment_config_file="{{ folder }}/config.yaml")
+    assert result["config_text"] == text
+    assert result["config_checksum"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_undefined_variables_are_named_where_they_are_used() -> None:
+    assert lines(
+        eden_context="{{ nowhere }}",
+        eden_resources={"limits": {"memory": "1Gi", "cpu": "{{ nope }}"}},
+        eden_image_pull_secrets=["a", "{{ hidden.deep }}"],
+    ) == [
+        "eden_context: could not be worked out: 'nowhere' is undefined",
+        "eden_image_pull_secrets[1]: could not be worked out: 'hidden' is undefined",
+        "eden_resources.limits.cpu: could not be worked out: 'nope' is undefined",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ broken", "Syntax error in template"),
+        ("{{ eden_context }}", "Recursive loop detected"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ omit }}", "Omit"),
+        ("{{ lookup('file', '/nowhere') }}", "/nowhere"),
+    ],
+)
+def test_a_template_that_fails_is_a_problem(template: str, words: str) -> None:
+    [line] = lines(eden_context=template)
+    assert line.startswith("eden_context: could not be worked out: ")
+    assert words in line
+
+
+def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
+    values = {"inventory_hostname": "lab", "eden_image": "eden:1", "eden_context": "{{ inventory_hostname }}"}
+    result = action(values).run(task_vars=values)
+    assert [problem["variable"] for problem in result["problems"]] == ["eden_context"]
+    assert "which holds a template that was not evaluated" in result["msg"]
+
+
+def test_variables_that_are_no_inputs_are_not_worked_out() -> None:
+    assert lines(eden_admin_token="{{ lookup('ansible.builtin.pipe', 'false') }}") == [
+        "eden_admin_token: is not an input; the names that begin with eden_ are kept for the inputs of "
+        "eden.reference"
+    ]
+
+
+def test_facts_of_the_phases_are_not_worked_out() -> None:
+    assert "failed" not in run(eden_seed_commit="{{ nope }}", eden_identities="{{ nope }}")
+
+
+def test_a_value_without_an_end_is_a_problem() -> None:
+    endless: list[t.Any] = []
+    endless.append(endless)
+    values = {"inventory_hostname": "lab", "eden_image": "eden:1", "eden_tolerations": endless}
+    assert inputs.plain([1]) == [1]
+    with pytest.raises(RecursionError):
+        inputs.plain(endless)
+    module = action(values)
+    with mock.patch.object(module._templar, "template", side_effect=lambda value: value):
+        assert isinstance(module.resolved(endless), Unresolved)
+
+
+def test_arguments_are_refused() -> None:
+    with pytest.raises(AnsibleError, match="Unsupported parameters"):
+        action({}, {"eden_image": "x"}).run(task_vars={})

@@ -1,0 +1,539 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+from contextlib import contextmanager
+
+import pytest
+
+from ansible_collections.eden.reference.plugins.module_utils.cluster import preflight
+from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils.eden.ids import EXPERIMENT_ID
+from ansible_collections.eden.reference.plugins.module_utils.errors import (
+    ClusterError,
+    EdenReferenceError,
+    InputError,
+    MissingError,
+    UnreachableError,
+)
+from ansible_collections.eden.reference.plugins.module_utils.task import Task
+
+STORED = "exp_01jabcdefghjkmnpqrstvwxyz0"
+OTHER = "exp_01jabcdefghjkmnpqrstvwxyz1"
+COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
+EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+CLAIMS = ["data-eden-postgres-0", "eden-blob"]
+
+Object = dict[str, t.Any]
+
+
+def configmap(**data: str) -> Object:
+    return {"metadata": {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}, "data": data}
+
+
+def claim(experiment_id: str = "", **labels: str) -> Object:
+    return {
+        "metadata": {
+            "labels": {**({"eden.reference/experiment-id": experiment_id} if experiment_id else {}), **labels}
+        }
+    }
+
+
+def storage_class(name: str, annotation: str = "") -> Object:
+    return {"metadata": {"name": name, "annotations": {annotation: "true"} if annotation else None}}
+
+
+class FakeCluster:
+    """A cluster of dicts. What is in ``refused`` is answered with 403."""
+
+    address = "https://cluster"
+
+    def __init__(self, objects: dict[tuple[str, str], Object] | None = None) -> None:
+        self.objects = {("Namespace", "lab"): {"metadata": {}}, **(objects or {})}
+        self.storage_classes = [storage_class("standard", "storageclass.kubernetes.io/is-default-class")]
+        self.rules = [EVERYTHING]
+        self.allowed = {("create", "namespaces")}
+        self.refused: set[tuple[str, str]] = set()
+        self.failing: set[tuple[str, str]] = set()
+        self.git_version = "v1.31.2"
+        self.patience = 5.0
+        self.requests: list[str] = []
+
+    def version(self) -> Object:
+        assert self.patience == preflight.FIRST_PATIENCE
+        return {"gitVersion": self.git_version}
+
+    def read(self, kind: str, namespace: str, name: str) -> Object | None:
+        assert self.patience == PATIENCE
+        assert namespace == ("" if kind == "Namespace" else "lab")
+        self._refuse("read", kind, name)
+        return self.objects.get((kind, name))
+
+    def list(self, kind: str) -> list[Object]:
+        assert kind == "StorageClass"
+        self._refuse("list", kind, "")
+        return self.storage_classes
+
+    def create(self, definition: Object) -> Object:
+        kind = definition["kind"]
+        assert kind in ("SelfSubjectRulesReview", "SelfSubjectAccessReview"), "only reviews may be created"
+        self._refuse("create", kind, "")
+        if kind == "SelfSubjectRulesReview":
+            assert definition["spec"] == {"namespace": "lab"}
+            return {"status": {"resourceRules": self.rules}}
+        attributes = definition["spec"]["resourceAttributes"]
+        return {"status": {"allowed": (attributes["verb"], attributes["resource"]) in self.allowed}}
+
+    def _refuse(self, action: str, kind: str, name: str) -> None:
+        self.requests.append(f"{action} {kind} {name}".strip())
+        if (kind, name) in self.refused:
+            raise ClusterError(action, kind, 403, "Forbidden")
+        if (kind, name) in self.failing:
+            raise ClusterError(action, kind, 500, "Internal")
+
+
+def parameters(**changes: t.Any) -> dict[str, t.Any]:
+    return {
+        "kubeconfig": None,
+        "context": None,
+        "namespace": "lab",
+        "name": "eden",
+        "manage_namespace": True,
+        "experiment_id": "",
+        "experiment_configmap": "eden-experiment",
+        "seed_configmap": "eden-seed",
+        "claims": CLAIMS,
+        "storage_class": "",
+        "existing_secret": "",
+        "image_pull_secrets": [],
+        "task_store_url": "",
+        **changes,
+    }
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture(autouse=True)
+def connection(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def connected(_options: t.Any, patience: float) -> t.Iterator[FakeCluster]:
+        cluster.patience = patience
+        yield cluster
+
+    monkeypatch.setattr(preflight, "connected", connected)
+
+
+def run(check_mode: bool = False, **changes: t.Any) -> dict[str, t.Any]:
+    return preflight.run(Task(parameters(**changes), check_mode))
+
+
+def refusal(kind: type[EdenReferenceError] = EdenReferenceError, **changes: t.Any) -> str:
+    with pytest.raises(kind) as error:
+        run(**changes)
+    return error.value.message
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_an_empty_cluster(cluster: FakeCluster, check_mode: bool) -> None:
+    del cluster.objects[("Namespace", "lab")]
+    result = run(check_mode)
+    assert EXPERIMENT_ID.match(result.pop("experiment_id"))
+    assert result == {
+        "changed": False,
+        "namespace_exists": False,
+        "experiment_id_source": "minted",
+        "seed_commit": None,
+        "server_version": "v1.31.2",
+        "warnings": [],
+    }
+
+
+def test_a_full_cluster(cluster: FakeCluster) -> None:
+    cluster.objects |= {
+        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
+        ("ConfigMap", "eden-seed"): configmap(commit=COMMIT),
+        **{("PersistentVolumeClaim", name): claim(STORED) for name in CLAIMS},
+    }
+    assert run() == {
+        "changed": False,
+        "namespace_exists": True,
+        "experiment_id": STORED,
+        "experiment_id_source": "stored",
+        "seed_commit": COMMIT,
+        "server_version": "v1.31.2",
+        "warnings": [],
+    }
+
+
+@pytest.mark.parametrize("version", ["v1.27.0", "v1.28.3-gke.1200", "v1.36.3+k3s1", "v2.0.0"])
+def test_versions_that_are_new_enough(cluster: FakeCluster, version: str) -> None:
+    cluster.git_version = version
+    assert run()["server_version"] == version
+
+
+@pytest.mark.parametrize("version", ["v1.26.15", "v1.9.0", "v0.20.1"])
+def test_versions_that_are_too_old(cluster: FakeCluster, version: str) -> None:
+    cluster.git_version = version
+    assert refusal() == (
+        f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is needed. "
+        "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
+    )
+    assert cluster.requests == []
+
+
+def test_a_cluster_that_does_not_answer(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> Object:
+        raise UnreachableError("read", "the version", 0, "no answer")
+
+    monkeypatch.setattr(cluster, "version", silent)
+    assert refusal(UnreachableError).startswith("Could not read the version: no answer")
+    assert cluster.requests == []
+
+
+def test_a_request_that_fails_for_another_reason_is_an_error(cluster: FakeCluster) -> None:
+    cluster.failing = {("ConfigMap", "eden-seed")}
+    assert "500" in refusal(ClusterError)
+
+
+# Rights
+
+
+def without(verb: str, group: str, resource: str) -> list[dict[str, t.Any]]:
+    """Rules with every right that is needed but one."""
+    needed = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True, port_forward=True)
+    return [
+        {"verbs": [right.verb], "apiGroups": [right.group], "resources": [right.resource]}
+        for right in needed
+        if (right.verb, right.group, right.resource) != (verb, group, resource)
+    ]
+
+
+ALL_RIGHTS = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True, port_forward=True)
+
+
+@pytest.mark.parametrize("right", ALL_RIGHTS, ids=lambda right: f"{right.verb}-{right.resource}")
+def test_each_missing_right_is_named(cluster: FakeCluster, right: preflight.rights.Right) -> None:
+    cluster.rules = without(right.verb, right.group, right.resource)
+    with pytest.raises(EdenReferenceError) as error:
+        run()
+    group = f" ({right.group})" if right.group else ""
+    assert f"\n{right.verb} {right.resource}{group} in namespace lab: {right.why}\n" in error.value.message
+    assert error.value.data["missing_rights"] == [right.as_result()]
+
+
+def test_all_missing_rights_are_named_at_once(cluster: FakeCluster) -> None:
+    cluster.rules = []
+    with pytest.raises(EdenReferenceError) as error:
+        run()
+    assert len(error.value.data["missing_rights"]) == len(ALL_RIGHTS)
+    assert "get, create, update secrets in namespace lab: " in error.value.message
+    assert error.value.message.startswith(
+        "The user of the kubeconfig may not do all that is needed on https://cluster. Missing are:\n"
+    )
+    assert error.value.message.endswith(
+        "\nNothing was written. Ask for a Role with these rules, or use a kubeconfig that has them."
+    )
+
+
+def test_creating_a_namespace_is_a_right_of_its_own(cluster: FakeCluster) -> None:
+    del cluster.objects[("Namespace", "lab")]
+    assert run()["namespace_exists"] is False
+    cluster.allowed = set()
+    assert "\ncreate namespaces in the whole cluster: the namespace is created" in refusal()
+
+
+def test_a_refused_read_shows_as_the_missing_right(cluster: FakeCluster) -> None:
+    cluster.rules = without("get", "", "configmaps")
+    cluster.refused = {("ConfigMap", "eden-experiment"), ("ConfigMap", "eden-seed")}
+    assert "get configmaps in namespace lab" in refusal()
+
+
+def test_who_may_not_see_the_namespace_may_use_one_that_exists(cluster: FakeCluster) -> None:
+    cluster.rules = [rule for rule in without("", "", "") if rule["resources"] != ["namespaces"]]
+    cluster.refused = {("Namespace", "lab")}
+    assert run(manage_namespace=False)["namespace_exists"] is True
+    assert "get, patch namespaces in namespace lab" in refusal()
+
+
+def test_a_task_store_url_saves_the_right_to_forward_ports(cluster: FakeCluster) -> None:
+    cluster.rules = [rule for rule in without("", "", "") if rule["resources"] != ["pods/portforward"]]
+    assert run(task_store_url="https://eden")["namespace_exists"] is True
+    assert "get, create pods/portforward in namespace lab" in refusal()
+
+
+# Namespace
+
+
+def test_a_namespace_that_is_not_there_and_not_ours(cluster: FakeCluster) -> None:
+    del cluster.objects[("Namespace", "lab")]
+    assert refusal(MissingError, manage_namespace=False) == (
+        "There is no Namespace lab, and eden_manage_namespace is false. "
+        "Create it (kubectl create namespace lab), or set eden_manage_namespace to true."
+    )
+
+
+def test_a_namespace_that_is_being_deleted(cluster: FakeCluster) -> None:
+    cluster.objects[("Namespace", "lab")] = {
+        "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"},
+        "status": {
+            "phase": "Terminating",
+            "conditions": [
+                {
+                    "type": "NamespaceContentRemaining",
+                    "status": "True",
+                    "message": "Some resources are remaining",
+                },
+                {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All deleted"},
+            ],
+        },
+    }
+    assert refusal() == (
+        "Namespace lab is being deleted since 2026-01-02T03:04:05Z (Some resources are remaining). "
+        "Nothing can be created in it. Wait until it is gone (kubectl wait --for=delete namespace/lab), "
+        "or choose another with eden_namespace."
+    )
+
+
+# Storage
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"],
+)
+def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
+    cluster.storage_classes = [storage_class("slow"), storage_class("fast", annotation)]
+    assert run()["warnings"] == []
+
+
+def test_a_storage_class_that_is_there(cluster: FakeCluster) -> None:
+    cluster.storage_classes = [storage_class("slow")]
+    assert run(storage_class="slow")["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "message"),
+    [
+        (
+            ["b", "a"],
+            "fast",
+            "The cluster has no StorageClass fast, which eden_storage_class names: it has a, b. "
+            "Name one of these, or none for the cluster's default.",
+        ),
+        (
+            [],
+            "fast",
+            "The cluster has no StorageClass fast, which eden_storage_class names: it has none. Install one.",
+        ),
+        (
+            ["b", "a"],
+            "",
+            "The cluster has no default StorageClass, and eden_storage_class is empty: it has a, b. "
+            "Set eden_storage_class to one of a, b.",
+        ),
+        (
+            [],
+            "",
+            "The cluster has no default StorageClass, and eden_storage_class is empty: it has none. "
+            "Install one.",
+        ),
+    ],
+)
+def test_a_storage_class_that_is_not_there(
+    cluster: FakeCluster, names: list[str], wanted: str, message: str
+) -> None:
+    cluster.storage_classes = [storage_class(name) for name in names]
+    assert refusal(MissingError, storage_class=wanted) == message
+
+
+@pytest.mark.parametrize("wanted", ["", "fast"])
+def test_volumes_that_are_there_need_no_storage_class(cluster: FakeCluster, wanted: str) -> None:
+    cluster.storage_classes = []
+    cluster.objects |= {("PersistentVolumeClaim", name): claim(STORED) for name in CLAIMS}
+    assert run(storage_class=wanted)["experiment_id"] == STORED
+    del cluster.objects[("PersistentVolumeClaim", CLAIMS[1])]
+    assert "The cluster has no " in refusal(MissingError, storage_class=wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "which"), [("", "a default storage class"), ("fast", "the storage class fast")]
+)
+def test_who_may_not_see_storage_classes_is_warned(cluster: FakeCluster, wanted: str, which: str) -> None:
+    cluster.refused = {("StorageClass", "")}
+    [warning] = run(storage_class=wanted)["warnings"]
+    assert warning.startswith(f"Whether {which} exists could not be checked: ")
+
+
+# Secrets
+
+
+def test_secrets_of_the_user_that_are_there(cluster: FakeCluster) -> None:
+    cluster.objects |= {("Secret", "mine"): {}, ("Secret", "pull"): {}}
+    assert run(existing_secret="mine", image_pull_secrets=["pull"])["changed"] is False
+
+
+@pytest.mark.parametrize("namespace_exists", [True, False])
+def test_an_existing_secret_that_is_not_there(cluster: FakeCluster, namespace_exists: bool) -> None:
+    if not namespace_exists:
+        del cluster.objects[("Namespace", "lab")]
+    assert refusal(MissingError, existing_secret="mine") == (
+        "There is no Secret lab/mine, which eden_existing_secret names. "
+        "Create it, or leave eden_existing_secret empty to have one made."
+    )
+
+
+def test_pull_secrets_that_are_not_there_are_all_named(cluster: FakeCluster) -> None:
+    cluster.objects |= {("Secret", "a"): {}}
+    message = refusal(image_pull_secrets=["a", "b", "c", "b"])
+    assert [line.split(",")[0] for line in message.splitlines()] == [
+        "2 things keep this experiment from the cluster; nothing was written.",
+        "There is no Secret lab/b",
+        "There is no Secret lab/c",
+    ]
+
+
+def test_pull_secrets_are_not_looked_for_in_a_namespace_to_be_made(cluster: FakeCluster) -> None:
+    del cluster.objects[("Namespace", "lab")]
+    assert run(image_pull_secrets=["b"])["namespace_exists"] is False
+
+
+# Owner
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("ConfigMap", "eden-experiment"), ("ConfigMap", "eden-seed"), ("PersistentVolumeClaim", "eden-blob")],
+)
+def test_objects_of_another_manager(cluster: FakeCluster, kind: str, name: str) -> None:
+    live = configmap(experiment_id=STORED, commit=COMMIT)
+    live["metadata"]["labels"] = {
+        "app.kubernetes.io/managed-by": "Helm",
+        "eden.reference/experiment-id": STORED,
+    }
+    cluster.objects[(kind, name)] = live
+    assert refusal() == (
+        "Objects with the names of this experiment belong to somebody else: "
+        f"{kind} lab/{name} (managed by Helm). Choose another eden_name or eden_namespace, or remove them."
+    )
+
+
+# Experiment id
+
+
+def test_a_given_id_in_a_new_place() -> None:
+    result = run(experiment_id=OTHER)
+    assert (result["experiment_id"], result["experiment_id_source"]) == (OTHER, "given")
+
+
+@pytest.mark.parametrize("given", ["", STORED])
+@pytest.mark.parametrize(
+    ("objects", "source"),
+    [
+        ({("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED)}, "stored"),
+        ({("PersistentVolumeClaim", "eden-blob"): claim(STORED)}, "claim"),
+        (
+            {
+                ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
+                ("PersistentVolumeClaim", "eden-blob"): claim(),
+            },
+            "stored",
+        ),
+    ],
+)
+def test_the_id_of_the_cluster_counts(
+    cluster: FakeCluster, objects: dict[tuple[str, str], Object], source: str, given: str
+) -> None:
+    cluster.objects |= objects
+    result = run(experiment_id=given)
+    assert (result["experiment_id"], result["experiment_id_source"]) == (STORED, source)
+
+
+@pytest.mark.parametrize(
+    ("key", "live", "holder"),
+    [
+        (("ConfigMap", "eden-experiment"), configmap(experiment_id=STORED), "ConfigMap lab/eden-experiment"),
+        (("PersistentVolumeClaim", "eden-blob"), claim(STORED), "PersistentVolumeClaim lab/eden-blob"),
+    ],
+)
+def test_a_given_id_that_differs(
+    cluster: FakeCluster, key: tuple[str, str], live: Object, holder: str
+) -> None:
+    cluster.objects[key] = live
+    assert refusal(InputError, experiment_id=OTHER) == (
+        f"eden_experiment_id is {OTHER}, but {holder} says {STORED}, and the database is bound to that. "
+        f"Leave eden_experiment_id out or set it to {STORED}; a new experiment needs another eden_name."
+    )
+
+
+@pytest.mark.parametrize("stored", ["", "exp-1", STORED.upper(), STORED + "\n"])
+def test_a_stored_id_that_is_none(cluster: FakeCluster, stored: str) -> None:
+    cluster.objects[("ConfigMap", "eden-experiment")] = configmap(experiment_id=stored)
+    assert refusal(InputError, experiment_id=STORED).startswith(
+        f"ConfigMap lab/eden-experiment holds no experiment id but {stored!r}."
+    )
+
+
+def test_volumes_of_two_experiments(cluster: FakeCluster) -> None:
+    cluster.objects |= {
+        ("PersistentVolumeClaim", CLAIMS[0]): claim(STORED),
+        ("PersistentVolumeClaim", CLAIMS[1]): claim(OTHER),
+    }
+    assert refusal(InputError) == (
+        f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, "
+        f"but volumes of another are there: PersistentVolumeClaim lab/{CLAIMS[1]} ({OTHER}). "
+        "Choose another eden_name, or delete the volumes that are left over."
+    )
+
+
+def test_volumes_of_another_experiment_than_the_stored_one(cluster: FakeCluster) -> None:
+    cluster.objects |= {
+        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
+        ("PersistentVolumeClaim", "eden-blob"): claim(OTHER),
+    }
+    assert f"PersistentVolumeClaim lab/eden-blob ({OTHER})" in refusal(InputError)
+
+
+def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: FakeCluster) -> None:
+    cluster.objects[("PersistentVolumeClaim", "eden-blob")] = claim()
+    assert refusal(InputError).startswith(
+        "Whose data is on PersistentVolumeClaim lab/eden-blob is not known: "
+    )
+    assert run(experiment_id=OTHER)["experiment_id_source"] == "given"
+
+
+# Seed commit
+
+
+def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
+    cluster.objects[("ConfigMap", "eden-seed")] = configmap(commit="main")
+    assert refusal(InputError) == (
+        "ConfigMap lab/eden-seed holds no commit id but 'main'. "
+        "Delete it: the phase seed finds the commit again."
+    )
+
+
+# Together
+
+
+def test_several_problems_are_told_at_once(cluster: FakeCluster) -> None:
+    cluster.storage_classes = []
+    cluster.objects[("ConfigMap", "eden-experiment")] = configmap(experiment_id=STORED)
+    message = refusal(existing_secret="mine", experiment_id=OTHER)
+    assert len(message.splitlines()) == 4
+    assert message.startswith("3 things keep this experiment from the cluster; nothing was written.\n")
+
+
+def test_everything_is_read_once(cluster: FakeCluster) -> None:
+    run(existing_secret="", image_pull_secrets=[])
+    assert sorted(cluster.requests) == [
+        "create SelfSubjectRulesReview",
+        "list StorageClass",
+        "read ConfigMap eden-experiment",
+        "read ConfigMap eden-seed",
+        "read Namespace lab",
+        "read PersistentVolumeClaim data-eden-postgres-0",
+        "read PersistentVolumeClaim eden-blob",
+    ]
