@@ -14,9 +14,21 @@ NAME = "reference"
 
 
 def files() -> list[Path]:
-    """The checkout's files that git tracks or would add, relative to it, without the link that shows it to ansible."""
+    """The files that git tracks or would add, relative to the checkout.
+
+    The link that shows the checkout to ansible as a collection is not among them.
+    """
     listed = subprocess.run(
-        ["git", "-c", f"safe.directory={CHECKOUT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        [
+            "git",
+            "-c",
+            f"safe.directory={CHECKOUT}",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ],
         cwd=CHECKOUT,
         check=True,
         capture_output=True,
@@ -44,6 +56,10 @@ def shell_scripts() -> list[Path]:
             return True
         with (CHECKOUT / path).open("rb") as file:
             words = file.readline(100).split()
-        return bool(words) and words[0].startswith(b"#!") and any(word.endswith((b"/sh", b"bash")) for word in words)
+        return (
+            bool(words)
+            and words[0].startswith(b"#!")
+            and any(word.endswith((b"/sh", b"bash")) for word in words)
+        )
 
     return [path for path in files() if is_shell(path)]

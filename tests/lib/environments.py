@@ -33,7 +33,7 @@ class EnvironmentFailure(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment: its name, its Python ("3.11"), its requirements (files of the checkout, or pip's)."""
+    """A virtual environment: a name, a version of Python, files of requirements and further requirements."""
 
     name: str
     python: str
@@ -54,7 +54,7 @@ NEWEST = Environment("newest", "3.13", TEST_REQUIREMENTS)
 
 
 def runtime() -> Environment:
-    """The environment of the main job: the newest Python that is here, with what the collection needs at run time."""
+    """The environment of the main job: the newest Python that is here, with what the collection needs."""
     version = next((version for version in reversed(PYTHONS) if find_python(version)), PYTHONS[-1])
     return Environment("runtime", version, RUN_REQUIREMENTS)
 
@@ -65,10 +65,14 @@ def find_python(version: str) -> Path | None:
     pyenv's shims stand on PATH for each version, and start only the one that was chosen.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"))]
-    for candidate in filter(None, candidates):
+    candidates = sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"))
+    on_path = shutil.which(f"python{version}")
+    for candidate in [Path(on_path), *candidates] if on_path else candidates:
         told = subprocess.run(
-            [candidate, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
+            [candidate, "-c", "import sys; print(sys.executable)"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if told.returncode == 0:
             return Path(told.stdout.strip())
@@ -76,7 +80,7 @@ def find_python(version: str) -> Path | None:
 
 
 def clean(path: t.Iterable[Path] = ()) -> dict[str, str]:
-    """The caller's environment variables without what would change ansible or Python, with ``path`` in front."""
+    """The caller's variables without what would change ansible or Python, with ``path`` first on PATH."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     variables["PATH"] = os.pathsep.join([*map(str, path), variables.get("PATH", os.defpath)])
     # ansible refuses to start without UTF-8.
@@ -138,7 +142,9 @@ def _do(command: list[str], what: str) -> None:
     for ours, pips in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("SSL_CERT_FILE", "PIP_CERT")):
         if pips in variables:
             variables.setdefault(ours, variables[pips])
-    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise EnvironmentFailure(
             f"{what} cannot be installed into {CACHE}: `{' '.join(command)}` ended with {done.returncode}:\n"

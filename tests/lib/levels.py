@@ -31,7 +31,10 @@ class Run:
         return ensure(environment) / "bin"
 
     def variables(self, programs: Path, cluster: bool = False) -> dict[str, str]:
-        """Environment variables for commands in the checkout; only with ``cluster`` do they see the caller's cluster."""
+        """The environment variables of commands in the checkout.
+
+        Only with ``cluster`` do they see the caller's cluster.
+        """
         variables = clean([programs]) | {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections")}
         return variables if cluster else variables | {"KUBECONFIG": os.devnull}
 
@@ -52,12 +55,19 @@ def lint(run: Run) -> None:
     check = run.progress.check
     check("ruff check", ["ruff", "check", "."], **here)
     check("ruff format", ["ruff", "format", "--check", "."], **here)
-    packages = [argument for kind in TYPED for argument in ("-p", f"ansible_collections.{COLLECTION}.plugins.{kind}")]
+    packages = [
+        argument for kind in TYPED for argument in ("-p", f"ansible_collections.{COLLECTION}.plugins.{kind}")
+    ]
     check("mypy plugins", ["mypy", *packages], **here)
     check("mypy tests", ["mypy", "tests/lib", "tests/run", "tests/bring-up", "--scripts-are-modules"], **here)
+    check("mypy stand-in", ["mypy", "src"], env=here["env"], cwd=CHECKOUT / "tests/standin")
     check("yamllint", ["yamllint", "--strict", "."], **here)
     run.need_shellcheck()
-    check("shellcheck", ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *shell_scripts()], **here)
+    check(
+        "shellcheck",
+        ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *shell_scripts()],
+        **here,
+    )
     check("antsibull-changelog", ["antsibull-changelog", "lint"], **here)
     tree = copy(run.work / "lint")
     check("ansible-lint", ["ansible-lint"], env=_installed(run, programs, run.work / "lint"), cwd=tree)
@@ -65,7 +75,10 @@ def lint(run: Run) -> None:
 
 
 def _installed(run: Run, programs: Path, root: Path) -> dict[str, str]:
-    return run.variables(programs) | {"ANSIBLE_COLLECTIONS_PATH": str(root), "ANSIBLE_HOME": str(root / "home")}
+    return run.variables(programs) | {
+        "ANSIBLE_COLLECTIONS_PATH": str(root),
+        "ANSIBLE_HOME": str(root / "home"),
+    }
 
 
 def _artifact(run: Run, programs: Path) -> None:
@@ -87,7 +100,7 @@ def _artifact(run: Run, programs: Path) -> None:
 
 
 def sanity(run: Run) -> None:
-    """``ansible-test sanity`` with both cores; says which of its tests had nothing to test or could not run."""
+    """``ansible-test sanity`` with both cores; names the tests that had nothing to test or could not run."""
     run.need_shellcheck()
     interpreters = [found.parent for version in PYTHONS if (found := find_python(version))]
     for environment in (OLDEST, NEWEST):
@@ -102,8 +115,8 @@ def sanity(run: Run) -> None:
                 run.progress.say(f"sanity {environment.name}: {line.removeprefix('WARNING: ')}")
 
 
-# ansible-test makes virtual environments with pip's bootstrap script, from a server of its own. It takes a script that
-# is there as one that it has fetched before; this one does the same with the package index.
+# ansible-test makes virtual environments with pip's bootstrap script, from a server of its own. It takes a
+# script that is there for one that it has fetched before; this one does the same with the package index.
 BOOTSTRAP = """\
 import subprocess
 import sys
@@ -142,7 +155,9 @@ def unit(run: Run) -> None:
 def modules(run: Run) -> None:
     """The modules against a real API server and etcd, and the stand-in's task store."""
     variables = run.variables(run.environment(OLDEST), cluster=True)
-    run.progress.need("API server and etcd", [CHECKOUT / "tests/cluster/cluster", "rig"], env=variables, cwd=CHECKOUT)
+    run.progress.need(
+        "API server and etcd", [CHECKOUT / "tests/cluster/cluster", "rig"], env=variables, cwd=CHECKOUT
+    )
     _pytest(run, OLDEST, "modules", "tests/modules", "tests/rig")
 
 
@@ -154,13 +169,15 @@ def standin(run: Run) -> None:
 def kind(run: Run) -> None:
     """Everything, on a real cluster."""
     variables = run.variables(run.environment(NEWEST), cluster=True)
-    run.progress.need("cluster build", [CHECKOUT / "tests/cluster/cluster", "build"], env=variables, cwd=CHECKOUT)
+    run.progress.need(
+        "cluster build", [CHECKOUT / "tests/cluster/cluster", "build"], env=variables, cwd=CHECKOUT
+    )
     run.progress.check("molecule test", ["molecule", "test"], env=variables, cwd=CHECKOUT)
 
 
 def _pytest(run: Run, environment: Environment, what: str, *paths: str) -> None:
     programs = run.environment(environment)
-    command = [programs / "python", "-m", "pytest", "-q", "--color=no", *paths]
+    command: list[str | Path] = [programs / "python", "-m", "pytest", "-q", "--color=no", *paths]
     run.progress.check(what, command, summary=True, env=run.variables(programs), cwd=CHECKOUT)
 
 

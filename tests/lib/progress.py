@@ -23,13 +23,17 @@ def last_lines(log: Path, count: int) -> list[str]:
     return [line.rstrip()[:300] for line in lines if line.strip()][-count:]
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
 class Progress:
     """Runs the steps of one level after another.
 
     ``failed`` says whether a step has failed. Each step's output is in ``logs/<level>.<step>.log``.
     """
 
-    def __init__(self, level: str, logs: Path, started: float, say: t.Callable[[str], None] = print) -> None:
+    def __init__(self, level: str, logs: Path, started: float, say: t.Callable[[str], None] = _print) -> None:
         self.level = level
         self.logs = logs
         self.failed = False
@@ -51,8 +55,13 @@ class Progress:
             raise StepFailed(what)
         return log
 
-    def check(self, what: str, command: t.Sequence[str | Path], summary: bool = False, **options: t.Any) -> Path:
-        """Runs a command, remembers whether it failed, and returns its log; ``summary`` shows the log's last line."""
+    def check(
+        self, what: str, command: t.Sequence[str | Path], summary: bool = False, **options: t.Any
+    ) -> Path:
+        """Runs a command, remembers whether it failed, and returns its log.
+
+        With ``summary`` the last line of the log is shown.
+        """
         log, passed = self.run(what, command, **options)
         if passed and summary:
             self.say(f"{what}: {' '.join(last_lines(log, 1))}")
