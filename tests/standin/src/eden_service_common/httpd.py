@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .logs import Log
+from .signals import StopSignal
 
 _IDLE_SECONDS = 5.0
 _BUSY_SECONDS = 60.0
@@ -63,6 +64,7 @@ class Server(ThreadingMixIn, TCPServer):
     def __init__(self, host: str, port: int, application: Application, log: Log) -> None:
         self.application = application
         self.log = log
+        self.closing = False
         self._active = 0
         self._idle = threading.Condition()
         super().__init__((host, port), _Handler)
@@ -120,6 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             url=f"http://{self.headers.get('Host', 'localhost')}{self.path}",
         )
         response = self.server.respond(request)
+        self.close_connection = self.close_connection or self.server.closing
         try:
             self._send(response)
         finally:
@@ -133,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if response.body is not None:
             self.send_header("Content-Type", response.content_type)
         if response.status != HTTPStatus.NO_CONTENT:
@@ -154,9 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "eden-standin"
 
 
-def serve(
-    application: Application, *, host: str, port: int, banner: str, log: Log, stop: threading.Event
-) -> None:
+def serve(application: Application, *, host: str, port: int, banner: str, log: Log, stop: StopSignal) -> None:
     """Listen, print `<banner> host=<h> port=<p>`, answer until `stop`, finish what is being answered.
 
     Raises OSError when the address cannot be bound.
@@ -167,5 +170,6 @@ def serve(
         print(f"{banner} host={bound[0]!s} port={bound[1]!s}", flush=True)
         stop.wait()
         log.info("received signal, initiating graceful shutdown")
+        server.closing = True
         server.shutdown()
         server.drain()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import secrets
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -13,17 +12,17 @@ from typing import NoReturn
 from . import logs
 from .client import Client, wait_for_task_store
 from .credentials import admin_token, credentials_directory, worker_bearer
-from .signals import stop_on_signal
+from .signals import StopSignal
 
 
 @dataclass(frozen=True)
 class Service:
-    """A started service: its log and its stop event."""
+    """A started service: its log and its stop signal."""
 
     name: str
     args: argparse.Namespace
     log: logs.Log
-    stop: threading.Event
+    stop: StopSignal
 
     def wait(self) -> None:
         """Wait for the task store. Raises TaskStoreUnreachable."""
@@ -52,7 +51,7 @@ class Service:
 def start(name: str, args: argparse.Namespace) -> Service:
     """Set up logs and signals."""
     logs.configure(name, args.experiment_id, args.log_level)
-    return Service(name, args, logs.Log(name), stop_on_signal())
+    return Service(name, args, logs.Log(name), StopSignal())
 
 
 def new_id(prefix: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 from eden_service_common import contracts, shapes
 from eden_service_common.httpd import Request, Response, json_response
 from eden_service_common.shapes import Check, Invalid, record
+from eden_service_common.signals import StopSignal
 
 from . import records
 from .artifacts import Artifacts, read_served_file
@@ -106,7 +106,7 @@ class Api:
         registry: Registry,
         artifacts: Artifacts,
         settings: Settings,
-        stop: threading.Event,
+        stop: StopSignal,
     ) -> None:
         self.store = store
         self.registry = registry

@@ -13,7 +13,7 @@ from eden_service_common.cli import add_log_level, new_parser
 from eden_service_common.git import GitError, Repository
 from eden_service_common.httpd import serve
 from eden_service_common.service import refuse
-from eden_service_common.signals import stop_on_signal
+from eden_service_common.signals import StopSignal
 
 from .app import Api, Settings
 from .artifacts import DEFAULT_CAP, Artifacts
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     logs.configure("task-store-server", args.experiment_id, args.log_level)
     log = logs.Log("eden_task_store_server.cli")
-    stop = stop_on_signal()
+    stop = StopSignal()
     if args.forgejo_url and not args.repo_path:
         refuse("--forgejo-url requires --repo-path: the checkpoint export syncs the remote into it.")
     experiment = config.load(args.experiment_config)
