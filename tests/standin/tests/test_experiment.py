@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole experiments: a seeded forge, a task store and all services as local processes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from standin_api import Api
+from standin_forge import Forge, credential_helper
+from standin_postgres import PostgresServer
+from standin_processes import ADMIN_TOKEN, EXPERIMENT, SEED, Processes, Service, TaskStore, run, worker_id
+
+PASSWORD = "password-of-the-forge"
+FORGE_ENV = {"FORGEJO_REMOTE_PASSWORD": PASSWORD}
+# What a run with the baseline and three ideations leaves in the log.
+EVENTS = {
+    "task.created": 10,
+    "task.claimed": 10,
+    "task.submitted": 10,
+    "task.completed": 10,
+    "idea.drafted": 3,
+    "idea.ready": 3,
+    "idea.dispatched": 3,
+    "idea.completed": 3,
+    "variant.started": 4,
+    "variant.succeeded": 4,
+    "variant.integrated": 3,
+}
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Iterator[Forge]:
+    server = Forge(tmp_path / "forge", PASSWORD)
+    yield server
+    server.close()
+
+
+@dataclass
+class Bench:
+    """A seeded forge and a task store, and how services are started on them."""
+
+    store: TaskStore
+    forge: Forge
+    processes: Processes
+    config: Path
+    directory: Path
+
+    def start(self, module: str, worker: Api, *flags: str, env: dict[str, str] | None = None) -> Service:
+        """A service as `worker`, with its token file and the forge's password, without the admin token."""
+        credentials = self.directory / module
+        credentials.mkdir(exist_ok=True)
+        token = (worker.bearer or "").partition(":")[2]
+        (credentials / f"{worker_id(worker)}.token").write_text(token)
+        return self.processes.start(
+            module, "--task-store-url", self.store.api.url, "--experiment-id", EXPERIMENT,
+            "--worker-id", worker_id(worker), "--credentials-dir", str(credentials), *flags,
+            env=FORGE_ENV | (env or {}),
+        )  # fmt: skip
+
+    def clone_flags(self, name: str) -> list[str]:
+        helper = str(self.directory / "git-credential-helper")
+        path = str(self.directory / "clones" / name)
+        return [
+            "--repo-path",
+            path,
+            "--forgejo-url",
+            self.forge.url(EXPERIMENT),
+            "--credential-helper",
+            helper,
+        ]
+
+    def orchestrator(self, worker: Api, *flags: str, env: dict[str, str] | None = None) -> Service:
+        return self.start(
+            "eden_orchestrator", worker, *self.clone_flags("orchestrator"),
+            "--experiment-config", str(self.config), "--poll-interval", "0.05", *flags, env=env,
+        )  # fmt: skip
+
+    def ideator(self, worker: Api, *flags: str) -> Service:
+        return self.start("eden_ideator_host", worker, "--base-commit-sha", SEED, *flags)
+
+    def executor(self, worker: Api, *flags: str, env: dict[str, str] | None = None) -> Service:
+        return self.start("eden_executor_host", worker, *self.clone_flags("executor"), *flags, env=env)
+
+    def evaluator(self, worker: Api, *flags: str) -> Service:
+        return self.start("eden_evaluator_host", worker, "--experiment-config", str(self.config), *flags)
+
+    def wait_for_event(self, kind: str, count: int = 1) -> None:
+        """Follow the event log until it has so many events of a type."""
+        cursor, seen = 0, 0
+        while seen < count:
+            answer = self.store.api.ok("GET", f"/events/subscribe?cursor={cursor}&timeout=60")
+            assert answer["events"], f"no event for a minute, {seen} of {count} {kind}"
+            cursor = answer["cursor"]
+            seen += sum(event["type"] == kind for event in answer["events"])
+
+
+def seeded(store: TaskStore, forge: Forge, processes: Processes, config: Path, directory: Path) -> Bench:
+    helper = str(credential_helper(directory))
+    pushing = ("--push-to", forge.url(EXPERIMENT), "--credential-helper", helper)
+    seed = run(
+        "eden_service_common.repo_init", "--repo-path", str(directory / "seed"), *pushing, env=FORGE_ENV
+    )
+    assert (seed.returncode, seed.stdout) == (0, f"EDEN_REPO_SEEDED sha={SEED}\n"), seed.stderr
+    return Bench(store, forge, processes, config, directory)
+
+
+@pytest.fixture
+def bench(store: TaskStore, forge: Forge, processes: Processes, config: Path, tmp_path: Path) -> Bench:
+    return seeded(store, forge, processes, config, tmp_path)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_the_fixture_run_ends_with_63_events(
+    database: str,
+    request: pytest.FixtureRequest,
+    forge: Forge,
+    processes: Processes,
+    config: Path,
+    tmp_path: Path,
+) -> None:
+    if database == "sqlite":
+        store = processes.task_store(f"sqlite:///{tmp_path}/eden.db", config, "--base-commit-sha", SEED)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.url(server.create_database())
+        store = processes.task_store(url, config, "--base-commit-sha", SEED, env=server.environment)
+    bench = seeded(store, forge, processes, config, tmp_path)
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+    services = [
+        bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0"),
+        bench.ideator(bench.store.mint("ideator-host-1")),
+        bench.executor(bench.store.mint("executor-host-1")),
+        bench.evaluator(bench.store.mint("evaluator-host-1")),
+    ]
+    bench.wait_for_event("variant.integrated", 3)
+    for service in services:
+        assert service.stop() == 0, service.output
+
+    # Nothing is left to do: an orchestrator that may stop does so without another event.
+    last = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "2")
+    assert last.exit_code() == 0
+    assert last.log("quiescent")["iterations"] == 3
+    assert last.log("orchestrator_cli_flag_ignored")["flag"] == "--max-quiescent-iterations"
+    assert last.log("orchestrator exited")["service"] == "orchestrator"
+
+    events = bench.store.api.events()
+    assert Counter(event["type"] for event in events) == EVENTS
+    assert len(events) == 63
+    completed = [event["data"]["task_id"] for event in events if event["type"] == "task.completed"]
+    kinds = Counter(task_id.rpartition("-")[0] for task_id in completed)
+    assert kinds == {"ideation": 3, "execution": 3, "evaluate": 4}
+    check_forge(bench)
+
+
+def check_forge(bench: Bench) -> None:
+    """Three work branches, three integrated ones on top of the seed, and an unchanged main."""
+    branches = bench.forge.branches(EXPERIMENT)
+    assert branches.pop("main") == SEED
+    work = {name for name in branches if name.startswith("work/")}
+    integrated = branches.keys() - work
+    assert (len(work), len(integrated)) == (3, 3)
+    variants = {each["variant_id"]: each for each in bench.store.api.ok("GET", "/variants?status=success")}
+    assert "variant_commit_sha" not in variants.pop("baseline")
+    for variant_id, variant in variants.items():
+        slug = bench.store.api.ok("GET", f"/ideas/{variant['idea_id']}")["slug"]
+        name = f"variant/{variant_id}-{slug}"
+        assert branches[name] == variant["variant_commit_sha"]
+        assert branches[variant["branch"]] == variant["commit_sha"]
+        log = bench.forge.git(EXPERIMENT, "log", "-1", "--format=%P%n%s%n%an <%ae>", name).splitlines()
+        integrator = "EDEN Integrator <integrator@eden.invalid>"
+        assert log == [SEED, f"variant: {variant_id} {slug}", integrator]
+        manifest = f".eden/variants/{variant_id}/evaluation.json"
+        files = bench.forge.git(EXPERIMENT, "ls-tree", "-r", "--name-only", name).splitlines()
+        assert files == [manifest, f"{slug}.txt"]
+        text = bench.forge.git(EXPERIMENT, "show", f"{name}:{manifest}")
+        document = json.loads(text)
+        assert text == json.dumps(document, sort_keys=True, indent=2)
+        fields = "variant_id idea_id commit_sha parent_commits evaluation completed_at artifacts_uri".split()
+        assert document == {field: variant[field] for field in fields}
+        assert bench.forge.git(EXPERIMENT, "log", "-1", "--format=%an <%ae> %aI", variant["branch"]) == (
+            "EDEN Executor <executor@eden.invalid> 2026-04-01T00:00:00+00:00"
+        )
+
+
+def test_the_orchestrator_joins_its_group_with_the_admin_token(bench: Bench) -> None:
+    worker = bench.store.mint("orchestrator")
+    service = bench.orchestrator(
+        worker, "--max-quiescent-iterations", "0", env={"EDEN_ADMIN_TOKEN": ADMIN_TOKEN}
+    )
+    group = bench.store.api.ok("GET", f"/groups/{service.log('joined_group')['group_id']}")
+    assert (group["name"], group["members"]) == ("orchestrators", [worker_id(worker)])
+    service.log("baseline_variant_created")
+    bench.wait_for_event("task.created", 4)
+    assert service.stop() == 0
+
+
+def test_outside_its_group_the_orchestrator_fails(bench: Bench) -> None:
+    service = bench.orchestrator(bench.store.mint("orchestrator"))
+    assert service.exit_code() == 1
+    assert "Forbidden" in service.output
+    assert bench.store.api.events() == []
+
+
+def test_without_a_baseline_it_fails_at_the_first_finalization(bench: Bench) -> None:
+    config = bench.directory / "config.yaml"
+    config.write_text(bench.config.read_text() + "baseline: {enabled: false}\n")
+    bench.config = config
+    operator = bench.store.mint("operator", "admins")
+    now = "2026-01-01T00:00:00Z"
+    payload = {"experiment_id": EXPERIMENT}
+    task = {"task_id": "t", "kind": "ideation", "state": "pending", "payload": payload}
+    operator.ok("POST", "/tasks", {**task, "created_at": now, "updated_at": now})
+    operator.ok("POST", "/tasks/t/claim", {})
+    operator.ok("POST", "/tasks/t/submit", {"payload": {"status": "success", "idea_ids": []}})
+    service = bench.orchestrator(bench.store.mint("orchestrator"))
+    assert service.exit_code() == 1
+    assert "accept -> 403" in service.output
+
+
+def test_another_seed_is_drift(bench: Bench) -> None:
+    worker = bench.store.mint("orchestrator", "orchestrators")
+    other = {"variant_id": "baseline", "experiment_id": EXPERIMENT, "kind": "baseline", "status": "starting"}
+    times = {"parent_commits": ["a" * 40], "commit_sha": "a" * 40, "started_at": "2026-01-01T00:00:00Z"}
+    worker.ok("POST", "/variants", other | times)
+    service = bench.orchestrator(worker)
+    assert service.exit_code() == 1
+    assert "Seed/config drift" in service.output
+
+
+def test_a_bad_integrator_author(bench: Bench) -> None:
+    worker = bench.store.mint("orchestrator", "orchestrators")
+    service = bench.orchestrator(worker, "--integrator-author", "nobody")
+    assert service.exit_code() == 1
+    assert "expected 'Name <email>'" in service.output
+
+
+def test_maintain_pending_and_manual_dispatch(bench: Bench) -> None:
+    config = bench.directory / "config.yaml"
+    text = bench.config.read_text().replace(
+        "{kind: fixed_total, total: 3}", "{kind: maintain_pending, target: 2}"
+    )
+    config.write_text(text)
+    bench.config = config
+    operator = bench.store.mint("operator", "admins")
+    operator.ok("PATCH", "/dispatch_mode", {"execution_dispatch": "manual", "evaluation_dispatch": "manual"})
+    service = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"))
+    assert service.exit_code() == 0
+    pending = bench.store.api.ok("GET", "/tasks?state=pending")
+    assert [task["kind"] for task in pending] == ["ideation", "ideation"]
+    # Baseline, but no evaluation of it.
+    assert bench.store.api.event_types().count("variant.started") == 1
+
+
+def test_termination_by_policy(bench: Bench) -> None:
+    config = bench.directory / "config.yaml"
+    config.write_text(
+        bench.config.read_text() + "termination_policy: {kind: max_wall_time, duration: PT0.001S}\n"
+    )
+    bench.config = config
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+    bench.store.mint("operator", "admins").ok("PATCH", "/dispatch_mode", {"termination": "auto"})
+    assert bench.orchestrator(orchestrator).exit_code() == 0
+    assert bench.store.api.ok("GET", "/state") == {"state": "terminated"}
+    last = bench.store.api.events()[-1]
+    assert (last["type"], last["data"]["terminated_by"]) == ("experiment.terminated", worker_id(orchestrator))
+    assert "task.created" not in bench.store.api.event_types()
+
+
+def test_expired_claims_are_reclaimed(bench: Bench) -> None:
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+    first = bench.orchestrator(orchestrator)
+    assert first.exit_code() == 0
+    task_id = bench.store.api.ok("GET", "/tasks?kind=ideation")[0]["task_id"]
+    orchestrator.ok("POST", f"/tasks/{task_id}/claim", {"expires_at": "2026-01-01T00:00:00Z"})
+    assert bench.orchestrator(orchestrator).exit_code() == 0
+    reclaimed = [event for event in bench.store.api.events() if event["type"] == "task.reclaimed"]
+    assert [event["data"] for event in reclaimed] == [{"task_id": task_id, "cause": "expired"}]
+
+
+def test_a_refused_claim_ends_a_host(bench: Bench) -> None:
+    assert bench.orchestrator(bench.store.mint("orchestrator", "orchestrators")).exit_code() == 0
+    bench.store.mint("operator", "admins").ok("POST", "/terminate", {"reason": "test"})
+    for host in (bench.ideator(bench.store.mint("i")), bench.evaluator(bench.store.mint("e"))):
+        assert host.exit_code() == 1
+        assert "illegal-transition" in host.output
+
+
+def test_a_lost_task_store_ends_the_services(bench: Bench) -> None:
+    orchestrator = bench.orchestrator(
+        bench.store.mint("orchestrator", "orchestrators"), "--max-quiescent-iterations", "0"
+    )
+    bench.wait_for_event("task.created", 4)
+    operator = bench.store.mint("operator", "admins")
+    operator.ok("PATCH", "/dispatch_mode", {"execution_dispatch": "manual"})
+    hosts = [bench.ideator(bench.store.mint("i")), bench.executor(bench.store.mint("x"))]
+    for host in hosts:
+        host.log("starting")
+    bench.store.service.stop()
+    for service in (orchestrator, *hosts):
+        assert service.exit_code() == 1
+        assert "TransportError" in service.output
+
+
+def test_failures_of_workers_are_recorded(bench: Bench) -> None:
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+    loop = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0")
+    bench.ideator(bench.store.mint("i"))
+    bench.executor(bench.store.mint("x"), "--fail-every", "3")
+    bench.evaluator(bench.store.mint("e"), "--fail-every", "3")
+    bench.wait_for_event("variant.errored", 2)
+    bench.wait_for_event("variant.integrated", 1)
+    assert loop.stop() == 0
+    types = Counter(bench.store.api.event_types())
+    assert (types["task.failed"], types["variant.errored"], types["variant.integrated"]) == (2, 2, 1)
+    reasons = [
+        event["data"]["reason"] for event in bench.store.api.events() if event["type"] == "task.failed"
+    ]
+    assert reasons == ["worker_error", "worker_error"]
+
+
+def test_without_the_forge_there_is_no_clone(bench: Bench) -> None:
+    wrong = {"FORGEJO_REMOTE_PASSWORD": "wrong"}
+    executor = bench.executor(bench.store.mint("x"), env=wrong)
+    orchestrator = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"), env=wrong)
+    for service in (executor, orchestrator):
+        assert service.exit_code() == 1
+        assert "GitError" in service.output
+        assert "Authentication failed" in service.output
+
+
+def test_a_push_that_fails_is_a_failed_task(bench: Bench) -> None:
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+    loop = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0")
+    executor = bench.executor(bench.store.mint("x"))
+    executor.log("syncing_clone_from_remote")
+    executor.log("starting")
+    bench.wait_for_event("task.created", 4)
+    hook = bench.forge.path(EXPERIMENT) / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    bench.ideator(bench.store.mint("i"))
+    bench.wait_for_event("variant.errored", 3)
+    assert loop.stop() == 0
+    assert executor.stop() == 0
+    assert set(bench.forge.branches(EXPERIMENT)) == {"main"}
+
+
+def test_orphaned_branches_are_deleted(bench: Bench) -> None:
+    """Branches of a task store that is gone, as after the loss of its database."""
+    forge = bench.forge
+    blob = forge.git(EXPERIMENT, "rev-parse", "main:.gitkeep")
+    tree = one_entry_tree(forge, "evaluation.json", "blob", blob)
+    for name in ("gone", "variants", ".eden"):
+        tree = one_entry_tree(forge, name, "tree", tree)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@invalid"]
+    commit = forge.git(EXPERIMENT, *identity, "commit-tree", tree, "-p", SEED, "-m", "variant: gone x")
+    forge.git(EXPERIMENT, "update-ref", "refs/heads/variant/gone-x", commit)
+    service = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"))
+    assert service.log("reconciled_remote_orphans")["count"] == 1
+    assert set(forge.branches(EXPERIMENT)) == {"main"}
+    assert service.exit_code() == 0
+
+
+def one_entry_tree(forge: Forge, name: str, kind: str, sha: str) -> str:
+    """A tree with one entry in the forge's repository."""
+    mode = {"blob": "100644", "tree": "040000"}[kind]
+    return forge.git(EXPERIMENT, "mktree", data=f"{mode} {kind} {sha}\t{name}\n")

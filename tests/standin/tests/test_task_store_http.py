@@ -1,0 +1,674 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTTP contract of the task store, on SQLite and on Postgres."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from standin_api import Api
+from standin_processes import EXPERIMENT, OTHER_EXPERIMENT, SEED, TaskStore, worker_id
+
+TIME = "2026-01-01T00:00:00Z"
+SHA = "a" * 40
+OTHER_SHA = "b" * 40
+UNKNOWN_WORKER = "wkr_" + "0" * 26
+UNKNOWN_GROUP = "grp_" + "0" * 26
+FORBIDDEN = "error/forbidden"
+BAD_REQUEST = "error/bad-request"
+
+
+def ideation(task_id: str, **fields: Any) -> dict[str, Any]:
+    return task(task_id, "ideation", {"experiment_id": EXPERIMENT}, **fields)
+
+
+def task(task_id: str, kind: str, payload: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    body = {"task_id": task_id, "kind": kind, "state": "pending", "payload": payload}
+    return body | {"created_at": TIME, "updated_at": TIME} | fields
+
+
+def idea(idea_id: str, **fields: Any) -> dict[str, Any]:
+    body = {"idea_id": idea_id, "experiment_id": EXPERIMENT, "slug": idea_id, "priority": 1}
+    body |= {
+        "parent_commits": [SEED],
+        "artifacts_uri": "file:///tmp/x",
+        "state": "drafting",
+        "created_at": TIME,
+    }
+    return body | fields
+
+
+def variant(variant_id: str, idea_id: str | None, **fields: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {"variant_id": variant_id, "experiment_id": EXPERIMENT, "status": "starting"}
+    body |= {"parent_commits": [SEED], "started_at": TIME} | ({"idea_id": idea_id} if idea_id else {})
+    return body | fields
+
+
+@dataclass(frozen=True)
+class World:
+    """A store with one object in each state that a case needs, and a caller of each class."""
+
+    store: TaskStore
+    callers: dict[str, Api]
+    values: dict[str, str]
+
+    def fill(self, text: str) -> str:
+        """`text` with the ids of this world in place of `<name>`."""
+        return re.sub("<([a-z_]+)>", lambda match: self.values[match[1]], text)
+
+
+@pytest.fixture(scope="module")
+def world(shared_store: TaskStore) -> World:
+    admin = shared_store.api
+    operator = shared_store.mint("operator", "admins")
+    orchestrator = shared_store.mint("orchestrator", "orchestrators")
+    worker = shared_store.mint("worker")
+    other = shared_store.mint("other")
+    group = admin.ok("POST", "/groups", {"name": "team", "members": [worker_id(worker)]})
+    outer = admin.ok("POST", "/groups", {"name": "outer", "members": [group["group_id"]]})
+    values = {
+        "experiment": EXPERIMENT,
+        "worker": worker_id(worker),
+        "group": group["group_id"],
+        "outer": outer["group_id"],
+        "admins": admin.ok("GET", "/groups?name=admins")["groups"][0]["group_id"],
+    }
+    for name in ("free", "claimed", "submitted"):
+        operator.ok("POST", "/tasks", ideation(f"task-{name}"))
+    targets = {"mine": ("worker", values["worker"]), "team": ("group", values["outer"])}
+    for name, (kind, target) in targets.items():
+        operator.ok("POST", "/tasks", ideation(f"task-{name}", target={"kind": kind, "id": target}))
+    for name in ("claimed", "submitted"):
+        worker.ok("POST", f"/tasks/task-{name}/claim", {})
+    worker.ok("POST", "/tasks/task-submitted/submit", {"payload": {"status": "success", "idea_ids": []}})
+    for name in ("drafting", "ready", "executing"):
+        worker.ok("POST", "/ideas", idea(f"idea-{name}"))
+    for name in ("ready", "executing"):
+        worker.ok("POST", f"/ideas/idea-{name}/mark-ready")
+    operator.ok("POST", "/tasks", task("task-execution", "execution", {"idea_id": "idea-executing"}))
+    worker.ok("POST", "/tasks/task-execution/claim", {})
+    worker.ok("POST", "/variants", variant("variant-bare", "idea-executing"))
+    worker.ok("POST", "/variants", variant("variant-committed", "idea-executing", commit_sha=SHA))
+    worker.ok("POST", "/variants", variant("variant-other", "idea-ready"))
+    orchestrator.ok("POST", "/variants", variant("variant-seed", None, kind="baseline", commit_sha=SEED))
+    callers = {
+        "admin": admin,
+        "operator": operator,
+        "orchestrator": orchestrator,
+        "worker": worker,
+        "other": other,
+    }
+    return World(shared_store, callers | {"nobody": admin.as_caller(None)}, values)
+
+
+# Caller, method, path, body, status, type of the problem (None when the answer is none).
+# No case changes anything that another one looks at.
+CASES: list[tuple[str, str, str, Any, int, str | None]] = [
+    # workers
+    ("nobody", "GET", "/workers", None, 401, "error/unauthorized"),
+    ("worker", "POST", "/workers", {"name": "x"}, 403, FORBIDDEN),
+    ("admin", "POST", "/workers", {}, 200, None),
+    ("admin", "POST", "/workers", {"name": "worker", "labels": {"a": "b"}}, 200, None),
+    ("admin", "POST", "/workers", {"name": "x", "worker_id": UNKNOWN_WORKER}, 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", {"name": 1}, 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", {"name": None}, 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", {"labels": {"a": 1}}, 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", None, 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", b"{", 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", [], 400, BAD_REQUEST),
+    ("admin", "POST", "/workers", {"name": "admin"}, 409, "error/reserved-identifier"),
+    ("admin", "POST", "/workers", {"name": "system"}, 409, "error/reserved-identifier"),
+    ("admin", "POST", "/workers", {"name": "internal"}, 409, "error/reserved-identifier"),
+    ("admin", "POST", "/workers", {"name": ""}, 422, "error/invalid-name"),
+    ("admin", "POST", "/workers", {"name": " x"}, 422, "error/invalid-name"),
+    ("admin", "POST", "/workers", {"name": "x" * 129}, 422, "error/invalid-name"),
+    ("admin", "POST", "/workers", {"name": "a\nb"}, 422, "error/invalid-name"),
+    ("admin", "POST", "/workers", {"name": "e\u0301"}, 422, "error/invalid-name"),
+    ("worker", "GET", "/workers", None, 200, None),
+    ("worker", "GET", "/workers/<worker>", None, 200, None),
+    ("admin", "GET", f"/workers/{UNKNOWN_WORKER}", None, 404, "error/not-found"),
+    ("worker", "POST", "/workers/<worker>/reissue-credential", None, 403, FORBIDDEN),
+    ("admin", "POST", f"/workers/{UNKNOWN_WORKER}/reissue-credential", None, 404, "error/not-found"),
+    ("admin", "GET", "/whoami", None, 403, FORBIDDEN),
+    ("admin", "DELETE", "/workers/<worker>", None, 405, None),
+    # groups
+    ("worker", "POST", "/groups", {"name": "x"}, 403, FORBIDDEN),
+    ("admin", "POST", "/groups", {"name": "admins"}, 409, "error/reserved-identifier"),
+    ("admin", "POST", "/groups", {"name": "orchestrators"}, 409, "error/reserved-identifier"),
+    ("admin", "POST", "/groups", {"name": "team"}, 200, None),
+    ("admin", "POST", "/groups", {"members": ["somebody"]}, 400, BAD_REQUEST),
+    ("admin", "POST", "/groups", {"members": [UNKNOWN_WORKER]}, 200, None),
+    ("admin", "POST", "/groups", {"name": " "}, 422, "error/invalid-name"),
+    ("admin", "POST", "/groups", {"name": "x", "id": "y"}, 400, BAD_REQUEST),
+    ("worker", "GET", "/groups", None, 200, None),
+    ("worker", "GET", "/groups/<group>", None, 200, None),
+    ("admin", "GET", f"/groups/{UNKNOWN_GROUP}", None, 404, "error/not-found"),
+    ("worker", "POST", "/groups/<group>/members", {"member_id": UNKNOWN_WORKER}, 403, FORBIDDEN),
+    ("admin", "POST", "/groups/<group>/members", {"member_id": "<worker>"}, 200, None),
+    ("admin", "POST", "/groups/<group>/members", {"member_id": "worker"}, 400, BAD_REQUEST),
+    ("admin", "POST", "/groups/<group>/members", {}, 400, BAD_REQUEST),
+    ("admin", "POST", "/groups/<group>/members", {"member_id": "<outer>"}, 409, "error/cycle-detected"),
+    ("admin", "POST", "/groups/<group>/members", {"member_id": "<group>"}, 409, "error/cycle-detected"),
+    ("admin", "POST", f"/groups/{UNKNOWN_GROUP}/members", {"member_id": "<worker>"}, 404, "error/not-found"),
+    ("admin", "DELETE", f"/groups/<group>/members/{UNKNOWN_WORKER}", None, 200, None),
+    ("admin", "DELETE", f"/groups/{UNKNOWN_GROUP}/members/<worker>", None, 404, "error/not-found"),
+    ("admin", "DELETE", f"/groups/{UNKNOWN_GROUP}", None, 404, "error/not-found"),
+    ("worker", "DELETE", "/groups/<group>", None, 403, FORBIDDEN),
+    # creating tasks
+    ("admin", "POST", "/tasks", ideation("new"), 403, FORBIDDEN),
+    ("worker", "POST", "/tasks", ideation("new"), 403, FORBIDDEN),
+    ("admin", "POST", "/tasks", {"kind": "other"}, 403, FORBIDDEN),
+    ("worker", "POST", "/tasks", {"kind": "other"}, 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("task-free"), 409, "error/already-exists"),
+    ("operator", "POST", "/tasks", ideation("new", state="claimed"), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("new", state="failed"), 409, "error/invalid-precondition"),
+    ("operator", "POST", "/tasks", ideation("new", created_by="<worker>"), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("new", created_at="2026-13-01T00:00:00Z"), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("new", created_at="yesterday"), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation(""), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("new", target=None), 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks", ideation("new", target={"kind": "worker", "id": "x"}), 400, BAD_REQUEST),
+    (
+        "operator",
+        "POST",
+        "/tasks",
+        task("new", "ideation", {"experiment_id": OTHER_EXPERIMENT}),
+        409,
+        "error/invalid-precondition",
+    ),
+    ("operator", "POST", "/tasks", task("new", "execution", {"idea_id": "none"}), 404, "error/not-found"),
+    (
+        "orchestrator",
+        "POST",
+        "/tasks",
+        task("new", "execution", {"idea_id": "idea-drafting"}),
+        409,
+        "error/invalid-precondition",
+    ),
+    (
+        "orchestrator",
+        "POST",
+        "/tasks",
+        task("new", "evaluation", {"variant_id": "variant-bare"}),
+        409,
+        "error/invalid-precondition",
+    ),
+    ("operator", "POST", "/tasks", task("new", "evaluation", {"variant_id": "none"}), 404, "error/not-found"),
+    # reading tasks
+    ("worker", "GET", "/tasks/none", None, 404, "error/not-found"),
+    ("worker", "GET", "/tasks/task-free/submission", None, 204, None),
+    ("worker", "GET", "/tasks/task-submitted/submission", None, 200, None),
+    # claim
+    ("admin", "POST", "/tasks/task-free/claim", {}, 403, FORBIDDEN),
+    ("worker", "POST", "/tasks/task-free/claim", {"worker_id": "<worker>"}, 400, BAD_REQUEST),
+    ("worker", "POST", "/tasks/task-free/claim", {"expires_at": "soon"}, 400, BAD_REQUEST),
+    ("worker", "POST", "/tasks/task-free/claim", None, 400, BAD_REQUEST),
+    ("worker", "POST", "/tasks/none/claim", {}, 404, "error/not-found"),
+    ("other", "POST", "/tasks/task-claimed/claim", {}, 409, "error/illegal-transition"),
+    ("other", "POST", "/tasks/task-mine/claim", {}, 403, "error/worker-not-eligible"),
+    ("other", "POST", "/tasks/task-team/claim", {}, 403, "error/worker-not-eligible"),
+    # submit
+    ("admin", "POST", "/tasks/task-claimed/submit", {"payload": {}}, 403, FORBIDDEN),
+    ("worker", "POST", "/tasks/task-claimed/submit", {}, 400, BAD_REQUEST),
+    ("worker", "POST", "/tasks/none/submit", {"payload": {"status": "success"}}, 404, "error/not-found"),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-free/submit",
+        {"payload": {"status": "success"}},
+        409,
+        "error/not-claimed",
+    ),
+    (
+        "other",
+        "POST",
+        "/tasks/task-claimed/submit",
+        {"payload": {"status": "success"}},
+        403,
+        "error/wrong-claimant",
+    ),
+    ("worker", "POST", "/tasks/task-claimed/submit", {"payload": {}}, 500, None),
+    ("worker", "POST", "/tasks/task-execution/submit", {"payload": {"status": "success"}}, 500, None),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-claimed/submit",
+        {"payload": {"status": "success", "idea_ids": ["idea-drafting"]}},
+        409,
+        "error/illegal-transition",
+    ),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-submitted/submit",
+        {"payload": {"status": "success", "idea_ids": []}},
+        200,
+        None,
+    ),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-submitted/submit",
+        {"payload": {"status": "error"}},
+        409,
+        "error/conflicting-resubmission",
+    ),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-execution/submit",
+        {"payload": {"status": "success", "variant_id": "variant-other", "commit_sha": SHA}},
+        409,
+        "error/illegal-transition",
+    ),
+    (
+        "worker",
+        "POST",
+        "/tasks/task-execution/submit",
+        {"payload": {"status": "success", "variant_id": "variant-bare", "commit_sha": SEED}},
+        409,
+        "error/no-op-variant",
+    ),
+    # accept, reject, reclaim, reassign
+    ("admin", "POST", "/tasks/task-submitted/accept", None, 403, FORBIDDEN),
+    ("operator", "POST", "/tasks/task-submitted/accept", None, 403, FORBIDDEN),
+    ("orchestrator", "POST", "/tasks/task-free/accept", None, 409, "error/illegal-transition"),
+    ("orchestrator", "POST", "/tasks/none/accept", None, 404, "error/not-found"),
+    ("operator", "POST", "/tasks/task-submitted/reject", {"reason": "worker_error"}, 403, FORBIDDEN),
+    ("orchestrator", "POST", "/tasks/task-submitted/reject", {"reason": "dislike"}, 400, BAD_REQUEST),
+    (
+        "orchestrator",
+        "POST",
+        "/tasks/task-free/reject",
+        {"reason": "policy_limit"},
+        409,
+        "error/illegal-transition",
+    ),
+    ("admin", "POST", "/tasks/task-claimed/reclaim", {"cause": "operator"}, 403, FORBIDDEN),
+    ("other", "POST", "/tasks/task-claimed/reclaim", {"cause": "boredom"}, 400, BAD_REQUEST),
+    ("other", "POST", "/tasks/task-free/reclaim", {"cause": "operator"}, 409, "error/illegal-transition"),
+    ("other", "POST", "/tasks/task-submitted/reclaim", {"cause": "expired"}, 409, "error/illegal-transition"),
+    ("worker", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": "x"}, 403, FORBIDDEN),
+    ("operator", "POST", "/tasks/task-free/reassign", {"reason": "x"}, 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": ""}, 400, BAD_REQUEST),
+    ("operator", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": "x"}, 200, None),
+    (
+        "operator",
+        "POST",
+        "/tasks/task-submitted/reassign",
+        {"new_target": None, "reason": "x"},
+        409,
+        "error/invalid-precondition",
+    ),
+    # ideas
+    ("admin", "POST", "/ideas", idea("new"), 403, FORBIDDEN),
+    ("worker", "POST", "/ideas", idea("idea-ready"), 409, "error/already-exists"),
+    ("worker", "POST", "/ideas", idea("new", state="ready"), 409, "error/invalid-precondition"),
+    (
+        "worker",
+        "POST",
+        "/ideas",
+        idea("new", experiment_id=OTHER_EXPERIMENT),
+        409,
+        "error/invalid-precondition",
+    ),
+    ("worker", "POST", "/ideas", idea("new", slug="Not A Slug"), 400, BAD_REQUEST),
+    ("worker", "POST", "/ideas", idea("new", parent_commits=[]), 400, BAD_REQUEST),
+    ("worker", "POST", "/ideas", idea("new", parent_commits=["main"]), 400, BAD_REQUEST),
+    ("worker", "POST", "/ideas", idea("new", artifacts_uri="no scheme"), 400, BAD_REQUEST),
+    ("worker", "POST", "/ideas", idea("new", priority=True), 400, BAD_REQUEST),
+    ("worker", "GET", "/ideas/none", None, 404, "error/not-found"),
+    ("worker", "POST", "/ideas/idea-ready/mark-ready", None, 409, "error/illegal-transition"),
+    ("admin", "POST", "/ideas/idea-drafting/mark-ready", None, 403, FORBIDDEN),
+    # variants
+    ("admin", "POST", "/variants", variant("new", "idea-ready"), 403, FORBIDDEN),
+    ("worker", "POST", "/variants", variant("new", None), 400, BAD_REQUEST),
+    ("worker", "POST", "/variants", variant("new", None, kind="baseline"), 403, FORBIDDEN),
+    ("worker", "POST", "/variants", variant("new", "idea-ready", branch="main"), 400, BAD_REQUEST),
+    (
+        "worker",
+        "POST",
+        "/variants",
+        variant("new", "idea-ready", status="success"),
+        409,
+        "error/invalid-precondition",
+    ),
+    ("worker", "POST", "/variants", variant("variant-bare", "idea-ready"), 409, "error/already-exists"),
+    (
+        "orchestrator",
+        "POST",
+        "/variants",
+        variant("new", None, kind="baseline", status="success"),
+        409,
+        "error/invalid-precondition",
+    ),
+    ("worker", "GET", "/variants/none", None, 404, "error/not-found"),
+    ("worker", "POST", "/variants/variant-bare/integrate", {"variant_commit_sha": SHA}, 403, FORBIDDEN),
+    (
+        "orchestrator",
+        "POST",
+        "/variants/variant-bare/integrate",
+        {"variant_commit_sha": "x"},
+        400,
+        BAD_REQUEST,
+    ),
+    (
+        "orchestrator",
+        "POST",
+        "/variants/variant-bare/integrate",
+        {"variant_commit_sha": SHA},
+        409,
+        "error/invalid-precondition",
+    ),
+    (
+        "orchestrator",
+        "POST",
+        "/variants/variant-seed/integrate",
+        {"variant_commit_sha": SHA},
+        409,
+        "error/invalid-precondition",
+    ),
+    ("admin", "POST", "/variants/variant-bare/declare-evaluation-error", None, 403, FORBIDDEN),
+    # experiment
+    ("admin", "GET", "", None, 200, None),
+    ("admin", "POST", "/terminate", {"reason": "x"}, 403, FORBIDDEN),
+    ("worker", "POST", "/terminate", {"reason": "x"}, 403, FORBIDDEN),
+    ("operator", "POST", "/terminate", {}, 400, BAD_REQUEST),
+    ("operator", "POST", "/terminate", {"reason": "x", "terminated_by": "me"}, 400, BAD_REQUEST),
+    ("admin", "PATCH", "/dispatch_mode", {"integration": "manual"}, 403, FORBIDDEN),
+    ("orchestrator", "PATCH", "/dispatch_mode", {"integration": "manual"}, 403, FORBIDDEN),
+    ("operator", "PATCH", "/dispatch_mode", {"integration": "off"}, 400, BAD_REQUEST),
+    ("operator", "PATCH", "/dispatch_mode", {"integration": None}, 400, BAD_REQUEST),
+    ("operator", "PATCH", "/dispatch_mode", {"unknown": "sometimes"}, 400, BAD_REQUEST),
+    ("operator", "PATCH", "/dispatch_mode", {"integration": "auto"}, 200, None),
+    (
+        "operator",
+        "POST",
+        "/policy-errors",
+        {"policy_kind": "termination", "error_type": "E", "error_message": ""},
+        403,
+        FORBIDDEN,
+    ),
+    ("orchestrator", "POST", "/policy-errors", {"policy_kind": "termination"}, 400, BAD_REQUEST),
+    ("worker", "GET", "/events?cursor=-1", None, 400, BAD_REQUEST),
+    ("worker", "GET", "/events?cursor=x", None, 400, BAD_REQUEST),
+    ("worker", "GET", "/events/subscribe?timeout=-1", None, 400, BAD_REQUEST),
+    ("admin", "GET", "/nothing", None, 404, None),
+    ("nobody", "GET", "/nothing", None, 401, "error/unauthorized"),
+    ("admin", "PUT", "/state", None, 405, None),
+    # artifacts
+    ("worker", "GET", "/artifacts", None, 400, BAD_REQUEST),
+    ("worker", "GET", f"/artifacts?uri=eden://artifacts/{'0' * 32}", None, 404, "error/not-found"),
+    ("worker", "GET", "/artifacts?uri=file:///etc/passwd", None, 404, "error/not-found"),
+    ("worker", "POST", "/artifacts", {"file": "x"}, 400, BAD_REQUEST),
+]
+
+
+@pytest.mark.parametrize(
+    ("caller", "method", "path", "body", "status", "problem"),
+    CASES,
+    ids=[f"{index}-{case[0]}-{case[1]}-{case[2]}-{case[4]}" for index, case in enumerate(CASES)],
+)
+def test_answer(
+    world: World, caller: str, method: str, path: str, body: Any, status: int, problem: str | None
+) -> None:
+    api = world.callers[caller]
+    if isinstance(body, dict):
+        body = {name: world.fill(value) if isinstance(value, str) else value for name, value in body.items()}
+    answer = api.call(method, world.fill(path), body)
+    assert (answer.status, answer.problem) == (status, problem), answer.content
+    if problem is not None:
+        assert answer.json["status"] == status
+        assert answer.json["title"]
+        assert answer.json["detail"]
+        target = f"/v0/experiments/{EXPERIMENT}{world.fill(path)}"
+        assert answer.json["instance"] == f"{api.url}{target}"
+        assert set(answer.json) == {"type", "title", "status", "detail", "instance"}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/v0/checkpoints/import", "/v0"])
+def test_every_path_needs_a_bearer(world: World, path: str) -> None:
+    answer = world.store.api.send("GET", path)
+    assert (answer.status, answer.problem) == (401, "error/unauthorized")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer admin",
+        "Bearer admin:",
+        "Bearer :secret",
+        "Bearer admin:wrong",
+        "Basic admin:admin-token-of-the-tests",
+        "Bearer worker:secret",
+        f"Bearer {UNKNOWN_WORKER}:{'0' * 64}",
+    ],
+)
+def test_bad_bearers(world: World, authorization: str) -> None:
+    answer = world.store.api.call("GET", "/events", Authorization=authorization)
+    assert (answer.status, answer.problem) == (401, "error/unauthorized")
+
+
+def test_the_scheme_of_the_bearer_has_no_case(world: World) -> None:
+    assert (
+        world.store.api.call("GET", "/events", Authorization="bEARER admin:admin-token-of-the-tests").status
+        == 200
+    )
+
+
+@pytest.mark.parametrize("header", [None, OTHER_EXPERIMENT, ""])
+def test_the_experiment_header_must_match(world: World, header: str | None) -> None:
+    answer = world.store.api.call("GET", "/events", X_Eden_Experiment_Id=header)
+    assert (answer.status, answer.problem) == (400, "error/experiment-id-mismatch")
+
+
+def test_another_experiment_is_refused(world: World) -> None:
+    api = Api(world.store.api.host, world.store.api.port, OTHER_EXPERIMENT, world.store.api.bearer)
+    answer = api.call("GET", "/events")
+    assert (answer.status, answer.problem) == (400, "error/experiment-id-mismatch")
+
+
+def test_the_checks_come_in_order(world: World) -> None:
+    worker = world.callers["worker"]
+    bad_body_bad_header = {"X_Eden_Experiment_Id": OTHER_EXPERIMENT}
+    # 401 before everything
+    answer = worker.call(
+        "POST", "/workers", {"extra": 1}, Authorization="Bearer admin:no", **bad_body_bad_header
+    )
+    assert answer.problem == "error/unauthorized"
+    # the shape of a typed body before the header
+    assert worker.call("POST", "/workers", {"extra": 1}, **bad_body_bad_header).problem == BAD_REQUEST
+    # the header before the caller
+    assert (
+        worker.call("POST", "/workers", {}, **bad_body_bad_header).problem == "error/experiment-id-mismatch"
+    )
+    # the caller before the shape of an untyped body
+    assert worker.call("POST", "/tasks", {"kind": "ideation"}).problem == FORBIDDEN
+    # the caller before the store
+    assert worker.call("POST", "/groups/none/members", {"member_id": UNKNOWN_WORKER}).problem == FORBIDDEN
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_must_be_declared_as_json(world: World, content_type: str | None) -> None:
+    answer = world.store.api.call("POST", "/workers", b"{}", Content_Type=content_type)
+    assert (answer.status, answer.problem) == (400, BAD_REQUEST)
+
+
+def test_lists_are_wrapped_or_bare(world: World) -> None:
+    api = world.callers["worker"]
+    assert api.ok("GET", "/workers?name=no%20such") == {"workers": []}
+    assert api.ok("GET", "/groups?name=no%20such") == {"groups": []}
+    events = api.ok("GET", "/events")
+    count = len(events["events"])
+    assert events["cursor"] == count
+    assert api.ok("GET", f"/events?cursor={count + 7}") == {"events": [], "cursor": count + 7}
+    assert api.ok("GET", "/tasks?kind=evaluation") == []
+    assert api.ok("GET", "/ideas?state=completed") == []
+    assert api.ok("GET", "/variants?status=error") == []
+    claimed = [each["task_id"] for each in api.ok("GET", "/tasks?state=claimed&kind=ideation")]
+    assert claimed == ["task-claimed"]
+
+
+def test_registration_shows_the_token_once(world: World) -> None:
+    admin = world.store.api
+    registered = admin.ok("POST", "/workers", {"name": "once", "labels": {"role": "test"}})
+    token = registered.pop("registration_token")
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert re.fullmatch("wkr_[0-9a-hjkmnp-tv-z]{26}", registered["worker_id"])
+    assert set(registered) == {
+        "worker_id",
+        "name",
+        "experiment_id",
+        "registered_at",
+        "registered_by",
+        "labels",
+    }
+    assert (registered["experiment_id"], registered["registered_by"]) == (EXPERIMENT, "admin")
+    assert admin.ok("GET", f"/workers/{registered['worker_id']}") == registered
+    assert admin.ok("GET", "/workers?name=once") == {"workers": [registered]}
+    assert admin.ok("GET", "/workers?name=ONCE") == {"workers": []}
+
+
+def test_names_of_workers_may_repeat(world: World) -> None:
+    first, second = world.store.mint("twin"), world.store.mint("twin")
+    assert worker_id(first) != worker_id(second)
+    assert len(world.store.api.ok("GET", "/workers?name=twin")["workers"]) == 2
+
+
+def test_reissue_kills_the_old_token(world: World) -> None:
+    old = world.store.mint("rotated")
+    name = worker_id(old)
+    assert old.ok("GET", "/whoami") == {"worker_id": name, "name": "rotated"}
+    answer = world.store.api.ok("POST", f"/workers/{name}/reissue-credential")
+    assert answer["worker_id"] == name
+    assert old.call("GET", "/whoami").problem == "error/unauthorized"
+    new = old.as_caller(f"{name}:{answer['registration_token']}")
+    assert new.ok("GET", "/whoami")["worker_id"] == name
+    # still dead after the new one was used
+    assert old.call("GET", "/whoami").problem == "error/unauthorized"
+
+
+def test_a_token_belongs_to_one_worker(world: World) -> None:
+    worker, other = world.callers["worker"], world.callers["other"]
+    assert worker.bearer is not None
+    swapped = other.as_caller(f"{worker_id(other)}:{worker.bearer.partition(':')[2]}")
+    assert swapped.call("GET", "/whoami").problem == "error/unauthorized"
+
+
+def test_groups_keep_members_once_and_are_transitive(world: World) -> None:
+    admin = world.store.api
+    member = world.values["worker"]
+    group = admin.ok("POST", "/groups", {"name": "set", "members": [member, member]})
+    assert group["members"] == [member]
+    assert (group["created_by"], group["experiment_id"]) == ("admin", EXPERIMENT)
+    removed = admin.ok("DELETE", f"/groups/{group['group_id']}/members/{member}")
+    assert removed["members"] == []
+    assert admin.call("DELETE", f"/groups/{group['group_id']}").status == 204
+    assert admin.call("GET", f"/groups/{group['group_id']}").status == 404
+    # `outer` has the worker through `group`
+    claim = world.callers["worker"].ok(
+        "POST", "/tasks/task-team/claim", {"expires_at": "2099-01-01T00:00:00Z"}
+    )
+    assert (claim["worker_id"], claim["expires_at"]) == (member, "2099-01-01T00:00:00Z")
+    assert (
+        world.callers["other"].call("POST", "/tasks/task-team/reclaim", {"cause": "operator"}).status == 204
+    )
+
+
+def test_events_have_their_envelope(world: World) -> None:
+    events = world.store.api.events()
+    assert [event["event_id"] for event in events] == [
+        f"evt-{index:06d}" for index in range(1, len(events) + 1)
+    ]
+    first = events[0]
+    assert set(first) == {"event_id", "type", "occurred_at", "experiment_id", "data"}
+    assert (first["type"], first["data"]) == ("task.created", {"task_id": "task-free", "kind": "ideation"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["occurred_at"])
+    assert not [event for event in events if event["type"].startswith(("worker", "group"))]
+
+
+def test_subscribe_waits_for_the_next_event(world: World) -> None:
+    cursor = len(world.store.api.events())
+    answers: list[Any] = []
+    path = f"/events/subscribe?cursor={cursor}&timeout=60"
+    waiting = threading.Thread(target=lambda: answers.append(world.callers["other"].ok("GET", path)))
+    waiting.start()
+    world.callers["worker"].ok("POST", "/ideas", idea("idea-awaited"))
+    waiting.join()
+    assert [event["type"] for event in answers[0]["events"]] == ["idea.drafted"]
+    assert answers[0]["cursor"] == cursor + 1
+    assert world.store.api.ok("GET", f"/events/subscribe?cursor={cursor + 1}&timeout=0")["events"] == []
+
+
+def test_a_repeated_slug_is_a_warning(world: World) -> None:
+    worker = world.callers["worker"]
+    assert "warnings" not in worker.ok("POST", "/ideas", idea("slug-1", slug="same"))
+    created = worker.ok("POST", "/ideas", idea("slug-2", slug="same"))
+    assert len(created["warnings"]) == 1
+    assert created["created_by"] == world.values["worker"]
+    assert "warnings" not in worker.ok("GET", "/ideas/slug-2")
+
+
+def test_reference_helpers_are_anonymous(world: World) -> None:
+    nobody = world.callers["nobody"]
+    helper = "/tasks/task-submitted/validate-terminal"
+    assert nobody.ok("GET", helper, root="/_reference") == {"decision": "accept"}
+    missing = nobody.call("GET", helper, root="/_reference", X_Eden_Experiment_Id=None)
+    assert missing.problem == "error/experiment-id-mismatch"
+    evaluation = "/validate/evaluation"
+    assert nobody.call("POST", evaluation, {"evaluation": {"score": 1}}, root="/_reference").status == 204
+    assert nobody.call("POST", evaluation, {"evaluation": {"score": None}}, root="/_reference").status == 204
+    for wrong in ({"score": True}, {"score": "1"}, {"points": 1}):
+        answer = nobody.call("POST", evaluation, {"evaluation": wrong}, root="/_reference")
+        assert (answer.status, answer.problem) == (409, "error/invalid-precondition")
+    assert nobody.call("GET", "/artifacts/x", root="/_reference").status == 401
+    disabled = world.store.api.call("GET", "/artifacts/x", root="/_reference")
+    assert (disabled.status, disabled.problem) == (503, "reference-error/artifact-serving-disabled")
+
+
+def test_artifacts_belong_to_their_depositor(world: World) -> None:
+    worker = world.callers["worker"]
+    boundary = "boundary-of-the-tests"
+    content = bytes(range(256)) + b"\r\n--no boundary\r\n"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+        f"Content-Type: image/png\r\n\r\n"
+    ).encode()
+    body += content + f"\r\n--{boundary}--\r\n".encode()
+    answer = worker.call("POST", "/artifacts", body, Content_Type=f"multipart/form-data; boundary={boundary}")
+    assert answer.status == 201, answer.content
+    deposited = answer.json
+    assert re.fullmatch("eden://artifacts/[0-9a-f]{32}", deposited["artifacts_uri"])
+    assert (deposited["size_bytes"], deposited["content_type"]) == (len(content), "image/png")
+    path = f"/artifacts?uri={deposited['artifacts_uri']}"
+    for caller in ("worker", "admin", "operator"):
+        fetched = world.callers[caller].call("GET", path)
+        assert (fetched.status, fetched.content) == (200, content)
+        assert fetched.headers["Content-Type"] == "image/png"
+        assert fetched.headers["X-Content-Type-Options"] == "nosniff"
+        assert fetched.headers["Content-Disposition"].startswith("attachment")
+    assert world.callers["other"].call("GET", path).problem == FORBIDDEN
+
+
+def test_connections_are_kept_and_bodies_are_read(world: World) -> None:
+    """A refused request must not leave its body behind for the next one on the same connection."""
+    import http.client
+
+    connection = http.client.HTTPConnection(world.store.api.host, world.store.api.port, timeout=60)
+    try:
+        statuses = []
+        for _ in range(3):
+            connection.request(
+                "POST", "/anything", body=b'{"a": 1}', headers={"Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        assert statuses == [401, 401, 401]
+    finally:
+        connection.close()
