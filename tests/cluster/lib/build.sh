@@ -126,24 +126,30 @@ need_kubectl() { # [NODE]: kind's own nodes have one
 }
 
 # Makes what tests/rig needs and sets rig_programs to its directory: out of the public images where that is quicker.
-rig() {
+rig() { # [controllers]
+    local program programs=(kube-apiserver kubectl)
+    [ "${1:-}" != controllers ] || programs+=(kube-controller-manager kube-scheduler)
     rig_programs="$cache/rig-$KUBERNETES"
-    [ ! -x "$rig_programs/etcd" ] || return 0
-    rig_programs="$bin"
+    [ ! -x "$rig_programs/etcd" ] || [ ! -x "$rig_programs/${programs[-1]}" ] || return 0
     if ! [ -x "$bin/kube-apiserver" ] && engine_answers && decide_mode && [ "$mode" = public ]; then
-        rig_programs="$cache/rig-$KUBERNETES"
-        mkdir -p "$rig_programs"
-        step "taking kube-apiserver and kubectl $KUBERNETES and etcd from their images" rig_from_images
-    else
-        need_go
-        kubernetes kube-apiserver kubectl
-        etcd
+        locked
+        step "taking ${programs[*]} and etcd from their images" rig_from_images "${programs[@]}"
+        return
     fi
+    need_go
+    rig_programs="$bin"
+    is_built "$bin/etcd" "go.etcd.io/etcd/server/v3@$ETCD" || locked
+    for program in "${programs[@]}"; do
+        is_built "$bin/$program" "k8s.io/kubernetes@v$KUBERNETES" || locked
+    done
+    kubernetes "${programs[@]}"
+    etcd
 }
 
-rig_from_images() {
+rig_from_images() { # PROGRAM…
     local image container
-    for image in "kube-apiserver:v$KUBERNETES" "kubectl:v$KUBERNETES" "$ETCD_IMAGE"; do
+    mkdir -p "$rig_programs"
+    for image in "${@/%/:v$KUBERNETES}" "$ETCD_IMAGE"; do
         container="$(docker create "registry.k8s.io/$image" none)"
         # kubectl's image has it in /bin, the others in /usr/local/bin.
         docker cp "$container:/usr/local/bin/${image%%:*}" "$rig_programs/" || docker cp "$container:/bin/${image%%:*}" "$rig_programs/"

@@ -31,8 +31,10 @@ step() {
 
 # One `cluster` at a time works on a cache; the others wait for it.
 locked() {
+    [ -z "${lock_is_held:-}" ] || return 0
+    lock_is_held=yes
     exec 9>"$cache/lock"
-    flock -n 9 && return
+    flock -n 9 && return 0
     say "waiting for another \`cluster\` that works on $cache"
     flock 9
 }
