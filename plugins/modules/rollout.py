@@ -17,8 +17,8 @@ description:
     log.
   - Shows a line whenever a pod gets further, and what is waited for when nothing has happened for 15 seconds.
     The seconds in brackets count from the start of the task.
-  - Trouble that was there more than 30 seconds before the task counts only when it shows again, or when the
-    time is over. What was repaired before a second run does not fail it.
+  - Trouble of objects that are more than 5 seconds older than the task counts only when it shows again, or
+    when the time is over. What was repaired before a second run does not fail it.
   - In the lines of logs that are shown, passwords of URLs, values of passwords and tokens, and hexadecimal
     strings of 32 characters and more are replaced by C(***). The log of a complete Job in RV(logs) is
     returned as it is.

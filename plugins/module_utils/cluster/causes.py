@@ -420,7 +420,6 @@ def _configs(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Ca
             advice=_reference_advice(container.message),
             wait=grace["config"],
             pod=name,
-            container=container.name,
         )
         for container in container_statuses(pod)
         if container.reason in CONFIG_REASONS and _is_news(scene, pod, container)

@@ -67,8 +67,9 @@ QUIET = 15.0
 VOLUMES_EVERY = 3.0
 # A trouble that was gone for this long and comes back is another one.
 FLICKER = 5.0
-# Pods and events this much older than the rollout belong to it: the objects are applied just before.
-RECENT = timedelta(seconds=30)
+# What is this much older than the rollout still belongs to it, since the objects are applied just before.
+# More would take the traces of a failed run for its own where the cause was repaired at once.
+RECENT = timedelta(seconds=5)
 LONGEST_HINT = 300
 LOG_LINES = 15
 LOG_PATIENCE = 5.0
@@ -290,11 +291,15 @@ class Rollout:
     def _remember_the_past(self) -> None:
         """What was there well before the rollout began is no news about it."""
         horizon = self.clock.wall() - RECENT
-        for pod in self.view.objects("Pod"):
-            if _is_before(pod["metadata"].get("creationTimestamp"), horizon):
-                self._before[pod["metadata"]["uid"]] = forgiven_ends(pod, self.grace["crashes"])
+        workloads = [workload for workload in self.found().values() if workload is not None]
+        young = set()
+        for thing in (*workloads, *self.view.objects("Pod")):
+            if not _is_before(thing["metadata"].get("creationTimestamp"), horizon):
+                young.add((thing["kind"], thing["metadata"]["name"]))
+            elif thing["kind"] == "Pod":
+                self._before[thing["metadata"]["uid"]] = forgiven_ends(thing, self.grace["crashes"])
         for event in self.view.objects("Event"):
-            if _is_before(event_time(event), horizon):
+            if _is_before(event_time(event), horizon) or not _is_about_young(event, young):
                 self._old_events.add(_version(event))
 
     def _scene(self, workload: Object, final: bool = False) -> Scene:
@@ -616,6 +621,15 @@ def _result(
 
 def _done(workload: Object | None) -> bool:
     return workload is not None and is_ready(workload)
+
+
+def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool:
+    """The event is about one of these workloads or pods, or about something whose age is not known."""
+    about = event.get("involvedObject") or {}
+    kind, name = str(about.get("kind")), str(about.get("name"))
+    if kind == "ReplicaSet":
+        return ("Deployment", name.rpartition("-")[0]) in young
+    return kind not in ("Pod", *WORKLOAD_KINDS) or (kind, name) in young
 
 
 def _version(event: Object) -> tuple[str, str]:

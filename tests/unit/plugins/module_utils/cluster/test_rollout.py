@@ -362,6 +362,28 @@ def test_traces_of_the_seconds_before_the_rollout_are_its_own() -> None:
     assert seconds == 3.0
 
 
+@pytest.mark.parametrize(
+    ("workload", "about", "cause"),
+    [
+        (POSTGRES, POSTGRES, "quota"),
+        (POSTGRES, k.claim("data-eden-postgres-0"), "timeout"),
+        (TASK_STORE, k.replica_set(TASK_STORE), "quota"),
+    ],
+    ids=["its own", "its claim's", "its ReplicaSet's"],
+)
+@pytest.mark.parametrize("age", [1, 8], ids=["young", "old"])
+def test_a_run_right_after_the_repair_does_not_fail_on_the_traces_of_a_moment_ago(
+    workload: Object, about: Object, cause: str, age: int
+) -> None:
+    """The controller's next try is further away than a run that is started at once."""
+    now = START + timedelta(seconds=age)
+    refused = k.event(about, "FailedCreate", EXCEEDED, time=(now - timedelta(seconds=2)).isoformat())
+    empty = {**workload, "status": {**workload["status"], "replicas": 0}}
+    seconds, error = Trial([workload], [empty, refused], clock=FakeClock(now), timeout=60).fail()
+    assert error.data["cause"] == cause
+    assert (seconds < 60) is (age == 1 and cause == "quota")
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_wrong_clock_costs_no_success(hours: int) -> None:
     clock = FakeClock(START + timedelta(hours=hours))
