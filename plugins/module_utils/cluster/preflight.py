@@ -205,6 +205,7 @@ def refuse_missing_rights(cluster: Cluster, seen: Seen, parameters: t.Mapping[st
         namespace,
         manage_namespace=parameters["manage_namespace"],
         namespace_exists=seen.namespace is not None,
+        own_credentials=not parameters["existing_secret"],
         port_forward=not parameters["task_store_url"],
     )
     absent = rights.missing(

@@ -65,7 +65,7 @@ class Need(t.NamedTuple):
 APPLY = ("get", "create", "patch")
 
 NEEDS: tuple[Need, ...] = (
-    Need("", "secrets", ("get", "create", "update"), "credentials and identities are kept in Secrets"),
+    Need("", "secrets", APPLY, "credentials and identities are kept in Secrets"),
     Need("", "configmaps", APPLY, "the experiment's id, config and seed commit are kept in ConfigMaps"),
     Need("", "services", APPLY, "each server has a Service"),
     Need("", "persistentvolumeclaims", APPLY, "the blobs of the task store have a volume"),
@@ -77,13 +77,12 @@ NEEDS: tuple[Need, ...] = (
         "Postgres, Forgejo and the workers are StatefulSets",
     ),
     Need("batch", "jobs", (*APPLY, "list", "watch", "delete"), "the repository is seeded by a Job"),
-    Need("", "pods", ("list", "watch"), "waiting for workloads looks at their pods"),
+    Need("", "pods", ("list", "watch"), "waiting for a workload looks at its pods"),
     Need("", "pods/log", ("get",), "the seed commit and the cause of a crash are read from logs"),
-    Need("", "events", ("list",), "why a workload does not start is told by events"),
-    Need("networking.k8s.io", "networkpolicies", APPLY, "each service may reach only what it needs"),
-    Need("policy", "poddisruptionbudgets", APPLY, "draining a node must not take the last pod of a server"),
+    Need("", "events", ("list", "watch"), "events tell why a workload does not start"),
 )
 
+OWN_CREDENTIALS = Need("", "secrets", ("update",), "a key that the credentials lack is added")
 PORT_FORWARD = Need(
     "",
     "pods/portforward",
@@ -96,10 +95,24 @@ NAMESPACE_WHY = (
 
 
 def needed(
-    namespace: str, *, manage_namespace: bool, namespace_exists: bool, port_forward: bool
+    namespace: str,
+    *,
+    manage_namespace: bool,
+    namespace_exists: bool,
+    own_credentials: bool = True,
+    port_forward: bool = True,
 ) -> list[Right]:
-    """The rights that a run needs."""
-    needs = (*NEEDS, PORT_FORWARD) if port_forward else NEEDS
+    """The rights that a run needs.
+
+    Args:
+        own_credentials: the credentials are made by the collection, and not a Secret of the user's.
+        port_forward: the task store is not reached by a URL.
+    """
+    needs = [*NEEDS]
+    if own_credentials:
+        needs.append(OWN_CREDENTIALS)
+    if port_forward:
+        needs.append(PORT_FORWARD)
     rights = [
         Right(verb, need.group, need.resource, need.why, namespace) for need in needs for verb in need.verbs
     ]

@@ -203,7 +203,7 @@ def test_a_request_that_fails_for_another_reason_is_an_error(cluster: FakeCluste
 
 def without(verb: str, group: str, resource: str) -> list[dict[str, t.Any]]:
     """Rules with every right that is needed but one."""
-    needed = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True, port_forward=True)
+    needed = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True)
     return [
         {"verbs": [right.verb], "apiGroups": [right.group], "resources": [right.resource]}
         for right in needed
@@ -211,7 +211,7 @@ def without(verb: str, group: str, resource: str) -> list[dict[str, t.Any]]:
     ]
 
 
-ALL_RIGHTS = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True, port_forward=True)
+ALL_RIGHTS = preflight.rights.needed("lab", manage_namespace=True, namespace_exists=True)
 
 
 @pytest.mark.parametrize("right", ALL_RIGHTS, ids=lambda right: f"{right.verb}-{right.resource}")
@@ -229,7 +229,7 @@ def test_all_missing_rights_are_named_at_once(cluster: FakeCluster) -> None:
     with pytest.raises(EdenReferenceError) as error:
         run()
     assert len(error.value.data["missing_rights"]) == len(ALL_RIGHTS)
-    assert "get, create, update secrets in namespace lab: " in error.value.message
+    assert "get, create, patch secrets in namespace lab: " in error.value.message
     assert error.value.message.startswith(
         "The user of the kubeconfig may not do all that is needed on https://cluster. Missing are:\n"
     )
@@ -262,6 +262,13 @@ def test_a_task_store_url_saves_the_right_to_forward_ports(cluster: FakeCluster)
     cluster.rules = [rule for rule in without("", "", "") if rule["resources"] != ["pods/portforward"]]
     assert run(task_store_url="https://eden")["namespace_exists"] is True
     assert "get, create pods/portforward in namespace lab" in refusal()
+
+
+def test_a_secret_of_the_user_saves_the_right_to_change_secrets(cluster: FakeCluster) -> None:
+    cluster.rules = without("update", "", "secrets")
+    cluster.objects[("Secret", "mine")] = {}
+    assert run(existing_secret="mine")["namespace_exists"] is True
+    assert "update secrets in namespace lab" in refusal()
 
 
 # Namespace

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import pathlib
+import re
 import typing as t
 
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster import rights
+from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import KINDS
 from ansible_collections.eden.reference.plugins.module_utils.cluster.rights import Right
 from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
+
+ROLES = pathlib.Path(__file__).parents[5] / "roles"
 
 
 def right(verb: str, resource: str, group: str = "", namespace: str = "lab", name: str = "") -> Right:
@@ -120,7 +125,7 @@ def test_a_review_that_fails_is_an_error() -> None:
 
 
 def verbs(resource: str, **options: bool) -> set[tuple[str, str, str]]:
-    settings = {"manage_namespace": True, "namespace_exists": True, "port_forward": True, **options}
+    settings = {"manage_namespace": True, "namespace_exists": True, **options}
     return {
         (item.verb, item.namespace, item.name)
         for item in rights.needed("lab", **settings)
@@ -147,8 +152,25 @@ def test_the_port_forward_is_needed_without_a_url_only() -> None:
     assert verbs("pods/portforward", port_forward=False) == set()
 
 
+def test_secrets_are_changed_where_the_credentials_are_our_own() -> None:
+    assert ("update", "lab", "") in verbs("secrets")
+    assert ("update", "lab", "") not in verbs("secrets", own_credentials=False)
+
+
+def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
+    templates = "".join(path.read_text() for path in sorted(ROLES.glob("*/templates/**/*.j2")))
+    # A claim in a StatefulSet is made by its controller, and a Secret is written by modules.
+    kinds = {KINDS[kind] for kind in re.findall(r"^kind: (\w+)$", templates, re.MULTILINE)} | {
+        KINDS["Secret"]
+    }
+    applied = {(kind.group, kind.plural) for kind in kinds if kind.namespaced}
+    assert applied == {
+        (need.group, need.resource) for need in rights.NEEDS if set(rights.APPLY) <= set(need.verbs)
+    }
+
+
 def test_every_need_has_a_reason_and_stands_once() -> None:
-    needed = rights.needed("lab", manage_namespace=True, namespace_exists=False, port_forward=True)
+    needed = rights.needed("lab", manage_namespace=True, namespace_exists=False)
     assert all(item.why and item.verb and item.resource for item in needed)
     keys = [(item.verb, item.group, item.resource) for item in needed]
     assert len(keys) == len(set(keys))
