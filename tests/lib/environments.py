@@ -109,12 +109,12 @@ def ensure(environment: Environment) -> Path:
     with locked("venv"):
         if marker.exists() and time.time() - marker.stat().st_mtime < FRESH_SECONDS:
             return path
-        program = uv()
+        uv = _uv()
         if not marker.exists():
             shutil.rmtree(path, ignore_errors=True)
             interpreter = find_python(environment.python) or environment.python
-            _do([program, "venv", "--python", str(interpreter), str(path)], f"Python {environment.python}")
-        install = [program, "pip", "install", "--upgrade", "--python", str(path / "bin" / "python")]
+            _do([uv, "venv", "--python", str(interpreter), str(path)], f"Python {environment.python}")
+        install = [uv, "pip", "install", "--upgrade", "--python", str(path / "bin" / "python")]
         install += [argument for file in environment.files for argument in ("-r", str(CHECKOUT / file))]
         try:
             _do([*install, *environment.requirements], f"the packages of {', '.join(environment.files)}")
@@ -126,7 +126,7 @@ def ensure(environment: Environment) -> Path:
     return path
 
 
-def uv() -> str:
+def _uv() -> str:
     """The program uv, which makes an environment in seconds where pip takes minutes."""
     directory = CACHE / "uv"
     program = directory / "bin" / "uv"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collection import NAME, NAMESPACE, copy, shell_scripts
-from environments import CACHE, CHECKOUT, NEWEST, OLDEST, PYTHONS, Environment, clean, ensure, find_python, uv
+from environments import CACHE, CHECKOUT, NEWEST, OLDEST, PYTHONS, Environment, clean, ensure, find_python
 from progress import Progress, last_lines
 
 COLLECTION = f"{NAMESPACE}.{NAME}"
@@ -115,14 +115,12 @@ def sanity(run: Run) -> None:
                 run.progress.say(f"sanity {environment.name}: {line.removeprefix('WARNING: ')}")
 
 
-# ansible-test makes virtual environments with pip's bootstrap script, from a server of its own. It takes a
-# script that is there for one that it has fetched before; this one does the same with the package index.
+# ansible-test puts pip into its virtual environments by a script that it fetches from a server of its own. It
+# takes a script that is there for one that it has fetched before; this one takes the pip that Python brings along.
 BOOTSTRAP = """\
-import subprocess
-import sys
+import ensurepip
 
-packages = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-sys.exit(subprocess.call([{uv!r}, "pip", "install", "--python", sys.executable, *packages]))
+ensurepip.bootstrap()
 """
 PIP_VERSION = """\
 import types
@@ -142,14 +140,14 @@ def _sanity_home(run: Run, environment: Environment, programs: Path) -> Path:
     home = CACHE / "ansible-test"
     script = home / ".ansible" / "test" / "cache" / f"get_pip_{version}.py"
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(BOOTSTRAP.format(uv=uv()))
+    script.write_text(BOOTSTRAP)
     return home
 
 
 def unit(run: Run) -> None:
-    """The unit tests with both Pythons."""
+    """What needs no cluster, with both Pythons."""
     for environment in (OLDEST, NEWEST):
-        _pytest(run, environment, f"unit {environment.name}", "tests/unit")
+        _pytest(run, environment, f"unit {environment.name}", "tests/unit", "tests/leak")
 
 
 def modules(run: Run) -> None:

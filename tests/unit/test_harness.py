@@ -15,6 +15,14 @@ from environments import CHECKOUT, Environment, clean, find_python
 from progress import Progress, StepFailed, last_lines
 
 OK = [sys.executable, "-c", "print('first'); print('last')"]
+WAITING = """
+import os, time
+print("working", flush=True)
+for _turn in range(6000):
+    if os.path.exists("said"):
+        break
+    time.sleep(0.01)
+"""
 BROKEN = [sys.executable, "-c", "print('what is wrong'); raise SystemExit(3)"]
 
 
@@ -87,10 +95,7 @@ def test_a_long_step_says_where_it_is(
         if "… still a step" in line and line.endswith("working"):
             said.touch()
 
-    waiting = (
-        "import os, time\nprint('working', flush=True)\nwhile not os.path.exists('said'): time.sleep(0.01)"
-    )
-    Progress("level", tmp_path, 0.0, say).check("a step", [sys.executable, "-c", waiting], **here)
+    Progress("level", tmp_path, 0.0, say).check("a step", [sys.executable, "-c", WAITING], **here)
     assert said.exists()
 
 
