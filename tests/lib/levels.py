@@ -115,8 +115,8 @@ def sanity(run: Run) -> None:
                 run.progress.say(f"sanity {environment.name}: {line.removeprefix('WARNING: ')}")
 
 
-# ansible-test puts pip into its virtual environments by a script that it fetches from a server of its own. It
-# takes a script that is there for one that it has fetched before; this one takes the pip that Python brings along.
+# ansible-test puts pip into its virtual environments by a script that it fetches from a server of its own.
+# It takes a script that is there for one that it has fetched; this one uses the pip that Python brings along.
 BOOTSTRAP = """\
 import ensurepip
 
