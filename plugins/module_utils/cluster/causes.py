@@ -138,7 +138,7 @@ class Scene:
         return f"eden_{component}_{setting}" if component in _OWN_SETTINGS else f"eden_{setting}"
 
     def is_old(self, pod: Object) -> bool:
-        """The pod was there before the rollout began."""
+        """The pod was there before the rollout began. What has failed again since needs no more patience."""
         return pod["metadata"]["uid"] in self.before
 
 
@@ -365,7 +365,7 @@ def _images(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cau
                 problem=f"pod {name} cannot pull image {image_of(pod, container.name)}",
                 said=mask_words(said),
                 advice=_image_advice(scene, container, said),
-                wait=SETTLE if final else grace["image"],
+                wait=SETTLE if final or scene.is_old(pod) else grace["image"],
                 pod=name,
             )
         )
@@ -418,7 +418,7 @@ def _configs(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Ca
             problem=f"pod {name} cannot start container {container.name}",
             said=mask_words(_one_line(container.message)) or container.reason,
             advice=_reference_advice(container.message),
-            wait=grace["config"],
+            wait=SETTLE if scene.is_old(pod) else grace["config"],
             pod=name,
         )
         for container in container_statuses(pod)

@@ -703,15 +703,19 @@ def test_old_trouble_is_no_cause_until_it_shows_again(row: Row) -> None:
 
 
 def test_old_image_trouble_counts_after_the_next_try() -> None:
-    pod = pulling(
-        "ImagePullBackOff", f'Back-off pulling image "postgres:none-such": ErrImagePull: {NOT_FOUND}'
-    )
-    again = k.event(pod, "Failed", f'Failed to pull image "postgres:none-such": {NOT_FOUND}', "main")
+    pod = pulling("ImagePullBackOff", f'Back-off pulling image "postgres:none-such": ErrImagePull: {NO_HOST}')
+    again = k.event(pod, "Failed", f'Failed to pull image "postgres:none-such": {NO_HOST}', "main")
     idle = k.event(pod, "Failed", "Error: ImagePullBackOff", "main")
     assert find_causes(old(scene(POSTGRES, pod), events=[idle]), GRACE) == []
-    assert [cause.kind for cause in find_causes(old(scene(POSTGRES, pod), events=[again]), GRACE)] == [
-        "image"
-    ]
+    (cause,) = find_causes(old(scene(POSTGRES, pod), events=[again]), GRACE)
+    assert (cause.kind, cause.wait) == ("image", SETTLE)
+
+
+def test_old_config_trouble_counts_after_the_next_try() -> None:
+    pod = pulling("CreateContainerConfigError", 'secret "absent" not found')
+    again = k.event(pod, "Failed", 'Error: secret "absent" not found', "main")
+    (cause,) = find_causes(old(scene(POSTGRES, pod), events=[again]), GRACE)
+    assert (cause.kind, cause.wait) == ("config", SETTLE)
 
 
 @pytest.mark.parametrize(
