@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # What a module states of itself beside these lines is its C(support) and, where that is not full, the C(details).
+    # A module adds its support and, where that is not full, the details.
     DOCUMENTATION = r"""
 options: {}
 attributes:
@@ -13,9 +13,9 @@ attributes:
   diff_mode:
     description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run changes nothing.
+    description: Run twice in a row outside check mode, with the same arguments, it changes nothing.
   action_group:
-    description: Use C(group/eden.reference.eden) in C(module_defaults) to set the connection for all modules at once.
+    description: Use C(group/eden.reference.eden) in C(module_defaults) to set options for all modules.
     support: full
     membership:
       - eden.reference.eden

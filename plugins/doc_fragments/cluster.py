@@ -9,7 +9,7 @@ options:
   kubeconfig:
     description:
       - Path of the kubeconfig.
-      - Without it E(KUBECONFIG), C(~/.kube/config), and then the service account of the pod that this runs in.
+      - Without it E(KUBECONFIG), C(~/.kube/config), then the service account of the pod that this runs in.
     type: path
   context:
     description: Context of the kubeconfig; its current one by default.

@@ -75,7 +75,9 @@ def workers(replicas: t.Mapping[str, int], instance: str) -> list[dict[str, t.An
     """The operator and one worker for each replica of each service that has an identity."""
     counts = {OPERATOR: 1, **{service: replicas.get(service, 0) for service in SERVICES}}
     return [
-        _worker(service, replica, instance) for service, count in counts.items() for replica in range(1, count + 1)
+        _worker(service, replica, instance)
+        for service, count in counts.items()
+        for replica in range(1, count + 1)
     ]
 
 

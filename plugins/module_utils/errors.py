@@ -40,7 +40,9 @@ class ClusterError(EdenReferenceError):
         status: HTTP status, or 0 where no answer came.
     """
 
-    def __init__(self, action: str, target: str, status: int, reason: str, said: str = "", advice: str = "") -> None:
+    def __init__(
+        self, action: str, target: str, status: int, reason: str, said: str = "", advice: str = ""
+    ) -> None:
         self.status = status
         answer = f"{status} {reason}".strip() if status else reason
         words = f": {said}" if said and said != reason else ""
@@ -78,7 +80,15 @@ class TaskStoreError(EdenReferenceError):
         problem: the problem+json document of the answer, or an empty dict.
     """
 
-    def __init__(self, action: str, path: str, status: int, reason: str, problem: t.Mapping[str, t.Any] | None = None, advice: str = "") -> None:
+    def __init__(
+        self,
+        action: str,
+        path: str,
+        status: int,
+        reason: str,
+        problem: t.Mapping[str, t.Any] | None = None,
+        advice: str = "",
+    ) -> None:
         self.status = status
         self.problem = dict(problem or {})
         words = ": ".join(str(self.problem[key]) for key in ("title", "detail") if self.problem.get(key))

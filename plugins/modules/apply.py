@@ -32,7 +32,8 @@ options:
     elements: dict
     required: true
   prune:
-    description: Objects of O(prune[].kind) that carry all of O(prune[].labels) and have no definition are deleted.
+    description:
+      - Objects of O(prune[].kind) that carry all of O(prune[].labels) and have no definition are deleted.
     type: list
     elements: dict
     default: []

@@ -29,7 +29,7 @@ class InProcessAction(ActionBase):
 
     ARGUMENTS: t.ClassVar[dict[str, t.Any]]
     CONSTRAINTS: t.ClassVar[dict[str, t.Any]] = {}
-    FUNCTION: t.ClassVar[t.Callable[[Task], dict[str, t.Any]]]
+    FUNCTION: t.Callable[[Task], dict[str, t.Any]]
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
@@ -44,6 +44,6 @@ class InProcessAction(ActionBase):
             progress=lambda line: display.display(f"   [{host}] {line}"),
         )
         try:
-            return type(self).FUNCTION(task)
+            return self.FUNCTION(task)
         except EdenReferenceError as error:
             return {"failed": True, **error.as_result()}

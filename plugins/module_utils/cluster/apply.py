@@ -9,6 +9,7 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -24,10 +25,9 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds impor
 from ansible_collections.eden.reference.plugins.module_utils.errors import InputError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
-try:
+# A missing one is reported with the Kubernetes client, which needs it too.
+with contextlib.suppress(ImportError):
     import yaml
-except ImportError:  # reported with the Kubernetes client, which needs it too
-    pass
 
 ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
@@ -72,7 +72,7 @@ def prepare(definition: Object, namespace: str) -> Object:
     """The definition with its namespace and with the annotation that holds its own digest.
 
     Raises:
-        InputError: it is not an object, or it is a Secret with data, which would pass through Ansible's variables.
+        InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
     prepared = copy.deepcopy(definition)
     kind = kind_of(prepared)
@@ -81,8 +81,8 @@ def prepare(definition: Object, namespace: str) -> Object:
         raise InputError(f"Cannot apply a {prepared['kind']} without metadata.name.")
     if prepared["kind"] == "Secret":
         raise InputError(
-            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not be a module argument. "
-            "The modules eden.reference.credentials and eden.reference.identities write Secrets."
+            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not "
+            "be a module argument. The modules eden.reference.credentials and eden.reference.identities write Secrets."
         )
     if kind.namespaced:
         metadata.setdefault("namespace", namespace)
@@ -112,12 +112,21 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
 
 
 def prune(
-    cluster: Cluster, definitions: t.Sequence[Object], kind: str, namespace: str, labels: t.Mapping[str, str], check_mode: bool
+    cluster: Cluster,
+    definitions: t.Sequence[Object],
+    kind: str,
+    namespace: str,
+    labels: t.Mapping[str, str],
+    check_mode: bool,
 ) -> list[Change]:
     """Delete the objects of a kind that carry all the labels and have no definition."""
     wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    surplus = [item for item in cluster.list(kind, namespace, labels=selector) if item["metadata"]["name"] not in wanted]
+    surplus = [
+        item
+        for item in cluster.list(kind, namespace, labels=selector)
+        if item["metadata"]["name"] not in wanted
+    ]
     for item in surplus:
         if not check_mode:
             cluster.delete(kind, namespace, item["metadata"]["name"])
@@ -194,7 +203,11 @@ def _shown(value: Object | None) -> str:
     if value is None:
         return ""
     kept = essence(value)
-    annotations = {key: text for key, text in (kept["metadata"].pop("annotations", None) or {}).items() if key != APPLIED_ANNOTATION}
+    annotations = {
+        key: text
+        for key, text in (kept["metadata"].pop("annotations", None) or {}).items()
+        if key != APPLIED_ANNOTATION
+    }
     if annotations:
         kept["metadata"]["annotations"] = annotations
     return yaml.safe_dump(kept, sort_keys=False)

@@ -14,7 +14,12 @@ import time
 import typing as t
 from contextlib import contextmanager
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import KINDS, Kind, describe, kind_of
+from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import (
+    KINDS,
+    Kind,
+    describe,
+    kind_of,
+)
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
     ConflictError,
@@ -34,7 +39,8 @@ except ImportError as error:
 else:
     IMPORT_ERROR = None
 
-Object = t.Dict[str, t.Any]
+Object = dict[str, t.Any]
+Objects = list[Object]
 
 FIELD_MANAGER = "eden.reference"
 CONNECT_TIMEOUT = 3.0
@@ -55,12 +61,14 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 class Cluster:
     """The objects of one Kubernetes cluster, as plain dicts.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again until ``patience`` seconds have passed.
-    That is safe for every verb here: reads, server-side apply, deletes, and creates of named objects, whose second
-    try answers 409.
+    A request that got no answer, or one of 408, 429 and 5xx, is sent again until ``patience`` seconds have
+    passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named objects,
+    whose second try answers 409.
     """
 
-    def __init__(self, client: t.Any, patience: float = PATIENCE, sleep: t.Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, client: t.Any, patience: float = PATIENCE, sleep: t.Callable[[float], None] = time.sleep
+    ) -> None:
         self.client = client
         self.patience = patience
         self._sleep = sleep
@@ -71,7 +79,7 @@ class Cluster:
     def connect(cls, options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> Cluster:
         """A connection by the module options ``kubeconfig`` and ``context``.
 
-        Without them: ``KUBECONFIG``, the default kubeconfig, then the service account of the pod that this runs in.
+        Without them: ``KUBECONFIG``, the default kubeconfig, then the service account of the pod around this.
 
         Raises:
             EdenReferenceError: the Python package is missing, or no usable kubeconfig was found.
@@ -98,19 +106,21 @@ class Cluster:
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object, or None where the server says 404."""
         try:
-            return self._json("read", describe(kind, namespace, name), "GET", KINDS[kind].path(namespace, name))
+            return self._json(
+                "read", describe(kind, namespace, name), "GET", KINDS[kind].path(namespace, name)
+            )
         except ClusterError as error:
             if error.status == 404:
                 return None
             raise
 
-    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> list[Object]:
+    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
         """The objects that match the selectors; each has ``kind`` and ``apiVersion``."""
         return self.list_with_version(kind, namespace, labels, fields)[0]
 
     def list_with_version(
         self, kind: str, namespace: str = "", labels: str = "", fields: str = ""
-    ) -> tuple[list[Object], str]:
+    ) -> tuple[Objects, str]:
         """The objects and the resource version to watch from."""
         row = KINDS[kind]
         answer = self._json(
@@ -132,7 +142,7 @@ class Cluster:
         return self._write("create", definition, "POST", name=False, field_manager=FIELD_MANAGER)
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
-        """Server-side apply, which takes over fields that others own; returns the object as the server holds it."""
+        """Server-side apply, which takes over fields that others own; the object as the server holds it."""
         return self._write(
             "apply",
             definition,
@@ -140,7 +150,7 @@ class Cluster:
             content_type="application/apply-patch+yaml",
             field_manager=FIELD_MANAGER,
             force_conflicts=True,
-            **({"dry_run": "All"} if dry_run else {}),
+            dry_run="All" if dry_run else None,
         )
 
     def replace(self, definition: Object) -> Object:
@@ -179,10 +189,14 @@ class Cluster:
         deadline = time.monotonic() + self.patience
         while (left := self.read(*reference)) and left["metadata"]["uid"] == metadata["uid"]:
             if time.monotonic() > deadline:
-                raise ClusterError("delete", describe(*reference), 0, f"it is still there after {self.patience:.0f} s")
+                raise ClusterError(
+                    "delete", describe(*reference), 0, f"it is still there after {self.patience:.0f} s"
+                )
             self._sleep(FIRST_DELAY)
 
-    def log(self, namespace: str, pod: str, container: str = "", lines: int = 0, previous: bool = False) -> str:
+    def log(
+        self, namespace: str, pod: str, container: str = "", lines: int = 0, previous: bool = False
+    ) -> str:
         """The log of a container, its last ``lines`` lines where that is not 0."""
         query: list[tuple[str, t.Any]] = []
         if container:
@@ -206,8 +220,8 @@ class Cluster:
     ) -> t.Iterator[tuple[str, Object]]:
         """The changes since ``resource_version`` as ``(type, object)``, for at most ``seconds`` seconds.
 
-        Ends early, without an error, where the stream breaks, sends something unreadable or has expired (410):
-        the caller lists again.
+        Ends early, without an error, where the stream breaks, cannot be read or has expired (410): the caller
+        lists again.
         """
         row = KINDS[kind]
         try:
@@ -229,7 +243,9 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, ApiException, DynamicApiError, ValueError, OSError):
             return
 
-    def _write(self, action: str, definition: Object, method: str, name: bool = True, **parameters: t.Any) -> Object:
+    def _write(
+        self, action: str, definition: Object, method: str, name: bool = True, **parameters: t.Any
+    ) -> Object:
         kind = kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
@@ -243,12 +259,24 @@ class Cluster:
         )
 
     def _json(
-        self, action: str, target: str, method: str, path: str, body: Object | None = None, **parameters: t.Any
+        self,
+        action: str,
+        target: str,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        **parameters: t.Any,
     ) -> Object:
         return json.loads(self._send(action, target, method, path, body, **parameters).data)
 
     def _send(
-        self, action: str, target: str, method: str, path: str, body: Object | None = None, **parameters: t.Any
+        self,
+        action: str,
+        target: str,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        **parameters: t.Any,
     ) -> t.Any:
         """Send a request, again while that helps; the answer has been read whole."""
         deadline = time.monotonic() + self.patience
@@ -267,7 +295,9 @@ class Cluster:
                 failure = _unreachable(action, target, self.address, error)
                 wait = 0.0
             except ConfigException as error:
-                raise EdenReferenceError(f"Could not {action} {target}: the kubeconfig's credentials failed: {error}.") from error
+                raise EdenReferenceError(
+                    f"Could not {action} {target}: the kubeconfig's credentials failed: {error}."
+                ) from error
             delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
             pause = max(delay, wait)
             if time.monotonic() + pause > deadline:
@@ -295,20 +325,27 @@ def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.I
 def _load(configuration: t.Any, kubeconfig: str | None, context: str | None) -> None:
     chosen = kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
     in_pod = os.environ.get("KUBERNETES_SERVICE_HOST")
-    if not kubeconfig and not context and in_pod and not any(os.path.exists(path) for path in chosen.split(os.pathsep)):
+    if (
+        not kubeconfig
+        and not context
+        and in_pod
+        and not any(os.path.exists(path) for path in chosen.split(os.pathsep))
+    ):
         load_incluster_config(client_configuration=configuration)
         return
     try:
-        load_kube_config(config_file=chosen, context=context, client_configuration=configuration, persist_config=False)
+        load_kube_config(
+            config_file=chosen, context=context, client_configuration=configuration, persist_config=False
+        )
     except (ConfigException, OSError, ValueError) as error:
         raise EdenReferenceError(
             f"Could not read a kubeconfig from {chosen}"
             + (f", context {context}" if context else "")
-            + f": {error}. Set eden_kubeconfig (and eden_context), or KUBECONFIG, to a kubeconfig that kubectl accepts."
+            + f": {error}. Set eden_kubeconfig (and eden_context), or KUBECONFIG, to one that kubectl takes."
         ) from error
 
 
-def _selectors(labels: str, fields: str) -> dict[str, str]:
+def _selectors(labels: str, fields: str) -> dict[str, t.Any]:
     return {
         **({"label_selector": labels} if labels else {}),
         **({"field_selector": fields} if fields else {}),
@@ -325,7 +362,7 @@ def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
 def _status(error: DynamicApiError) -> tuple[str, str]:
     """The reason and the message of the Status object that the server sent, as far as it sent one."""
     try:
-        body = json.loads(error.body)
+        body = json.loads(error.body or "")
         return body.get("reason") or error.reason, body.get("message") or ""
     except (TypeError, ValueError, AttributeError):
         body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")

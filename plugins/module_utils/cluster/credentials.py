@@ -61,7 +61,7 @@ ARGUMENTS: dict[str, t.Any] = {
 # Somebody else may write between our read and our write; more often than this it is no accident.
 ATTEMPTS = 5
 
-Values = t.Dict[str, str]
+Values = dict[str, str]
 
 
 def run(task: Task) -> dict[str, t.Any]:
@@ -69,8 +69,9 @@ def run(task: Task) -> dict[str, t.Any]:
     parameters = task.parameters
     namespace, name = parameters["namespace"], parameters["secret"]
     with connected(parameters) as cluster:
+        generated: list[str] = []
         if parameters["state"] == "verified":
-            values, generated = verified(cluster, namespace, name, parameters["keys"], parameters["advice"]), []
+            values = verified(cluster, namespace, name, parameters["keys"], parameters["advice"])
         else:
             values, generated = completed(cluster, task)
     answer: dict[str, t.Any] = {
@@ -105,7 +106,8 @@ def verified(cluster: Cluster, namespace: str, name: str, keys: t.Sequence[str],
     if missing:
         found = "lacks" if live else "does not exist; it needs"
         raise CredentialsError(
-            f"{describe('Secret', namespace, name)} {found} {', '.join(missing)}. {advice}".rstrip(), missing=missing
+            f"{describe('Secret', namespace, name)} {found} {', '.join(missing)}. {advice}".rstrip(),
+            missing=missing,
         )
     return values
 
@@ -142,7 +144,11 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
 
 
 def refuse_bound(
-    cluster: Cluster, namespace: str, name: str, missing: t.Sequence[str], bound: t.Sequence[t.Mapping[str, str]]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    missing: t.Sequence[str],
+    bound: t.Sequence[t.Mapping[str, str]],
 ) -> None:
     """Refuse to make a key up while the claim stays whose data was written with the lost one.
 
@@ -153,15 +159,21 @@ def refuse_bound(
         if rule["key"] in missing and cluster.read("PersistentVolumeClaim", namespace, rule["claim"]):
             raise CredentialsError(
                 f"{describe('Secret', namespace, name)} has no {rule['key']}, but "
-                f"{describe('PersistentVolumeClaim', namespace, rule['claim'])} holds data that was written with it; "
-                f"a new value would lock the service out of its own data. Nothing was changed. {rule['advice']}",
+                f"{describe('PersistentVolumeClaim', namespace, rule['claim'])} holds data that was written "
+                "with it; a new value would lock the service out of its own data. Nothing was changed. "
+                f"{rule['advice']}",
                 missing=[rule["key"]],
                 claim=rule["claim"],
             )
 
 
 def write(
-    cluster: Cluster, live: Object | None, namespace: str, name: str, labels: t.Mapping[str, str], values: Values
+    cluster: Cluster,
+    live: Object | None,
+    namespace: str,
+    name: str,
+    labels: t.Mapping[str, str],
+    values: Values,
 ) -> None:
     """Create the Secret, or replace the one that was read.
 
@@ -185,7 +197,10 @@ def write(
 
 def decoded(live: Object) -> Values:
     """The values of a Secret as text."""
-    return {key: base64.b64decode(value).decode(errors="replace") for key, value in (live.get("data") or {}).items()}
+    return {
+        key: base64.b64decode(value).decode(errors="replace")
+        for key, value in (live.get("data") or {}).items()
+    }
 
 
 def url(rule: t.Mapping[str, str], password: str) -> str:
@@ -200,7 +215,9 @@ def digests(values: Values, readers: t.Mapping[str, t.Sequence[str]], digest_key
     """
     secret = values.get(digest_key, "")
     return {
-        reader: _digest(secret, {key: values[key] for key in keys}) if secret and all(map(values.get, keys)) else ""
+        reader: _digest(secret, {key: values[key] for key in keys})
+        if secret and all(map(values.get, keys))
+        else ""
         for reader, keys in readers.items()
     }
 

@@ -64,8 +64,8 @@ def kind_of(definition: t.Mapping[str, t.Any]) -> Kind:
     kind = KINDS.get(definition.get("kind", ""))
     if kind is None or kind.api_version != definition.get("apiVersion"):
         raise EdenReferenceError(
-            f"Cannot handle an object of kind {definition.get('kind')!r} in version {definition.get('apiVersion')!r}: "
-            f"known are {', '.join(sorted(KINDS))}."
+            f"Cannot handle an object of kind {definition.get('kind')!r} in version "
+            f"{definition.get('apiVersion')!r}: known are {', '.join(sorted(KINDS))}."
         )
     return kind
 

@@ -23,7 +23,15 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CLUSTER_ARGUMENTS,
     **{
         option: identities.ARGUMENTS[option]
-        for option in ("instance", "experiment_id", "service", "task_store_url", "admin_secret", "workers", "timeout")
+        for option in (
+            "instance",
+            "experiment_id",
+            "service",
+            "task_store_url",
+            "admin_secret",
+            "workers",
+            "timeout",
+        )
     },
 }
 
@@ -32,15 +40,27 @@ IDEATION_PREFIX = "ideation-"
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Read the state, the events and the identities; ``available`` is false where check mode found no task store.
+    """Read the state, the events and the identities.
+
+    ``available`` is false where check mode found no task store.
 
     Raises:
         EdenReferenceError: see the exception tree; a message never holds a token.
     """
     wanted = identities.wanted_of(task.parameters)
-    with connected(task.parameters) as cluster, identities.task_store(cluster, wanted, task.check_mode) as store:
+    with (
+        connected(task.parameters) as cluster,
+        identities.task_store(cluster, wanted, task.check_mode) as store,
+    ):
         if store is None:
-            return {"changed": False, "available": False, "state": "", "workers": [], "events": {}, "ideations": 0}
+            return {
+                "changed": False,
+                "available": False,
+                "state": "",
+                "workers": [],
+                "events": {},
+                "ideations": 0,
+            }
         events, _cursor = store.events()
         return {
             "changed": False,
@@ -51,7 +71,9 @@ def run(task: Task) -> dict[str, t.Any]:
         }
 
 
-def identity(cluster: Cluster, store: TaskStore, namespace: str, worker: identities.Worker) -> dict[str, t.Any]:
+def identity(
+    cluster: Cluster, store: TaskStore, namespace: str, worker: identities.Worker
+) -> dict[str, t.Any]:
     """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
     held = identities.read_secret(cluster, namespace, worker.secret)
     complete = bool(held.worker_id and held.token)
@@ -69,7 +91,8 @@ def progress(events: t.Iterable[Document]) -> dict[str, t.Any]:
     return {
         "events": dict(sorted(Counter(event["type"] for event in events).items())),
         "ideations": sum(
-            event["type"] == "task.completed" and str(event["data"].get("task_id", "")).startswith(IDEATION_PREFIX)
+            event["type"] == "task.completed"
+            and str(event["data"].get("task_id", "")).startswith(IDEATION_PREFIX)
             for event in events
         ),
     }

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from control_plane import ControlPlane
+from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
 from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
-from control_plane import ControlPlane
-from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api
 
 LABELS = {"app.kubernetes.io/instance": "x"}
 CONFIG: dict[str, Any] = {
@@ -78,11 +79,14 @@ def test_second_run_reads_only(run: Run, control_plane: ControlPlane, namespace:
     before = writes(control_plane, namespace)
     again = run()
     assert outcomes(again) == ["unchanged"] * 3
-    assert not again["changed"] and not again["diff"]
+    assert not again["changed"]
+    assert not again["diff"]
     assert writes(control_plane, namespace) == before
 
 
-def test_check_mode_writes_nothing_and_predicts(run: Run, admin: ApiClient, control_plane: ControlPlane, namespace: str) -> None:
+def test_check_mode_writes_nothing_and_predicts(
+    run: Run, admin: ApiClient, control_plane: ControlPlane, namespace: str
+) -> None:
     predicted = run(check_mode=True)
     assert writes(control_plane, namespace) == []
     assert outcomes(predicted) == outcomes(run()) == ["created"] * 3
@@ -104,21 +108,27 @@ def test_drift_is_put_back_and_named(run: Run, admin: ApiClient, namespace: str)
     assert outcomes(result) == ["unchanged", "updated", "unchanged"]
     (difference,) = result["diff"]
     assert difference["after_header"] == f"StatefulSet {namespace}/set (updated)"
-    assert "replicas: 5" in difference["before"] and "replicas: 1" in difference["after"]
+    assert "replicas: 5" in difference["before"]
+    assert "replicas: 1" in difference["after"]
     assert AppsV1Api(admin).read_namespaced_stateful_set("set", namespace).spec.replicas == 1
 
 
-def test_what_others_own_stays(run: Run, admin: ApiClient, control_plane: ControlPlane, namespace: str) -> None:
+def test_what_others_own_stays(
+    run: Run, admin: ApiClient, control_plane: ControlPlane, namespace: str
+) -> None:
     run()
     api = CoreV1Api(admin)
-    api.patch_namespaced_config_map("config", namespace, {"metadata": {"labels": {"theirs": "1"}}, "data": {"more": "x"}})
+    api.patch_namespaced_config_map(
+        "config", namespace, {"metadata": {"labels": {"theirs": "1"}}, "data": {"more": "x"}}
+    )
     before = writes(control_plane, namespace)
     assert outcomes(run()) == ["unchanged"] * 3
     assert writes(control_plane, namespace) == before
     changed = {**CONFIG, "data": {"key": "new"}}
     assert outcomes(run([changed])) == ["updated"]
     kept = api.read_namespaced_config_map("config", namespace)
-    assert kept.data == {"key": "new", "more": "x"} and kept.metadata.labels == {**LABELS, "theirs": "1"}
+    assert kept.data == {"key": "new", "more": "x"}
+    assert kept.metadata.labels == {**LABELS, "theirs": "1"}
 
 
 def test_field_that_is_no_longer_defined_is_removed(run: Run, admin: ApiClient, namespace: str) -> None:
@@ -132,7 +142,12 @@ def test_failed_job_is_made_anew(run: Run, admin: ApiClient, namespace: str) -> 
     api = BatchV1Api(admin)
     uid = api.read_namespaced_job("job", namespace).metadata.uid
     conditions = [
-        {"type": kind, "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "BackoffLimitExceeded",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
         for kind in ("FailureTarget", "Failed")
     ]
     api.patch_namespaced_job_status(
@@ -155,7 +170,9 @@ def test_refusal_names_the_object_and_the_servers_words(run: Run, namespace: str
     run()
     immutable = copy.deepcopy(SET)
     immutable["spec"]["serviceName"] = "other"
-    with pytest.raises(ClusterError, match=f"Could not apply StatefulSet {namespace}/set: .* 422 Invalid: .*Forbidden"):
+    with pytest.raises(
+        ClusterError, match=f"Could not apply StatefulSet {namespace}/set: .* 422 Invalid: .*Forbidden"
+    ):
         run([immutable])
 
 

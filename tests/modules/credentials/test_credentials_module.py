@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from control_plane import ControlPlane
+from kubernetes.client import ApiClient, CoreV1Api
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import credentials
 from ansible_collections.eden.reference.plugins.module_utils.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
-from control_plane import ControlPlane
-from kubernetes.client import ApiClient, CoreV1Api
 
 Run = Callable[..., dict[str, Any]]
 
@@ -48,9 +49,11 @@ def data(admin: ApiClient, namespace: str) -> dict[str, str]:
 def test_made_once_and_kept(run: Run, admin: ApiClient, namespace: str) -> None:
     first = run()
     made = data(admin, namespace)
-    assert first["generated"] == ["KEY", "PASSWORD", "URL"] and set(made) == {"KEY", "PASSWORD", "URL"}
+    assert first["generated"] == ["KEY", "PASSWORD", "URL"]
+    assert set(made) == {"KEY", "PASSWORD", "URL"}
     again = run()
-    assert not again["changed"] and again["digests"] == first["digests"] != {"db": ""}
+    assert not again["changed"]
+    assert again["digests"] == first["digests"] != {"db": ""}
     assert data(admin, namespace) == made
 
 
@@ -77,17 +80,19 @@ def test_kept_claim_forbids_a_new_password(run: Run, admin: ApiClient, namespace
     api = CoreV1Api(admin)
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     api.create_namespaced_persistent_volume_claim(namespace, {"metadata": {"name": "data"}, "spec": spec})
-    with pytest.raises(CredentialsError, match=rf"PersistentVolumeClaim {namespace}/data holds data .* Restore it\."):
+    with pytest.raises(
+        CredentialsError, match=rf"PersistentVolumeClaim {namespace}/data holds data .* Restore it\."
+    ):
         run()
     assert not api.list_namespaced_secret(namespace).items
 
 
 def test_secret_of_the_user_is_only_read(run: Run, admin: ApiClient, namespace: str) -> None:
-    with pytest.raises(CredentialsError, match="does not exist; it needs PASSWORD, KEY. Do this."):
+    with pytest.raises(CredentialsError, match=r"does not exist; it needs PASSWORD, KEY\. Do this\."):
         run(state="verified")
     secret = {"metadata": {"name": "credentials"}, "stringData": {"PASSWORD": "p"}}
     CoreV1Api(admin).create_namespaced_secret(namespace, secret)
-    with pytest.raises(CredentialsError, match="lacks KEY. Do this."):
+    with pytest.raises(CredentialsError, match=r"lacks KEY\. Do this\."):
         run(state="verified")
     CoreV1Api(admin).patch_namespaced_secret("credentials", namespace, {"stringData": {"KEY": "k"}})
     assert not run(state="verified")["changed"]

@@ -52,7 +52,9 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifests]:
         case: {"eden_name": case, **inputs, "eden_identities": identities(inputs.get("eden_replicas", {}))}
         for case, inputs in CASES.items()
     }
-    (work / "inventory.yml").write_text(yaml.safe_dump({"all": {"vars": common, "hosts": hosts}}, width=100000))
+    (work / "inventory.yml").write_text(
+        yaml.safe_dump({"all": {"vars": common, "hosts": hosts}}, width=100000)
+    )
     subprocess.run(
         [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory.yml", "render.yml"],
         cwd=work,

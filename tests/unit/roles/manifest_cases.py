@@ -9,7 +9,7 @@ from ansible_collections.eden.reference.plugins.filter.workers import SERVICES, 
 
 EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
-Manifests = t.List[t.Dict[str, t.Any]]
+Manifests = list[dict[str, t.Any]]
 
 # What the modules of earlier phases publish.
 PUBLISHED: dict[str, t.Any] = {

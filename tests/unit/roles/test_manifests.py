@@ -9,7 +9,6 @@ import typing as t
 
 import kubernetes_validate
 import pytest
-
 from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
 
 OLDEST = (1, 27)
@@ -26,7 +25,9 @@ def objects(request: pytest.FixtureRequest, manifests: dict[str, Manifests]) -> 
 
 def pods(objects: Manifests) -> dict[str, dict[str, t.Any]]:
     """The pod template of each workload, by the workload's name."""
-    return {item["metadata"]["name"]: item["spec"]["template"] for item in objects if item["kind"] in WORKLOADS}
+    return {
+        item["metadata"]["name"]: item["spec"]["template"] for item in objects if item["kind"] in WORKLOADS
+    }
 
 
 def named(objects: Manifests, kind: str, name: str) -> dict[str, t.Any]:
@@ -49,7 +50,8 @@ def test_names_and_labels_fit_and_are_unique(objects: Manifests) -> None:
         assert len(item["metadata"]["name"]) <= longest
         assert re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", item["metadata"]["name"])
         for value in (item["metadata"].get("labels") or {}).values():
-            assert len(value) <= 63 and re.fullmatch("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", value)
+            assert len(value) <= 63
+            assert re.fullmatch("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", value)
 
 
 def test_every_object_says_whose_it_is(objects: Manifests) -> None:
@@ -115,10 +117,20 @@ def test_each_pod_sees_the_keys_that_it_reads_and_no_other(manifests: dict[str, 
     assert readers(objects, "POSTGRES_PASSWORD") == {"task-store-server", "postgres"}
     assert readers(objects, "EDEN_READONLY_PASSWORD") == {"task-store-server"}
     assert readers(objects, "EDEN_SESSION_SECRET") == {"web-ui"}
-    assert readers(objects, "FORGEJO_REMOTE_PASSWORD") == {"forgejo", "seed", "orchestrator", "executor-host", "web-ui"}
+    assert readers(objects, "FORGEJO_REMOTE_PASSWORD") == {
+        "forgejo",
+        "seed",
+        "orchestrator",
+        "executor-host",
+        "web-ui",
+    }
     assert readers(objects, "FORGEJO_SECRET_KEY") == {"forgejo"}
     assert readers(objects, "FORGEJO_INTERNAL_TOKEN") == {"forgejo"}
-    assert all("envFrom" not in container for pod in pods(objects).values() for container in pod["spec"]["containers"])
+    assert all(
+        "envFrom" not in container
+        for pod in pods(objects).values()
+        for container in pod["spec"]["containers"]
+    )
 
 
 def test_secrets_are_no_arguments(objects: Manifests) -> None:
@@ -146,7 +158,9 @@ def test_replicas_are_workers_of_their_own(manifests: dict[str, Manifests]) -> N
         (container,) = executor["spec"]["template"]["spec"]["containers"]
         ids |= {argument for argument in container["args"] if argument.startswith("--worker-id=")}
     assert len(ids) == 3
-    assert not [item for item in objects if item["kind"] == "StatefulSet" and "web-ui" in item["metadata"]["name"]]
+    assert not [
+        item for item in objects if item["kind"] == "StatefulSet" and "web-ui" in item["metadata"]["name"]
+    ]
 
 
 def test_a_further_replica_changes_no_other(manifests: dict[str, Manifests]) -> None:
@@ -194,7 +208,8 @@ def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -
 
 def test_store_url_has_no_password(objects: Manifests) -> None:
     urls = re.findall(r"postgresql://[^\s\"]+", json.dumps(objects))
-    assert urls and all(":" not in url.removeprefix("postgresql://").partition("@")[0] for url in urls)
+    assert urls
+    assert all(":" not in url.removeprefix("postgresql://").partition("@")[0] for url in urls)
 
 
 def test_seed_commit_reaches_who_needs_it(manifests: dict[str, Manifests]) -> None:

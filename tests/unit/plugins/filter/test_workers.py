@@ -4,9 +4,17 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.filter.workers import workers
 
-ALL = {"task_store": 1, "orchestrator": 1, "web_ui": 1, "ideator_host": 1, "executor_host": 1, "evaluator_host": 1}
+ALL = {
+    "task_store": 1,
+    "orchestrator": 1,
+    "web_ui": 1,
+    "ideator_host": 1,
+    "executor_host": 1,
+    "evaluator_host": 1,
+}
 
 
 def test_one_worker_for_each_service_and_the_operator() -> None:
@@ -21,7 +29,9 @@ def test_one_worker_for_each_service_and_the_operator() -> None:
 
 
 def test_each_replica_has_its_own_object_and_secret() -> None:
-    executors = [worker for worker in workers({**ALL, "executor_host": 2}, "a") if worker["service"] == "executor_host"]
+    executors = [
+        worker for worker in workers({**ALL, "executor_host": 2}, "a") if worker["service"] == "executor_host"
+    ]
     assert [(worker["workload"]["name"], worker["secret"]) for worker in executors] == [
         ("a-executor-host-1", "a-executor-host-1-identity"),
         ("a-executor-host-2", "a-executor-host-2-identity"),
@@ -29,7 +39,13 @@ def test_each_replica_has_its_own_object_and_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "groups"), [("operator", ["admins"]), ("web-ui-1", ["admins"]), ("orchestrator", ["orchestrators"]), ("executor-host-1", [])]
+    ("name", "groups"),
+    [
+        ("operator", ["admins"]),
+        ("web-ui-1", ["admins"]),
+        ("orchestrator", ["orchestrators"]),
+        ("executor-host-1", []),
+    ],
 )
 def test_groups(name: str, groups: list[str]) -> None:
     assert next(worker["groups"] for worker in workers(ALL, "eden") if worker["name"] == name) == groups

@@ -7,11 +7,22 @@ import copy
 import typing as t
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
 from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError, InputError
 
-CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {"a": "1"}}, "data": {"k": "v"}}
-SERVER_METADATA = {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": []}
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "c", "labels": {"a": "1"}},
+    "data": {"k": "v"},
+}
+SERVER_METADATA = {
+    "uid": "u",
+    "resourceVersion": "7",
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+    "managedFields": [],
+}
 
 
 class FakeCluster:
@@ -24,7 +35,9 @@ class FakeCluster:
     def read(self, kind: str, namespace: str, name: str) -> dict[str, t.Any] | None:
         return copy.deepcopy(self.live)
 
-    def list(self, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> list[dict[str, t.Any]]:
+    def list(
+        self, kind: str, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> list[dict[str, t.Any]]:
         return [copy.deepcopy(self.live)] if self.live else []
 
     def apply(self, definition: dict[str, t.Any], dry_run: bool = False) -> dict[str, t.Any]:
@@ -90,7 +103,8 @@ def test_failed_job_is_made_anew(check_mode: bool) -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {}}
     live = {**apply.prepare(job, "ns"), "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
     cluster = FakeCluster(live)
-    assert apply.bring(cluster, apply.prepare(job, "ns"), check_mode).outcome == "recreated"  # type: ignore[arg-type]
+    change = apply.bring(cluster, apply.prepare(job, "ns"), check_mode)  # type: ignore[arg-type]
+    assert change.outcome == "recreated"
     assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
 
 
@@ -98,7 +112,8 @@ def test_failed_job_is_made_anew(check_mode: bool) -> None:
 def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) -> None:
     cluster = FakeCluster(applied())
     definition = prepared(metadata={"name": wanted})
-    changes = apply.prune(cluster, [definition], "ConfigMap", "ns", {"a": "1"}, False)  # type: ignore[arg-type]
+    labels = {"a": "1"}
+    changes = apply.prune(cluster, [definition], "ConfigMap", "ns", labels, False)  # type: ignore[arg-type]
     assert cluster.writes == writes
     assert [change.outcome for change in changes] == ["deleted"] * len(writes)
 
@@ -129,7 +144,13 @@ def test_secret_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "definition", [{}, {"kind": "Widget", "apiVersion": "v1"}, {"kind": "Job", "apiVersion": "v1"}, {**CONFIG, "metadata": {}}]
+    "definition",
+    [
+        {},
+        {"kind": "Widget", "apiVersion": "v1"},
+        {"kind": "Job", "apiVersion": "v1"},
+        {**CONFIG, "metadata": {}},
+    ],
 )
 def test_unusable_definition_is_refused(definition: dict[str, t.Any]) -> None:
     with pytest.raises(EdenReferenceError):
@@ -140,7 +161,8 @@ def test_diff_names_the_object_and_hides_what_the_server_keeps() -> None:
     change = apply.Change("updated", applied(data={"k": "old"}), applied())
     (difference,) = apply.result([change], diff=True)["diff"]
     assert difference["after_header"] == "ConfigMap ns/c (updated)"
-    assert "k: old" in difference["before"] and "k: v" in difference["after"]
+    assert "k: old" in difference["before"]
+    assert "k: v" in difference["after"]
     assert not any(word in difference["after"] for word in (*apply.SERVER_FIELDS, apply.APPLIED_ANNOTATION))
 
 

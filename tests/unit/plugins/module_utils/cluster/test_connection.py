@@ -7,8 +7,10 @@ import json
 import threading
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster, connected
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
@@ -25,7 +27,7 @@ class Answer(t.NamedTuple):
 
     status: int
     body: t.Any = None
-    headers: dict[str, str] = {}
+    headers: t.Mapping[str, str] = MappingProxyType({})
 
 
 class Script:
@@ -106,9 +108,14 @@ def test_read_gives_the_object_or_none(script: t.Callable[..., Script]) -> None:
 
 
 def test_list_gives_whole_objects_and_selects(script: t.Callable[..., Script]) -> None:
-    server = script(Answer(200, {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "x"}}]}))
+    server = script(
+        Answer(200, {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "x"}}]})
+    )
     items, version = server.cluster().list_with_version("StatefulSet", "ns", labels="a=b,c=d")
-    assert (items, version) == ([{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "x"}}], "9")
+    assert (items, version) == (
+        [{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "x"}}],
+        "9",
+    )
     assert server.requests[0][1] == "/apis/apps/v1/namespaces/ns/statefulsets?labelSelector=a%3Db%2Cc%3Dd"
 
 
@@ -138,7 +145,8 @@ def test_faults_are_ridden_out(script: t.Callable[..., Script], code: int) -> No
     fault = Answer(0) if not code else status(code, "Fault", "not now")
     server = script(fault, fault, Answer(200, CONFIG))
     assert server.cluster().apply(CONFIG) == CONFIG
-    assert len(server.pauses) == 2 and all(0.1 <= pause <= 5 for pause in server.pauses)
+    assert len(server.pauses) == 2
+    assert all(0.1 <= pause <= 5 for pause in server.pauses)
 
 
 def test_retry_after_is_honoured_up_to_a_limit(script: t.Callable[..., Script]) -> None:
@@ -158,12 +166,17 @@ def test_patience_ends(script: t.Callable[..., Script]) -> None:
     assert caught.value.status == 503
 
 
-@pytest.mark.parametrize(("code", "reason"), [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")])
+@pytest.mark.parametrize(
+    ("code", "reason"), [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")]
+)
 def test_refusals_are_told_at_once(script: t.Callable[..., Script], code: int, reason: str) -> None:
     server = script(status(code, reason, "because"))
-    with pytest.raises(ClusterError, match=f"Could not apply ConfigMap ns/c: .* {code} {reason}: because") as caught:
+    with pytest.raises(
+        ClusterError, match=f"Could not apply ConfigMap ns/c: .* {code} {reason}: because"
+    ) as caught:
         server.cluster().apply(CONFIG)
-    assert caught.value.status == code and not server.pauses
+    assert caught.value.status == code
+    assert not server.pauses
 
 
 def test_conflict_is_an_error_of_its_own(script: t.Callable[..., Script]) -> None:
@@ -198,10 +211,13 @@ def test_watch_gives_changes_until_it_breaks(script: t.Callable[..., Script]) ->
         ("ADDED", "Pod", "a"),
         ("MODIFIED", "Pod", "a"),
     ]
-    assert "watch=true" in server.requests[0][1] and "resourceVersion=9" in server.requests[0][1]
+    assert "watch=true" in server.requests[0][1]
+    assert "resourceVersion=9" in server.requests[0][1]
 
 
-@pytest.mark.parametrize("answer", [Answer(200, b"{not json\n"), status(410, "Expired", "too old"), Answer(0)])
+@pytest.mark.parametrize(
+    "answer", [Answer(200, b"{not json\n"), status(410, "Expired", "too old"), Answer(0)]
+)
 def test_broken_watch_ends_without_an_error(script: t.Callable[..., Script], answer: Answer) -> None:
     assert list(script(answer).cluster().watch("Pod", "ns", "", "9", 10)) == []
 
@@ -213,6 +229,6 @@ def test_log_is_text(script: t.Callable[..., Script]) -> None:
 
 
 def test_missing_kubeconfig_says_what_to_set(tmp_path: t.Any) -> None:
-    with pytest.raises(EdenReferenceError, match=f"{tmp_path}/none.*Set eden_kubeconfig"):
-        with connected({"kubeconfig": f"{tmp_path}/none"}):
-            pass
+    words = f"{tmp_path}/none.*Set eden_kubeconfig"
+    with pytest.raises(EdenReferenceError, match=words), connected({"kubeconfig": f"{tmp_path}/none"}):
+        pass

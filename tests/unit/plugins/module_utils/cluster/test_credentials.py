@@ -9,6 +9,7 @@ import re
 import typing as t
 
 import pytest
+
 from ansible_collections.eden.reference.plugins.module_utils.cluster import credentials
 from ansible_collections.eden.reference.plugins.module_utils.errors import ConflictError, CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
@@ -33,7 +34,9 @@ def secret(**values: str) -> dict[str, t.Any]:
 class FakeCluster:
     """Holds one Secret and the names of claims; the first ``conflicts`` writes come too late."""
 
-    def __init__(self, live: dict[str, t.Any] | None = None, claims: t.Sequence[str] = (), conflicts: int = 0) -> None:
+    def __init__(
+        self, live: dict[str, t.Any] | None = None, claims: t.Sequence[str] = (), conflicts: int = 0
+    ) -> None:
         self.live = live
         self.claims = claims
         self.conflicts = conflicts
@@ -82,7 +85,8 @@ def test_present_keys_are_kept_and_foreign_ones_too() -> None:
     cluster = FakeCluster(secret(PASSWORD="p@ss", OTHER="x"))
     values, generated = completed(cluster)
     assert generated == ["KEY", "URL"]
-    assert cluster.values()["PASSWORD"] == "p@ss" and cluster.values()["OTHER"] == "x"
+    assert cluster.values()["PASSWORD"] == "p@ss"
+    assert cluster.values()["OTHER"] == "x"
     assert values["URL"] == "postgresql://eden:p%40ss@db:5432/eden"
     assert cluster.writes[0]["metadata"]["resourceVersion"] == "7"
 
@@ -90,13 +94,16 @@ def test_present_keys_are_kept_and_foreign_ones_too() -> None:
 def test_check_mode_writes_nothing_and_predicts_the_same() -> None:
     cluster = FakeCluster(secret(KEY="k"))
     values, generated = completed(cluster, check_mode=True)
-    assert generated == ["PASSWORD", "URL"] and values == {"KEY": "k"} and not cluster.writes
+    assert generated == ["PASSWORD", "URL"]
+    assert values == {"KEY": "k"}
+    assert not cluster.writes
 
 
 def test_who_writes_first_wins() -> None:
     cluster = FakeCluster(conflicts=1)
     values, generated = completed(cluster)
-    assert values["PASSWORD"] == "theirs" and generated == ["URL"]
+    assert values["PASSWORD"] == "theirs"
+    assert generated == ["URL"]
 
 
 def test_lasting_conflict_is_reported() -> None:
@@ -106,7 +113,9 @@ def test_lasting_conflict_is_reported() -> None:
 
 def test_lost_password_of_kept_data_is_not_made_up() -> None:
     cluster = FakeCluster(secret(KEY="k"), claims=["data"])
-    with pytest.raises(CredentialsError, match=r"no PASSWORD, but PersistentVolumeClaim ns/data .* Restore it\."):
+    with pytest.raises(
+        CredentialsError, match=r"no PASSWORD, but PersistentVolumeClaim ns/data .* Restore it\."
+    ):
         completed(cluster)
     assert not cluster.writes
 
@@ -117,18 +126,24 @@ def test_claim_does_not_matter_while_the_password_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("live", "words"),
-    [(None, "does not exist; it needs PASSWORD, KEY"), (secret(KEY="k"), "lacks PASSWORD"), (secret(KEY="", PASSWORD="p"), "lacks KEY")],
+    [
+        (None, "does not exist; it needs PASSWORD, KEY"),
+        (secret(KEY="k"), "lacks PASSWORD"),
+        (secret(KEY="", PASSWORD="p"), "lacks KEY"),
+    ],
 )
 def test_verified_lists_what_is_missing(live: dict[str, t.Any] | None, words: str) -> None:
+    cluster: t.Any = FakeCluster(live)
     with pytest.raises(CredentialsError, match=f"Secret ns/s {words}. Do this."):
-        credentials.verified(FakeCluster(live), "ns", "s", ["PASSWORD", "KEY"], "Do this.")  # type: ignore[arg-type]
+        credentials.verified(cluster, "ns", "s", ["PASSWORD", "KEY"], "Do this.")
 
 
 def test_digest_changes_for_the_readers_of_a_changed_key_only() -> None:
     values = {"PASSWORD": "a", "KEY": "k"}
     before = credentials.digests(values, PARAMETERS["readers"], "KEY")
     after = credentials.digests({**values, "PASSWORD": "b"}, PARAMETERS["readers"], "KEY")
-    assert before["db"] != after["db"] and before["forge"] == after["forge"]
+    assert before["db"] != after["db"]
+    assert before["forge"] == after["forge"]
 
 
 def test_digest_cannot_be_tried_out_without_the_key() -> None:
@@ -156,4 +171,5 @@ def test_no_value_leaves_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(credentials, "connected", lambda _options: Connected())
     answer = json.dumps(credentials.run(Task({**PARAMETERS, "state": "present"}, diff=True)))
-    assert cluster.values() and not [value for value in cluster.values().values() if value in answer]
+    assert cluster.values()
+    assert not [value for value in cluster.values().values() if value in answer]
