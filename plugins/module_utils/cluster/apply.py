@@ -81,8 +81,8 @@ def prepare(definition: Object, namespace: str) -> Object:
         raise InputError(f"Cannot apply a {prepared['kind']} without metadata.name.")
     if prepared["kind"] == "Secret":
         raise InputError(
-            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not "
-            "be a module argument. The modules eden.reference.credentials and eden.reference.identities write Secrets."
+            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not be a module "
+            "argument. Secrets are written by eden.reference.credentials and eden.reference.identities."
         )
     if kind.namespaced:
         metadata.setdefault("namespace", namespace)
