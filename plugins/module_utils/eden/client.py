@@ -328,6 +328,9 @@ class TaskStore:
             passing = not isinstance(error, (requests.exceptions.SSLError, ValueError))
             return _Answer(0, f"gave no answer ({_reason(error)})", passing=passing)
         status = reply.status_code
+        if not {"Content-Length", "Transfer-Encoding"} & set(reply.headers):
+            # http.client takes an end within the headers for their end.
+            return _Answer(0, "gave an answer that was cut off", passing=True)
         text = reply.content.decode("utf-8", "replace")
         if status != 200:
             # Whoever answers may quote the request.

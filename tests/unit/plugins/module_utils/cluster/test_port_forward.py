@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import base64
 import gc
-import hashlib
 import json
 import os
 import queue
-import socket
 import socketserver
 import struct
 import threading
@@ -19,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 from kubernetes.client import Configuration
+from websocket_server import BINARY, CLOSE, PING, WebSocket, read_head
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.port_forward import (
     Endpoint,
@@ -30,43 +28,12 @@ from ansible_collections.eden.reference.plugins.module_utils.errors import Clust
 
 Object = dict[str, t.Any]
 
-BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 URL = "http://store.ns:8080"
 SECONDS = (5.0, 5.0)
 
 
-class Channel:
-    """The API server's end of one websocket."""
-
-    def __init__(self, stream: t.Any, connection: socket.socket) -> None:
-        self._stream = stream
-        self._connection = connection
-
-    def send(self, payload: bytes, opcode: int = BINARY) -> None:
-        size = len(payload)
-        head = (
-            struct.pack("!BB", 0x80 | opcode, size)
-            if size < 126
-            else struct.pack("!BBH", 0x80 | opcode, 126, size)
-        )
-        self._connection.sendall(head + payload)
-
-    def receive(self) -> tuple[int, bytes]:
-        head = self._stream.read(2)
-        if len(head) < 2:
-            return CLOSE, b""
-        opcode, size = head[0] & 0x0F, head[1] & 0x7F
-        if size == 126:
-            size = struct.unpack("!H", self._stream.read(2))[0]
-        elif size == 127:
-            size = struct.unpack("!Q", self._stream.read(8))[0]
-        mask, masked = self._stream.read(4), self._stream.read(size)
-        return opcode, bytes(byte ^ mask[index % 4] for index, byte in enumerate(masked))
-
-    def begin(self, port: int = 8080) -> None:
-        """The port's number on the data channel and on the error channel."""
-        for channel in (0, 1):
-            self.send(bytes([channel]) + struct.pack("<H", port))
+class Channel(WebSocket):
+    """The API server's end of a port-forward, with the pod behind it."""
 
     def request(self) -> bytes:
         """One HTTP request with a whole body; empty at the end."""
@@ -119,7 +86,7 @@ class ApiServer:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                lines = [line.decode().strip() for line in iter(self.rfile.readline, b"\r\n")]
+                lines = read_head(self.rfile)
                 api_server.requests.append(lines)
                 if api_server.silent:
                     self.rfile.read()
@@ -130,16 +97,10 @@ class ApiServer:
                     head = f"HTTP/1.1 {status} No\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
                     self.wfile.write(head.encode() + body)
                     return
-                key = next(line.split(": ")[1] for line in lines if line.startswith("Sec-WebSocket-Key"))
-                accept = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-                self.wfile.write(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n"
-                    b"Sec-WebSocket-Accept: " + base64.b64encode(accept) + b"\r\n\r\n"
-                )
+                channel = Channel.accept(lines, self.rfile, self.connection)
                 several = len(api_server.behaviours) > 1
                 behaviour = api_server.behaviours.pop(0) if several else api_server.behaviours[0]
-                behaviour(Channel(self.rfile, self.connection))
+                behaviour(channel)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -161,7 +122,7 @@ class ApiServer:
 
 def echo(channel: Channel) -> None:
     """Answers each request with its first line, and never ends by itself."""
-    channel.begin()
+    channel.begin(8080)
     while request := channel.request():
         channel.answer(request.split(b"\r\n")[0])
 
@@ -271,7 +232,7 @@ def test_requests_share_one_connection(api_server: ApiServer, cluster: t.Any) ->
 
 def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
     def hang_up(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         channel.request()
 
     def say_goodbye(channel: Channel) -> None:
@@ -300,7 +261,7 @@ def test_an_answer_in_pieces(api_server: ApiServer, cluster: t.Any) -> None:
     body = bytes(range(256)) * 100
 
     def piecemeal(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         while channel.request():
             channel.send(b"", PING)
             channel.answer(body, pieces=37)
@@ -312,7 +273,7 @@ def test_an_answer_in_pieces(api_server: ApiServer, cluster: t.Any) -> None:
 
 def test_the_server_closes_after_the_answer(api_server: ApiServer, cluster: t.Any) -> None:
     def once(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         channel.request()
         channel.answer(b"last words" * 1000, "Connection: close", pieces=20)
 
@@ -325,7 +286,7 @@ def test_the_server_closes_after_the_answer(api_server: ApiServer, cluster: t.An
 
 def test_an_end_between_two_requests_goes_unnoticed(api_server: ApiServer, cluster: t.Any) -> None:
     def once(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         channel.request()
         channel.answer(b"1")
 
@@ -338,7 +299,7 @@ def test_an_end_between_two_requests_goes_unnoticed(api_server: ApiServer, clust
 
 def test_the_kubelets_words_reach_the_request(api_server: ApiServer, cluster: t.Any) -> None:
     def refuse(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         channel.request()
         channel.send(b"\1connection refused inside the pod")
 
@@ -364,7 +325,7 @@ def test_the_connection_breaks_before_the_answer(api_server: ApiServer, cluster:
 
 def test_no_answer_in_time(api_server: ApiServer, cluster: t.Any) -> None:
     def keep_silent(channel: Channel) -> None:
-        channel.begin()
+        channel.begin(8080)
         while channel.request():
             pass
 

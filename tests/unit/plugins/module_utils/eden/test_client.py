@@ -35,7 +35,10 @@ AS_ADMIN = f"Bearer admin:{ADMIN_TOKEN}"
 
 @dataclass
 class Exchange:
-    """One request that must come, and what comes back: a status with a document, or an exception."""
+    """One request that must come, and what comes back: a status with a document, or an exception.
+
+    An answer that is not ``whole`` ended within its headers.
+    """
 
     method: str
     path: str
@@ -44,6 +47,7 @@ class Exchange:
     body: t.Any = None
     bearer: str = AS_ADMIN
     headers: dict[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
 class Wire(BaseAdapter):
@@ -71,7 +75,8 @@ class Wire(BaseAdapter):
         response.raw = io.BytesIO(
             document.encode() if isinstance(document, str) else json.dumps(document).encode()
         )
-        response.headers.update(exchange.headers)
+        length = {"Content-Length": str(len(response.raw.getvalue()))} if exchange.whole else {}
+        response.headers.update(length | exchange.headers)
         response.url = request.url or ""
         response.request = request
         return response
@@ -275,6 +280,7 @@ def test_a_document_of_something_else(document: t.Any, call: Call) -> None:
         answered.append(request.url or "")
         response = requests.Response()
         response.status_code = 200
+        response.headers["Transfer-Encoding"] = "chunked"
         response.raw = io.BytesIO(
             document.encode() if isinstance(document, str) else json.dumps(document).encode()
         )
@@ -344,6 +350,18 @@ def test_what_makes_something_new_is_sent_once(
         call(store)
     assert not wire.script
     assert not clock.pauses
+
+
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_an_answer_that_was_cut_off_is_none(status: int) -> None:
+    cut = Exchange("GET", f"/workers/{W}", status, "", whole=False)
+    store, wire, _clock = talk(cut, Exchange("GET", f"/workers/{W}", 200, row()))
+    assert store.worker(W) == WORKER
+    assert not wire.script
+    cut = Exchange("POST", "/workers", status, "", body={"name": "w", "labels": {}}, whole=False)
+    store, _wire, _clock = talk(cut)
+    with pytest.raises(LostReplyError, match="gave an answer that was cut off"):
+        store.register("w", {})
 
 
 def test_a_refused_mint_is_not_a_lost_one() -> None:

@@ -168,6 +168,7 @@ class Registry(BaseAdapter):
         response = requests.Response()
         response.status_code, response.request, response.url = status, request, str(request.url)
         response.raw = io.BytesIO(json.dumps(document).encode())
+        response.headers["Content-Length"] = str(len(response.raw.getvalue()))
         return response
 
     def _answer(self, method: str, path: str, query: Object, body: Object, bearer: str) -> tuple[int, Object]:

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real API server, a task store that answers as EDEN's does, and what tests put in between."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(TESTS / "rig"), str(TESTS / "standin" / "tests")]
+
+from control_plane import ControlPlane  # noqa: E402
+from fault_proxy import FaultProxy  # noqa: E402
+from fixtures import admin, control_plane, namespace  # noqa: E402
+from identities_world import World  # noqa: E402
+from kubernetes.client import ApiClient  # noqa: E402
+from standin_processes import CONFIG, Processes  # noqa: E402
+
+__all__ = ["admin", "control_plane", "namespace"]
+
+
+@pytest.fixture
+def world(control_plane: ControlPlane, admin: ApiClient, namespace: str, tmp_path: Path) -> Iterator[World]:
+    """An empty registry and an empty namespace, with the admin's token in its Secret."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    processes = Processes()
+    try:
+        yield World(control_plane, admin, namespace, processes.task_store(":memory:", config).api)
+    finally:
+        processes.close()
+        for service in processes.started:
+            if service.process.stdout:
+                service.process.stdout.close()
+
+
+@pytest.fixture
+def proxy(world: World) -> Iterator[FaultProxy]:
+    """What the module reaches the task store through."""
+    with FaultProxy(world.registry.host, world.registry.port) as started:
+        world.parameters["task_store_url"] = started.url
+        yield started

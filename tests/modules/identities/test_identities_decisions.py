@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every row of the decision table against a real API server and a task store that listens."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from fault_proxy import FaultProxy
+from identities_world import LABEL, NAMES, World
+from standin_processes import OTHER_EXPERIMENT
+
+from ansible_collections.eden.reference.plugins.module_utils.errors import (
+    ClusterError,
+    IdentityError,
+    MissingError,
+    TaskStoreError,
+)
+
+NOBODY = "wkr_" + "7" * 26
+
+
+def nothing(_world: World) -> None:
+    """A new experiment."""
+
+
+def complete(world: World) -> None:
+    world.run()
+
+
+def refused(world: World) -> None:
+    world.run()
+    world.registry.ok("POST", f"/workers/{world.held('operator')}/reissue-credential")
+
+
+def refused_and_namesake(world: World) -> None:
+    refused(world)
+    world.mint("operator", world.label)
+
+
+def refused_of_another_name(world: World) -> None:
+    world.run()
+    world.put("id-operator", {"worker_id": world.mint("somebody"), "token": "f0" * 32})
+
+
+def refused_of_another_instance(world: World) -> None:
+    world.put("id-operator", {"worker_id": world.mint("operator", {LABEL: "other/one"}), "token": "f0" * 32})
+
+
+def refused_and_unknown(world: World) -> None:
+    world.put("id-operator", {"worker_id": NOBODY, "token": "f0" * 32})
+
+
+def refused_and_unlabelled(world: World) -> None:
+    world.put("id-operator", {"worker_id": world.mint("operator"), "token": "f0" * 32})
+
+
+def token_of_another(world: World) -> None:
+    world.run()
+    world.put(
+        "id-operator", world.values("id-operator") | {"token": world.values("id-orchestrator")["token"]}
+    )
+
+
+def id_only(world: World) -> None:
+    world.mint("operator", world.label)
+    world.put("id-operator", {"worker_id": world.mint("operator", world.label)})
+
+
+def id_only_and_unknown(world: World) -> None:
+    world.put("id-operator", {"worker_id": NOBODY, "token": ""})
+
+
+def token_only(world: World) -> None:
+    world.run()
+    world.put("id-operator", {"token": world.values("id-operator")["token"]})
+
+
+def empty(world: World) -> None:
+    world.put("id-operator", {})
+
+
+def deleted(world: World) -> None:
+    world.run()
+    world.core.delete_namespaced_secret("id-operator", world.namespace)
+
+
+def unlabelled(world: World) -> None:
+    world.mint("operator")
+
+
+def of_another_instance(world: World) -> None:
+    world.mint("operator", {LABEL: "other/one"})
+
+
+def ours_and_unlabelled(world: World) -> None:
+    world.mint("operator")
+    world.mint("operator", world.label)
+    world.mint("operator")
+
+
+def group_without_members(world: World) -> None:
+    world.run()
+    for row in world.registry.ok("GET", "/groups?name=admins")["groups"]:
+        world.registry.ok("DELETE", f"/groups/{row['group_id']}/members/{world.held('operator')}")
+
+
+def groups_deleted(world: World) -> None:
+    world.run()
+    for row in world.registry.ok("GET", "/groups")["groups"]:
+        world.registry.ok("DELETE", f"/groups/{row['group_id']}")
+
+
+def groups_with_members_of_others(world: World) -> None:
+    world.registry.ok("POST", "/groups", {"name": "admins", "members": [NOBODY]})
+
+
+# What the operator's identity and the group admins come to, and how many workers of that name there are then.
+ROWS: list[t.Any] = [
+    (nothing, "minted", "created", 1),
+    (complete, "unchanged", "unchanged", 1),
+    (refused, "reissued", "unchanged", 1),
+    (refused_and_namesake, "reissued", "unchanged", 2),
+    (refused_of_another_name, "reissued", "unchanged", 1),
+    (refused_of_another_instance, "minted", "created", 2),
+    (refused_and_unknown, "minted", "created", 1),
+    (refused_and_unlabelled, "reissued", "created", 1),
+    (token_of_another, "reissued", "unchanged", 1),
+    (id_only, "reissued", "created", 2),
+    (id_only_and_unknown, "minted", "created", 1),
+    (token_only, "reissued", "unchanged", 1),
+    (empty, "minted", "created", 1),
+    (deleted, "reissued", "unchanged", 1),
+    (unlabelled, "reissued", "created", 1),
+    (of_another_instance, "minted", "created", 2),
+    (ours_and_unlabelled, "reissued", "created", 3),
+    (group_without_members, "unchanged", "extended", 1),
+    (groups_deleted, "unchanged", "created", 1),
+    (groups_with_members_of_others, "minted", "extended", 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "operator", "admins", "rows"), ROWS, ids=[row[0].__name__.replace("_", " ") for row in ROWS]
+)
+def test_row(
+    world: World,
+    proxy: FaultProxy,
+    prepare: t.Callable[[World], None],
+    operator: str,
+    admins: str,
+    rows: int,
+) -> None:
+    prepare(world)
+    world.remember()
+    before, writes = world.state(), world.writes()
+    proxy.log.clear()
+    predicted = world.run(check_mode=True)
+    assert all(line.startswith("GET ") for line in proxy.log)
+    assert world.writes() == writes
+    assert world.state() == before
+
+    done = world.run()
+    assert done["identities"]["operator"]["action"] == operator
+    assert done["groups"]["admins"]["action"] == admins
+    assert len(world.workers("operator")) == rows
+    assert done["changed"] is predicted["changed"] is (world.state() != before)
+    for key in ("identities", "groups"):
+        assert {name: row["action"] for name, row in done[key].items()} == {
+            name: row["action"] for name, row in predicted[key].items()
+        }
+    for name in NAMES:
+        identity, foreseen = done["identities"][name], predicted["identities"][name]
+        assert identity["worker_id"] == world.held(name)
+        assert foreseen["worker_id"] in (None, identity["worker_id"])
+        assert foreseen["checksum"] in (None, identity["checksum"])
+    world.check()
+
+    writes = world.writes()
+    proxy.log.clear()
+    assert not world.run()["changed"]
+    assert all(line.startswith("GET ") for line in proxy.log)
+    assert world.writes() == writes
+
+
+def test_members_of_others_stay(world: World) -> None:
+    groups_with_members_of_others(world)
+    world.run()
+    assert set(world.members("admins")) == {NOBODY, world.held("operator")}
+
+
+def test_rows_and_secrets_carry_their_owner(world: World) -> None:
+    world.run()
+    for row in world.registry.ok("GET", "/workers")["workers"]:
+        assert row["labels"] == world.label
+    secret = world.secrets()["id-operator"]
+    assert secret["type"] == "Opaque"
+    assert set(secret["data"]) == {"worker_id", "token"}
+    metadata = secret["metadata"]
+    assert metadata["labels"] == {"component": "operator", "app.kubernetes.io/managed-by": "eden.reference"}
+    assert metadata["annotations"] == {"eden.reference/worker-name": "operator"}
+    assert [entry["manager"] for entry in metadata["managedFields"]] == ["eden.reference"]
+
+
+def test_what_others_keep_in_the_secret_stays(world: World) -> None:
+    world.put("id-operator", {"note": "theirs"}, labels={"theirs": "label"})
+    world.run()
+    assert world.values("id-operator")["note"] == "theirs"
+    assert world.secrets()["id-operator"]["metadata"]["labels"]["theirs"] == "label"
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["ours", "without label"])
+def test_the_user_decides_between_two(world: World, labelled: bool) -> None:
+    label = world.label if labelled else None
+    first, second = world.mint("orchestrator", label), world.mint("orchestrator", label)
+    before = world.state()
+    for check_mode in (True, False):
+        with pytest.raises(IdentityError) as caught:
+            world.run(check_mode)
+        assert [row["worker_id"] for row in caught.value.data["candidates"]] == sorted([first, second])
+        assert world.state() == before
+    # What the message asks for.
+    world.put("id-orchestrator", {"worker_id": second})
+    assert world.run()["identities"]["orchestrator"]["worker_id"] == second
+    world.check()
+
+
+def test_two_groups_of_one_name(world: World) -> None:
+    for _ in range(2):
+        world.registry.ok("POST", "/groups", {"name": "all"})
+    before = world.state()
+    with pytest.raises(IdentityError, match="Cannot tell which group is all"):
+        world.run()
+    assert world.state() == before
+
+
+def test_nothing_is_there_yet(world: World) -> None:
+    world.parameters["task_store_url"] = ""
+    predicted = world.run(check_mode=True)
+    assert predicted["changed"]
+    assert {row["action"] for row in predicted["identities"].values()} == {"minted"}
+    assert {row["worker_id"] for row in predicted["identities"].values()} == {None}
+    service = f"Service {world.namespace}/task-store"
+    with pytest.raises(MissingError, match=f"run `--tags task_store` first .* behind {service}"):
+        world.run()
+    world.parameters["namespace"] = "no-such-namespace"
+    assert world.run(check_mode=True)["changed"]
+    with pytest.raises(
+        MissingError, match=r"run `--tags infra` first .* Secret no-such-namespace/credentials"
+    ):
+        world.run()
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_the_admins_token_is_another(world: World, check_mode: bool) -> None:
+    world.put("credentials", {"EDEN_ADMIN_TOKEN": "outdated"})
+    with pytest.raises(TaskStoreError) as caught:
+        world.run(check_mode)
+    assert caught.value.status == 401
+    secret = f"Secret {world.namespace}/credentials"
+    assert f"The admin's token was read from key EDEN_ADMIN_TOKEN of {secret}" in caught.value.message
+
+
+def test_the_task_store_of_another_experiment(world: World) -> None:
+    world.run()
+    before = world.state()
+    world.parameters["experiment_id"] = OTHER_EXPERIMENT
+    with pytest.raises(TaskStoreError, match=f"serves another experiment than {OTHER_EXPERIMENT}"):
+        world.run()
+    assert world.state() == before
+
+
+def test_the_api_server_would_refuse_the_secret(world: World) -> None:
+    world.parameters["workers"][1]["labels"] = {"component": "no label value!"}
+    with pytest.raises(
+        ClusterError, match=r"Could not apply Secret .*/id-orchestrator: .* answered 422 Invalid"
+    ):
+        world.run()
+    assert world.workers("orchestrator") == []
+
+
+def test_the_secret_may_not_be_changed(world: World) -> None:
+    secret: t.Any = {"metadata": {"name": "id-operator"}, "immutable": True, "stringData": {"worker_id": ""}}
+    world.core.create_namespaced_secret(world.namespace, secret)
+    with pytest.raises(ClusterError, match="field is immutable"):
+        world.run()
+    assert world.workers("operator") == []
