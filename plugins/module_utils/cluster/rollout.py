@@ -72,7 +72,7 @@ FLICKER = 5.0
 RECENT = timedelta(seconds=5)
 LONGEST_HINT = 300
 LOG_LINES = 15
-LOG_PATIENCE = 5.0
+DETAILS_PATIENCE = 5.0
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CLUSTER_ARGUMENTS,
@@ -219,7 +219,7 @@ class Rollout:
     """The wait for some workloads of a namespace.
 
     Args:
-        cluster: reads claims, storage classes and logs.
+        cluster: reads claims, storage classes and logs, with little patience.
         view: the workloads, pods and events.
         wanted: the workloads.
         parameters: the module's parameters.
@@ -509,13 +509,14 @@ class Rollout:
         self._volumes = claims, self._readable("StorageClass", "")
 
     def _readable(self, kind: str, namespace: str) -> list[Object] | None:
-        """The objects of a kind, or None where the user may not list them."""
+        """The objects of a kind, or None where the user may not list them or no answer comes soon.
+
+        They only make a cause more exact. The watches tell when the API server is lost.
+        """
         try:
             return self.cluster.list(kind, namespace)
-        except ClusterError as error:
-            if error.status == 403:
-                return None
-            raise
+        except ClusterError:
+            return None
 
 
 def run(task: Task) -> dict[str, t.Any]:
@@ -547,8 +548,8 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
             mirror.follow(kind, *cluster.list_with_version(kind, namespace))
         for kind, (items, version) in lists.items():
             mirror.follow(kind, items, version)
-        # A log that no node gives away must not keep the cause waiting.
-        impatient = Cluster(cluster.client, LOG_PATIENCE)
+        # What only makes a cause more exact, such as a log, must not keep it waiting.
+        impatient = Cluster(cluster.client, DETAILS_PATIENCE)
         rollout = Rollout(impatient, mirror, wanted, task.parameters, task.progress, clock)
         rollout.wait()
         found = rollout.found()

@@ -439,18 +439,12 @@ def test_claims_are_read_only_while_a_pod_waits_for_them() -> None:
     assert cluster.requests == ["list PersistentVolumeClaim", "list StorageClass"] * 2
 
 
-def test_claims_that_may_not_be_read_are_not_needed() -> None:
+@pytest.mark.parametrize("status", [0, 403, 503])
+def test_claims_that_cannot_be_read_are_not_needed(status: int) -> None:
     waiting = k.pod(POSTGRES, node="", unschedulable="unbound PersistentVolumeClaims", claims=["data"])
-    cluster = FakeCluster(refused={"PersistentVolumeClaim": 403, "StorageClass": 403})
+    cluster = FakeCluster(refused={"PersistentVolumeClaim": status, "StorageClass": status})
     seconds, error = Trial([POSTGRES], [POSTGRES, waiting], cluster=cluster).fail()
     assert (seconds, error.data["cause"]) == (20.0, "volume")
-
-
-def test_claims_that_cannot_be_read_for_another_reason_end_the_wait() -> None:
-    waiting = k.pod(POSTGRES, node="", unschedulable="unbound PersistentVolumeClaims", claims=["data"])
-    cluster = FakeCluster(refused={"PersistentVolumeClaim": 401})
-    with pytest.raises(ClusterError):
-        Trial([POSTGRES], [POSTGRES, waiting], cluster=cluster).wait()
 
 
 def run(cluster: FakeCluster, *workloads: Object, check_mode: bool = False) -> dict[str, t.Any]:
