@@ -78,7 +78,7 @@ options:
       unschedulable:
         description: No node takes a pod.
         type: float
-        default: 30.0
+        default: 15.0
       scale_up:
         description: No node takes a pod, and the cluster's autoscaler is adding one.
         type: float
@@ -86,11 +86,11 @@ options:
       provisioning:
         description: A storage class provides no volume for a claim.
         type: float
-        default: 20.0
+        default: 18.0
       mount:
         description: A volume cannot be attached or mounted.
         type: float
-        default: 45.0
+        default: 18.0
       refused:
         description: The API server refuses the pods of a workload, such as for a quota or for Pod Security.
         type: float
@@ -102,7 +102,7 @@ options:
       node:
         description: The node of a pod is not ready.
         type: float
-        default: 30.0
+        default: 18.0
       missing:
         description: A workload does not exist.
         type: float

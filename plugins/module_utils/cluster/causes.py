@@ -40,13 +40,13 @@ GRACE: dict[str, float] = {
     "image": 15.0,
     "config": 5.0,
     "crashes": 3,
-    "unschedulable": 30.0,
+    "unschedulable": 15.0,
     "scale_up": 180.0,
-    "provisioning": 20.0,
-    "mount": 45.0,
+    "provisioning": 18.0,
+    "mount": 18.0,
     "refused": 3.0,
     "blocked": 10.0,
-    "node": 30.0,
+    "node": 18.0,
     "missing": 5.0,
 }
 # Long enough for controllers to replace what a new revision has just made obsolete.

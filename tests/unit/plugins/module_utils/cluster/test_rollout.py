@@ -248,7 +248,7 @@ FAILURES: list[tuple[str, Trial, str, float]] = [
         "unschedulable",
         failing(k.pod(POSTGRES, node="", unschedulable="1 Insufficient cpu.")),
         "unschedulable",
-        32.0,
+        17.0,
     ),
     ("crash loop", failing(CRASHED), "crash_loop", 3.0),
     (
@@ -259,6 +259,11 @@ FAILURES: list[tuple[str, Trial, str, float]] = [
     ),
     ("failed Job", Trial([k.job()], [k.job()], (2.0, [k.failed_job()])), "job", 2.0),
 ]
+
+
+def test_a_cause_is_named_within_20_seconds_of_being_visible() -> None:
+    waits = {name: seconds for name, seconds in rollout.GRACE.items() if name not in ("crashes", "scale_up")}
+    assert max(waits.values()) <= 20
 
 
 @pytest.mark.parametrize(
@@ -444,7 +449,7 @@ def test_claims_that_cannot_be_read_are_not_needed(status: int) -> None:
     waiting = k.pod(POSTGRES, node="", unschedulable="unbound PersistentVolumeClaims", claims=["data"])
     cluster = FakeCluster(refused={"PersistentVolumeClaim": status, "StorageClass": status})
     seconds, error = Trial([POSTGRES], [POSTGRES, waiting], cluster=cluster).fail()
-    assert (seconds, error.data["cause"]) == (20.0, "volume")
+    assert (seconds, error.data["cause"]) == (18.0, "volume")
 
 
 def run(cluster: FakeCluster, *workloads: Object, check_mode: bool = False) -> dict[str, t.Any]:
