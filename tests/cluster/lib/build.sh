@@ -110,17 +110,18 @@ need_kind() {
     ln -sf "$found" "$tools/kind"
 }
 
-need_kubectl() { # [NODE]: kind's own nodes have one
+need_kubectl() { # [NODE]: a node of kind's has one that fits
     local found
     [ ! -x "$tools/kubectl" ] || return 0
+    if [ $# = 1 ] && [ ! -x "$bin/kubectl" ]; then
+        docker cp "$1:/usr/bin/kubectl" "$bin/kubectl" >/dev/null 2>&1 || true
+    fi
     if [ -x "$bin/kubectl" ]; then
         found="$bin/kubectl"
     elif ! found="$(type -P kubectl)"; then
+        need_go
+        kubernetes kubectl
         found="$bin/kubectl"
-        if ! { [ $# = 1 ] && docker cp "$1:/usr/bin/kubectl" "$found" >/dev/null 2>&1; }; then
-            need_go
-            kubernetes kubectl
-        fi
     fi
     ln -sf "$found" "$tools/kubectl"
 }

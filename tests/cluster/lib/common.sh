@@ -12,7 +12,7 @@ step() {
     shift
     log="$logs/$(tr -cs 'A-Za-z0-9.\n' - <<<"${what:0:80}" | sed 's/-$//').log"
     say "$what"
-    (while sleep 30 >/dev/null 2>&1 9>&-; do say "… still $what"; done) &
+    (while sleep 30 >/dev/null 2>&1 && kill -0 $$; do say "… still $what"; done) 9>&- &
     ticker=$!
     # Not in a condition: there, errexit would be off inside the command.
     set +e

@@ -6,7 +6,7 @@ engine_answers() { docker info >/dev/null 2>&1; }
 
 apt_install() {
     as_root apt-get update -qq -o DPkg::Lock::Timeout=600
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o DPkg::Lock::Timeout=600 --no-install-recommends "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o DPkg::Lock::Timeout=600 "$@"
 }
 
 # need_packages COMMAND=PACKAGE…: installs the packages whose command is missing.
