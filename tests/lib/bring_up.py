@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings up a cluster and an EDEN experiment on it, and shows its events until it has reached its end state.
 
@@ -20,8 +19,6 @@ import sys
 import time
 import typing as t
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 
 from environments import CHECKOUT, EnvironmentFailure, clean, ensure, runtime
 

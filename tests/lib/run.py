@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the tests: all levels, or those that are named."""
 
@@ -11,8 +10,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 
 from environments import CACHE, EnvironmentFailure
 from levels import LEVELS, Run
@@ -52,6 +49,7 @@ def run_level(name: str, directory: Path, started: float) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
+        prog="tests/run",
         description="Runs the tests. The last line counts the levels that passed and failed.",
         epilog="EDEN_TEST_CACHE: where environments, logs and clusters are kept (default: ~/.cache/eden-lab)",
     )

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-import runpy
 import sys
 import typing as t
 from pathlib import Path
 
 import environments
 import pytest
-from environments import CHECKOUT, Environment, clean, find_python
+from bring_up import experiments
+from environments import Environment, clean, find_python
 from progress import Progress, StepFailed, last_lines
 
 OK = [sys.executable, "-c", "print('first'); print('last')"]
@@ -177,7 +177,6 @@ eden : ok=2
 
 
 def test_bring_up_reads_the_experiments_that_the_playbook_shows() -> None:
-    experiments = runpy.run_path(str(CHECKOUT / "tests/bring-up"))["experiments"]
     shown = experiments(STATUS)
     assert [(one["experiment"], one["events"]) for one in shown] == [
         ("exp_1", {"task.completed": 4}),
