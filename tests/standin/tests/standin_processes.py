@@ -19,7 +19,7 @@ from standin_api import Api
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 # Far above what anything here takes: reached only when something hangs.
-PATIENCE = 90.0
+PATIENCE = 300.0
 
 EXPERIMENT = "exp_0123456789abcdefghjkmnpqrs"
 OTHER_EXPERIMENT = "exp_0123456789abcdefghjkmnpqrt"

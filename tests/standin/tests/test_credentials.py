@@ -156,7 +156,7 @@ def test_a_wrong_experiment_passes_the_wait_and_fails_then(
         processes, store, worker_id(worker), tmp_path, "--experiment-id", "exp_" + "0" * 26, env=ADMIN
     )
     assert host.exit_code() == 1
-    assert "experiment-id-mismatch" in host.output
+    assert "ExperimentIdMismatch" in host.output
     assert "TaskStoreUnreachable" not in host.output
 
 

@@ -91,10 +91,11 @@ class Bench:
 
     def wait_for_event(self, kind: str, count: int = 1) -> None:
         """Follow the event log until it has so many events of a type."""
-        cursor, seen = 0, 0
+        cursor, seen, silent = 0, 0, 0
         while seen < count:
-            answer = self.store.api.ok("GET", f"/events/subscribe?cursor={cursor}&timeout=60")
-            assert answer["events"], f"no event for a minute, {seen} of {count} {kind}"
+            answer = self.store.api.ok("GET", f"/events/subscribe?cursor={cursor}&timeout=30")
+            silent = 0 if answer["events"] else silent + 1
+            assert silent < 10, f"nothing happens any more, {seen} of {count} {kind}"
             cursor = answer["cursor"]
             seen += sum(event["type"] == kind for event in answer["events"])
 
@@ -219,7 +220,7 @@ def test_without_a_baseline_it_fails_at_the_first_finalization(bench: Bench) -> 
     operator.ok("POST", "/tasks/t/submit", {"payload": {"status": "success", "idea_ids": []}})
     service = bench.orchestrator(bench.store.mint("orchestrator"))
     assert service.exit_code() == 1
-    assert "accept -> 403" in service.output
+    assert "Forbidden" in service.output
 
 
 def test_another_seed_is_drift(bench: Bench) -> None:
@@ -287,7 +288,7 @@ def test_a_refused_claim_ends_a_host(bench: Bench) -> None:
     bench.store.mint("operator", "admins").ok("POST", "/terminate", {"reason": "test"})
     for host in (bench.ideator(bench.store.mint("i")), bench.evaluator(bench.store.mint("e"))):
         assert host.exit_code() == 1
-        assert "illegal-transition" in host.output
+        assert "IllegalTransition" in host.output
 
 
 def test_a_lost_task_store_ends_the_services(bench: Bench) -> None:
