@@ -75,7 +75,8 @@ class Wire(BaseAdapter):
         response.raw = io.BytesIO(
             document.encode() if isinstance(document, str) else json.dumps(document).encode()
         )
-        length = {"Content-Length": str(len(response.raw.getvalue()))} if exchange.whole else {}
+        # In lower case, as EDEN's server writes it.
+        length = {"content-length": str(len(response.raw.getvalue()))} if exchange.whole else {}
         response.headers.update(length | exchange.headers)
         response.url = request.url or ""
         response.request = request
