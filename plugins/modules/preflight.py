@@ -76,6 +76,10 @@ options:
     description: URL of the task store. When it is given, no right to forward a port is needed.
     type: str
     default: ""
+  network_policies:
+    description: Whether NetworkPolicies are made, for which rights are needed.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""

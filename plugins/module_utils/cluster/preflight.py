@@ -47,6 +47,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "existing_secret": {"type": "str", "default": "", "no_log": False},
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "task_store_url": {"type": "str", "default": ""},
+    "network_policies": {"type": "bool", "default": True},
 }
 
 # An API server that runs answers at once; a wrong address should not cost a minute.
@@ -207,6 +208,7 @@ def refuse_missing_rights(cluster: Cluster, seen: Seen, parameters: t.Mapping[st
         namespace_exists=seen.namespace is not None,
         own_credentials=not parameters["existing_secret"],
         port_forward=not parameters["task_store_url"],
+        network_policies=parameters["network_policies"],
     )
     absent = rights.missing(
         cluster,

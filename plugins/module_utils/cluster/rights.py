@@ -89,6 +89,12 @@ PORT_FORWARD = Need(
     ("get", "create"),
     "the task store is reached by a port-forward; eden_task_store_url avoids it",
 )
+NETWORK_POLICIES = Need(
+    "networking.k8s.io",
+    "networkpolicies",
+    APPLY,
+    "pods may connect only where they need to; eden_network_policies false avoids it",
+)
 NAMESPACE_WHY = (
     "the namespace is created and labelled; with eden_manage_namespace false it must exist instead"
 )
@@ -101,18 +107,22 @@ def needed(
     namespace_exists: bool,
     own_credentials: bool = True,
     port_forward: bool = True,
+    network_policies: bool = True,
 ) -> list[Right]:
     """The rights that a run needs.
 
     Args:
         own_credentials: the credentials are made by the collection, and not a Secret of the user's.
         port_forward: the task store is not reached by a URL.
+        network_policies: the pods' connections are restricted.
     """
     needs = [*NEEDS]
     if own_credentials:
         needs.append(OWN_CREDENTIALS)
     if port_forward:
         needs.append(PORT_FORWARD)
+    if network_policies:
+        needs.append(NETWORK_POLICIES)
     rights = [
         Right(verb, need.group, need.resource, need.why, namespace) for need in needs for verb in need.verbs
     ]

@@ -382,6 +382,13 @@ def _experiment_config(variable: str, value: t.Any) -> list[Problem]:
     return experiment_config.problems(value, variable) or experiment_config.dump_problems(value, variable)
 
 
+def _is_cidr(value: str) -> bool:
+    try:
+        return "/" in value and bool(ipaddress.ip_network(value))
+    except ValueError:
+        return False
+
+
 _NAMESPACE = _name(
     "a DNS label of 1 to 63 lower-case letters, digits and -, with a letter or digit at both ends",
     "eden",
@@ -480,6 +487,38 @@ _pod_affinity = mapping(
         ),
     },
 )
+_cidr = text("an address range", "192.0.2.0/24", _is_cidr)
+_peer = mapping(
+    "{podSelector: {}}",
+    {
+        "podSelector": _selector,
+        "namespaceSelector": _selector,
+        "ipBlock": mapping(
+            "{cidr: 192.0.2.0/24}",
+            {"cidr": _cidr, "except": sequence("a list of address ranges", "[192.0.2.1/32]", _cidr)},
+            required=["cidr"],
+        ),
+    },
+)
+_egress = mapping(
+    "{to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 443}]}",
+    {
+        "to": sequence("a list of peers", "[{podSelector: {}}]", _peer),
+        "ports": sequence(
+            "a list of ports",
+            "[{port: 443}]",
+            mapping(
+                "{port: 443, protocol: TCP}",
+                {
+                    "port": whole_number(1, 65535, 443),
+                    "endPort": whole_number(1, 65535, 8443),
+                    "protocol": choice("TCP", "UDP", "SCTP"),
+                },
+            ),
+        ),
+    },
+)
+
 _affinity = mapping(
     "{podAntiAffinity: {}}",
     {
@@ -569,6 +608,13 @@ RULES: dict[str, Check] = {
         "a list of tolerations", "[{key: dedicated, operator: Exists, effect: NoSchedule}]", _toleration
     ),
     "eden_affinity": _affinity,
+    "eden_network_policies": boolean(),
+    "eden_web_ui_peers": sequence(
+        "a list of peers of a NetworkPolicy", "[{namespaceSelector: {matchLabels: {team: x}}}]", _peer
+    ),
+    "eden_worker_egress": sequence(
+        "a list of egress rules of a NetworkPolicy", "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]", _egress
+    ),
     "eden_resources": _resources,
     "eden_postgres_resources": _resources,
     "eden_forgejo_resources": _resources,

@@ -69,6 +69,7 @@ def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> di
         "existing_secret": "",
         "image_pull_secrets": [],
         "task_store_url": "",
+        "network_policies": True,
         **changes,
     }
 

@@ -53,11 +53,15 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
         "eden_replicas": {"executor_host": 3, "ideator_host": 2, "web_ui": 0},
         "eden_existing_secret": "given",
+        "eden_web_ui_peers": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
+        ],
+        "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}],
         "eden_manage_namespace": False,
         "eden_log_level": "debug",
         "eden_poll_interval": 0.5,
     },
-    "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 99}},
+    "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
 }
 
 

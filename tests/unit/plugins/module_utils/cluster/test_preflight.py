@@ -107,6 +107,7 @@ def parameters(**changes: t.Any) -> dict[str, t.Any]:
         "existing_secret": "",
         "image_pull_secrets": [],
         "task_store_url": "",
+        "network_policies": True,
         **changes,
     }
 

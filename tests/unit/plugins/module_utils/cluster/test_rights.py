@@ -157,6 +157,11 @@ def test_secrets_are_changed_where_the_credentials_are_our_own() -> None:
     assert ("update", "lab", "") not in verbs("secrets", own_credentials=False)
 
 
+def test_network_policies_can_be_done_without() -> None:
+    assert verbs("networkpolicies") == {(verb, "lab", "") for verb in rights.APPLY}
+    assert verbs("networkpolicies", network_policies=False) == set()
+
+
 def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
     templates = "".join(path.read_text() for path in sorted(ROLES.glob("*/templates/**/*.j2")))
     # A claim in a StatefulSet is made by its controller, and a Secret is written by modules.
@@ -165,7 +170,9 @@ def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
     }
     applied = {(kind.group, kind.plural) for kind in kinds if kind.namespaced}
     assert applied == {
-        (need.group, need.resource) for need in rights.NEEDS if set(rights.APPLY) <= set(need.verbs)
+        (need.group, need.resource)
+        for need in (*rights.NEEDS, rights.NETWORK_POLICIES)
+        if set(rights.APPLY) <= set(need.verbs)
     }
 
 

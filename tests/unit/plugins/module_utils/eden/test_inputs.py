@@ -122,6 +122,8 @@ def test_the_default_config_is_the_one_that_a_file_may_replace() -> None:
             {"limits": {"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi", "ephemeral-storage": "1.5Gi"}},
         ),
         ("eden_postgres_resources", {"requests": {"cpu": "100m"}}),
+        ("eden_web_ui_peers", [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "proxy"}}}]),
+        ("eden_worker_egress", [{"to": [{"ipBlock": {"cidr": "2001:db8::/32"}}], "ports": [{"port": 443}]}]),
         ("eden_timeout", 1),
         ("eden_timeout", 86400),
         ("eden_poll_interval", 0.001),
@@ -415,6 +417,25 @@ WRONG: list[tuple[str, t.Any, str]] = [
             ({"limits": {"cpu": "1e999"}}, ".limits.cpu"),
             ({"requests": {"cpu": "1001m"}, "limits": {"cpu": 1}}, ".requests.cpu"),
             ({"limits": ["cpu"]}, ".limits"),
+        )
+    ),
+    *(
+        ("eden_web_ui_peers", value, suffix)
+        for value, suffix in (
+            ({"podSelector": {}}, ""),
+            ([{"podSelectors": {}}], "[0].podSelectors"),
+            ([{"ipBlock": {}}], "[0].ipBlock.cidr"),
+            ([{"ipBlock": {"cidr": "192.0.2.1"}}], "[0].ipBlock.cidr"),
+            ([{"ipBlock": {"cidr": "192.0.2.1/24"}}], "[0].ipBlock.cidr"),
+            ([{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["x"]}}], "[0].ipBlock.except[0]"),
+        )
+    ),
+    *(
+        ("eden_worker_egress", [value], suffix)
+        for value, suffix in (
+            ({"from": []}, "[0].from"),
+            ({"ports": [{"port": 70000}]}, "[0].ports[0].port"),
+            ({"ports": [{"protocol": "tcp"}]}, "[0].ports[0].protocol"),
         )
     ),
     *(("eden_forgejo_image", value, "") for value in ("forgejo", "forgejo:latest")),
