@@ -30,11 +30,9 @@ try:
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
-except ImportError as error:
-    IMPORT_ERROR: ImportError | None = error
+except ImportError:
+    # Connecting to the cluster says which package is missing.
     HTTPAdapter = HTTPConnection = object  # type: ignore[assignment,misc]
-else:
-    IMPORT_ERROR = None
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA_CHANNEL = 0

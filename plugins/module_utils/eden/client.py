@@ -350,6 +350,11 @@ class _Bearer:
         return request
 
 
+def network_session() -> requests.Session:
+    """A session over the network, with the proxies and the certificates that the environment names."""
+    return requests.Session()
+
+
 def is_token(text: str) -> bool:
     """Whether the text can be a token: printable ASCII without blanks, as an HTTP header carries it."""
     return bool(text) and all("!" <= character <= "~" for character in text)
@@ -416,4 +421,4 @@ def _reason(error: Exception) -> str:
         error = inner
 
 
-__all__ = ["Credential", "Group", "LostReplyError", "TaskStore", "Worker", "is_token"]
+__all__ = ["Credential", "Group", "LostReplyError", "TaskStore", "Worker", "is_token", "network_session"]

@@ -57,12 +57,8 @@ from ansible_collections.eden.reference.plugins.module_utils.errors import (
 )
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
-try:
+if t.TYPE_CHECKING:
     import requests
-except ImportError as error:
-    IMPORT_ERROR: ImportError | None = error
-else:
-    IMPORT_ERROR = None
 
 # What the task store calls everybody when it was started without an admin token.
 ANONYMOUS = "anonymous"
@@ -116,7 +112,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 @dataclass(frozen=True)
-class Worker:
+class WantedWorker:
     """A wanted worker, its Secret's name and the labels of the Secret."""
 
     name: str
@@ -125,7 +121,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Group:
+class WantedGroup:
     """A wanted group and the names of the workers that belong into it."""
 
     name: str
@@ -144,8 +140,8 @@ class Wanted:
     url: str
     admin_secret: str
     admin_key: str
-    workers: tuple[Worker, ...]
-    groups: tuple[Group, ...]
+    workers: tuple[WantedWorker, ...]
+    groups: tuple[WantedGroup, ...]
     timeout: int
 
     @property
@@ -172,9 +168,9 @@ def run(task: Task) -> dict[str, t.Any]:
     Raises:
         EdenReferenceError: see the exception tree; a message never holds a token.
     """
-    if IMPORT_ERROR is not None:
+    if client.IMPORT_ERROR is not None:
         raise EdenReferenceError(
-            f"The Python package 'requests' cannot be imported ({IMPORT_ERROR}). "
+            f"The Python package 'requests' cannot be imported ({client.IMPORT_ERROR}). "
             "Install it into the Python that runs ansible: pip install requests."
         )
     wanted = wanted_of(task.parameters)
@@ -219,7 +215,7 @@ def wanted_of(parameters: t.Mapping[str, t.Any]) -> Wanted:
         admin_secret=parameters["admin_secret"]["name"],
         admin_key=parameters["admin_secret"]["key"],
         workers=tuple(
-            Worker(
+            WantedWorker(
                 row["name"],
                 row["secret"],
                 {key: str(value) for key, value in (row.get("labels") or {}).items()},
@@ -227,7 +223,8 @@ def wanted_of(parameters: t.Mapping[str, t.Any]) -> Wanted:
             for row in parameters["workers"]
         ),
         groups=tuple(
-            Group(row["name"], tuple(row.get("members") or ())) for row in parameters.get("groups") or ()
+            WantedGroup(row["name"], tuple(row.get("members") or ()))
+            for row in parameters.get("groups") or ()
         ),
         timeout=parameters.get("timeout", int(client.PATIENCE)),
     )
@@ -328,7 +325,7 @@ def session(cluster: Cluster, wanted: Wanted) -> t.Iterator[requests.Session]:
         with port_forward.forwarded(cluster, wanted.namespace, wanted.service, wanted.port) as carrier:
             yield carrier
         return
-    with requests.Session() as carrier:
+    with client.network_session() as carrier:
         yield carrier
 
 
@@ -427,7 +424,7 @@ def observe(store: TaskStore, wanted: Wanted, held: t.Mapping[str, Held]) -> Obs
     )
 
 
-def _observe_worker(store: TaskStore, worker: Worker, held: Held) -> WorkerObservation:
+def _observe_worker(store: TaskStore, worker: WantedWorker, held: Held) -> WorkerObservation:
     bearer = (store.whoami(held.worker_id, held.token) or "") if held.worker_id and held.token else ""
     if bearer == ANONYMOUS:
         raise IdentityError(
@@ -527,7 +524,7 @@ class Work:
                 )
             self.store.pause(lost)
 
-    def _credential(self, worker: Worker, step: WorkerStep) -> Credential:
+    def _credential(self, worker: WantedWorker, step: WorkerStep) -> Credential:
         """The worker's new token, which is in its Secret already."""
         # A Secret that could not be written would cost a token; ask before one is made.
         self._write(worker, step.worker_id, "", dry_run=True)
@@ -537,7 +534,7 @@ class Work:
         self.progress(f"{step.verb} {worker.name}: {worker_id}, Secret {worker.secret}")
         return credential
 
-    def _mint(self, worker: Worker) -> Credential:
+    def _mint(self, worker: WantedWorker) -> Credential:
         while True:
             try:
                 return self.store.register(worker.name, {INSTANCE_LABEL: self.wanted.label})
@@ -550,7 +547,7 @@ class Work:
                     return self.store.reissue(found[0].worker_id)
                 self.store.pause(lost)
 
-    def _write(self, worker: Worker, worker_id: str, token: str, dry_run: bool = False) -> None:
+    def _write(self, worker: WantedWorker, worker_id: str, token: str, dry_run: bool = False) -> None:
         version = self.held[worker.name].version
         definition = secret_definition(self.wanted.namespace, worker, worker_id, token, version)
         try:
@@ -568,7 +565,9 @@ class Work:
             ) from error
 
 
-def secret_definition(namespace: str, worker: Worker, worker_id: str, token: str, version: str) -> Object:
+def secret_definition(
+    namespace: str, worker: WantedWorker, worker_id: str, token: str, version: str
+) -> Object:
     """The identity Secret; with ``version`` it is written only where the Secret is still at that version."""
     return {
         "apiVersion": "v1",
