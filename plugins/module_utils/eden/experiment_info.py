@@ -72,7 +72,7 @@ def run(task: Task) -> dict[str, t.Any]:
 
 
 def identity(
-    cluster: Cluster, store: TaskStore, namespace: str, worker: identities.Worker
+    cluster: Cluster, store: TaskStore, namespace: str, worker: identities.WantedWorker
 ) -> dict[str, t.Any]:
     """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
     held = identities.read_secret(cluster, namespace, worker.secret)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What experiment_info makes of events and Secrets."""
+
+from __future__ import annotations
+
+import typing as t
+from unittest import mock
+
+import pytest
+
+from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_info
+from ansible_collections.eden.reference.plugins.module_utils.eden.identities import Held, WantedWorker
+
+WORKER = WantedWorker("executor-host-1", "eden-executor-host-1-identity", {})
+ID = "wkr_" + "0" * 26
+
+
+def event(kind: str, **data: t.Any) -> dict[str, t.Any]:
+    return {"type": kind, "data": data}
+
+
+def test_events_are_counted_by_type_and_ideations_apart() -> None:
+    events = [
+        event("task.created", task_id="ideation-1", kind="ideation"),
+        event("task.completed", task_id="ideation-1"),
+        event("task.completed", task_id="execution-1"),
+        event("variant.integrated", variant_id="v"),
+    ]
+    assert experiment_info.progress(iter(events)) == {
+        "events": {"task.completed": 2, "task.created": 1, "variant.integrated": 1},
+        "ideations": 1,
+    }
+
+
+def test_no_events() -> None:
+    assert experiment_info.progress([]) == {"events": {}, "ideations": 0}
+
+
+@pytest.mark.parametrize(
+    ("held", "bearer", "accepted"),
+    [
+        (Held("1", ID, "token"), ID, True),
+        (Held("1", ID, "token"), None, False),
+        (Held("1", ID, "token"), "wkr_" + "1" * 26, False),
+        (Held("1", ID, ""), ID, False),
+        (Held(), ID, False),
+    ],
+    ids=["taken", "refused", "another's", "no-token", "no-secret"],
+)
+def test_worker_is_accepted_by_its_own_token_only(held: Held, bearer: str | None, accepted: bool) -> None:
+    store = mock.Mock()
+    store.whoami.return_value = bearer
+    with mock.patch.object(experiment_info.identities, "read_secret", return_value=held):
+        found = experiment_info.identity(mock.Mock(), store, "ns", WORKER)
+    assert found == {
+        "name": "executor-host-1",
+        "secret": "eden-executor-host-1-identity",
+        "worker_id": held.worker_id,
+        "accepted": accepted,
+    }
+    assert held.token not in (value for value in found.values() if value)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a module of the collection runs, and what it gets there."""
+
+from __future__ import annotations
+
+import typing as t
+from unittest import mock
+
+import pytest
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
+from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.plugin_utils import in_process
+from ansible_collections.eden.reference.plugins.plugin_utils.in_process import InProcessAction
+
+Function = t.Callable[[Task], dict[str, t.Any]]
+
+
+def action(function: Function, arguments: dict[str, t.Any], transport: str = "local") -> InProcessAction:
+    class Action(InProcessAction):
+        ARGUMENTS: t.ClassVar = {"size": {"type": "int", "required": True}, "name": {"default": "x"}}
+        FUNCTION = staticmethod(function)
+
+    task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
+    connection = mock.Mock(transport=transport)
+    return Action(task, connection, mock.Mock(), DataLoader(), Templar(loader=DataLoader()), mock.Mock())
+
+
+def test_function_gets_the_validated_parameters_and_modes() -> None:
+    seen: list[Task] = []
+
+    def function(task: Task) -> dict[str, t.Any]:
+        seen.append(task)
+        return {"changed": True}
+
+    assert action(function, {"size": "3"}).run(task_vars={}) == {"changed": True}
+    (task,) = seen
+    assert task.parameters == {"size": 3, "name": "x"}
+    assert (task.check_mode, task.diff) == (True, True)
+
+
+def test_progress_is_shown_with_the_host() -> None:
+    def function(task: Task) -> dict[str, t.Any]:
+        task.progress("pod ready")
+        return {}
+
+    with mock.patch.object(in_process.display, "display") as display:
+        action(function, {"size": 1}).run(task_vars={"inventory_hostname": "lab"})
+    display.assert_called_once_with("   [lab] pod ready")
+
+
+def test_error_of_ours_is_a_failed_result() -> None:
+    def function(task: Task) -> dict[str, t.Any]:
+        raise EdenReferenceError("It is not there.", missing=["a"])
+
+    result = action(function, {"size": 1}).run(task_vars={})
+    assert result == {"failed": True, "msg": "It is not there.", "missing": ["a"]}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"size": "many"}, {"size": 1, "sise": 2}])
+def test_wrong_arguments_do_not_reach_the_function(arguments: dict[str, t.Any]) -> None:
+    function = mock.Mock()
+    with pytest.raises(AnsibleError):
+        action(function, arguments).run(task_vars={})
+    function.assert_not_called()
+
+
+def test_on_another_host_the_module_itself_runs() -> None:
+    function = mock.Mock()
+    remote = action(function, {"size": 1}, transport="ssh")
+    with mock.patch.object(remote, "_execute_module", return_value={"changed": False}) as execute:
+        assert remote.run(task_vars={"a": 1}) == {"changed": False}
+    execute.assert_called_once_with(task_vars={"a": 1})
+    function.assert_not_called()
