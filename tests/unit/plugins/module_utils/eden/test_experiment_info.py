@@ -15,8 +15,8 @@ WORKER = WantedWorker("executor-host-1", "eden-executor-host-1-identity", {})
 ID = "wkr_" + "0" * 26
 
 
-def event(kind: str, **data: t.Any) -> dict[str, t.Any]:
-    return {"type": kind, "data": data}
+def event(event_type: str, **data: t.Any) -> dict[str, t.Any]:
+    return {"type": event_type, "data": data}
 
 
 def test_events_are_counted_by_type_and_ideations_apart() -> None:
