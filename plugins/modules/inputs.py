@@ -10,7 +10,7 @@ module: inputs
 short_description: Check the inputs of an experiment
 description:
   - Checks every variable of the host whose name begins with C(eden_) and lists all problems at once.
-  - The inputs are documented with the role P(eden.reference.experiment#role), whose first task this is.
+  - The inputs are documented with the role P(eden.reference.eden#role), whose first task this is.
   - A name that no input has is a problem too, with the name that was likely meant.
   - Types are strict. The text V(3) is no number and the text V(yes) is no boolean.
     What C(-e name=value) gives is text; JSON gives numbers, as C(-e '{"eden_timeout":600}').

@@ -403,13 +403,13 @@ def play(
             "name": "Check",
             "hosts": "all",
             "gather_facts": False,
-            "roles": [{"role": "eden.reference.experiment"}],
+            "roles": [{"role": "eden.reference.eden"}],
             "tasks": [
                 {
                     "name": "Show",
                     "ansible.builtin.debug": {
-                        "msg": "{{ __experiment_found.experiment_id_source }} "
-                        "{{ __experiment_inputs.config_text }}"
+                        "msg": "{{ __eden_found.experiment_id_source }} "
+                        "{{ __eden_inputs.config_text }}"
                     },
                 }
             ],

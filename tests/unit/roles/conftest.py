@@ -20,7 +20,7 @@ ROLES = ("infra", "seed", "task_store", "app_tier")
 
 def _role_variables(part: str) -> dict[str, t.Any]:
     merged: dict[str, t.Any] = {}
-    for role in ("experiment", *ROLES):
+    for role in ("eden", *ROLES):
         path = ROOT / "roles" / role / part / "main.yml"
         merged |= yaml.safe_load(path.read_text()) or {} if path.exists() else {}
     return merged

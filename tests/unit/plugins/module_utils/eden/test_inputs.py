@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_config, inputs
 from ansible_collections.eden.reference.plugins.module_utils.eden.values import Problem, Unresolved
 
-ROLE = pathlib.Path(__file__).parents[5] / "roles" / "experiment"
+ROLE = pathlib.Path(__file__).parents[5] / "roles" / "eden"
 SPEC = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["inputs"][
     "options"
 ]
