@@ -16,15 +16,16 @@ description:
     What C(-e name=value) gives is text; JSON gives numbers, as C(-e '{"eden_timeout":600}').
   - Touches nothing but the file that C(eden_experiment_config_file) names, on the controller.
 author: EDEN reference deployment contributors (@ealt)
-extends_documentation_fragment:
-  - eden.reference.attributes
 attributes:
   check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
   diff_mode:
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: N/A
     details: Nothing is changed.
   idempotent:
+    description: Run twice in a row outside check mode, with the same arguments, it changes nothing.
     support: full
 """
 

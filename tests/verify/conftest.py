@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "leak")]
+sys.path.insert(0, str(HERE.parent / "leak"))
+sys.path.insert(0, str(HERE))
 
-from experiment import Experiment, TaskStore  # noqa: E402
-from testbed import HOST, Testbed, named  # noqa: E402
+from experiment import Experiment, TaskStore
+from testbed import HOST, Testbed, named
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (  # noqa: E402
+from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     Cluster,
     connected,
 )

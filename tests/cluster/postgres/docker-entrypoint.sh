@@ -20,10 +20,10 @@ initialise() {
     if [ -z "$POSTGRES_PASSWORD" ] && [ "${POSTGRES_HOST_AUTH_METHOD:-}" != trust ]; then
         fail "Database is uninitialized and superuser password is not specified. Set POSTGRES_PASSWORD to a non-empty value."
     fi
-    # The socket's compiled-in directory is /tmp. The arguments are words.
-    # shellcheck disable=SC2086
+    # The socket's compiled-in directory is /tmp.
+    read -ra initdb_options <<<"${POSTGRES_INITDB_ARGS:-}"
     initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") \
-        --set unix_socket_directories=/var/run/postgresql ${POSTGRES_INITDB_ARGS:-}
+        --set unix_socket_directories=/var/run/postgresql "${initdb_options[@]}"
     method="${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption)}"
     printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 
@@ -35,7 +35,7 @@ initialise() {
     fi
     for file in /docker-entrypoint-initdb.d/*; do
         echo "$0: running $file"
-        # shellcheck disable=SC1090
+        # shellcheck source=/dev/null
         case "$file" in
             *.sh) if [ -x "$file" ]; then "$file"; else . "$file"; fi ;;
             *.sql) run_sql --dbname "$POSTGRES_DB" -f "$file" ;;

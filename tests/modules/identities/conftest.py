@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(TESTS / "rig"), str(TESTS / "standin" / "tests")]
+sys.path.insert(0, str(TESTS / "standin" / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from control_plane import ControlPlane  # noqa: E402
-from fault_proxy import FaultProxy  # noqa: E402
-from fixtures import admin, control_plane, namespace  # noqa: E402
-from identities_world import World  # noqa: E402
-from kubernetes.client import ApiClient  # noqa: E402
-from standin_processes import CONFIG, Processes  # noqa: E402
+from control_plane import ControlPlane
+from fault_proxy import FaultProxy
+from fixtures import admin, control_plane, namespace
+from identities_world import World
+from kubernetes.client import ApiClient
+from standin_processes import CONFIG, Processes
 
 __all__ = ["admin", "control_plane", "namespace"]
 

@@ -408,8 +408,7 @@ def play(
                 {
                     "name": "Show",
                     "ansible.builtin.debug": {
-                        "msg": "{{ __eden_found.experiment_id_source }} "
-                        "{{ __eden_inputs.config_text }}"
+                        "msg": "{{ __eden_found.experiment_id_source }} {{ __eden_inputs.config_text }}"
                     },
                 }
             ],
