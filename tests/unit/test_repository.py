@@ -76,7 +76,9 @@ def test_a_role_has_a_readme(role: str) -> None:
 
 def test_the_action_group_is_the_modules_that_connect_to_a_cluster() -> None:
     connecting = [
-        m for m in MODULES if "eden.reference.cluster" in documentation(m)["extends_documentation_fragment"]
+        m
+        for m in MODULES
+        if "eden.reference.cluster" in documentation(m).get("extends_documentation_fragment", [])
     ]
     assert load("meta/runtime.yml")["action_groups"]["eden"] == connecting
 

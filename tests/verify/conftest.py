@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "leak"))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parents[1] / "leak"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from experiment import Experiment, TaskStore
 from testbed import HOST, Testbed, named

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[2]
-sys.path.insert(0, str(TESTS / "standin" / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "standin" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from control_plane import ControlPlane
