@@ -175,7 +175,7 @@ def kind(run: Run) -> None:
 
 def _pytest(run: Run, environment: Environment, what: str, *paths: str) -> None:
     programs = run.environment(environment)
-    command: list[str | Path] = [programs / "python", "-m", "pytest", "-q", "--color=no", *paths]
+    command: list[str | Path] = [programs / "python", "-m", "pytest", "-q", "--color=no", "--durations=10", *paths]
     run.progress.check(what, command, summary=True, env=run.variables(programs), cwd=CHECKOUT)
 
 
