@@ -14,12 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from control_plane import ControlPlane
 from fault_proxy import FaultProxy
-from fixtures import admin, control_plane, namespace
 from identities_world import World
 from kubernetes.client import ApiClient
 from standin_processes import CONFIG, Processes
-
-__all__ = ["admin", "control_plane", "namespace"]
 
 
 @pytest.fixture
