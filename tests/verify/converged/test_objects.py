@@ -32,6 +32,20 @@ OBJECTS = {
             "web-ui",
         )
     },
+    "networkpolicies": {
+        f"{HOST}-{name}"
+        for name in (
+            "postgres",
+            "forgejo",
+            "seed",
+            "task-store-server",
+            "orchestrator",
+            "ideator-host",
+            "executor-host",
+            "evaluator-host",
+            "web-ui",
+        )
+    },
     "persistentvolumeclaims": {
         f"data-{HOST}-postgres-0",
         f"data-{HOST}-forgejo-0",
