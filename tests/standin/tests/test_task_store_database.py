@@ -159,7 +159,7 @@ def test_without_a_readonly_password_nothing_is_granted(
 
 def test_sqlite_ignores_the_readonly_password(config: Path, processes: Processes) -> None:
     store = processes.task_store(":memory:", config, "--readonly-password", "x")
-    assert any("--readonly-password has no effect" in line for line in store.service.lines)
+    store.service.wait_for('"level": "warning".*"readonly_password_set_but_backend_unsupported')
 
 
 def test_without_an_admin_token_authentication_is_off(config: Path, processes: Processes) -> None:

@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(database, PostgresDatabase):
             provision_readonly_role(database, password)
         else:
-            log.warning("--readonly-password has no effect without Postgres; ignoring it")
+            log.warning("readonly_password_set_but_backend_unsupported: only Postgres has roles")
     artifacts = Artifacts(store, _blob_directory(args, log), args.max_artifact_bytes)
     settings = Settings(
         admin_token=args.admin_token,

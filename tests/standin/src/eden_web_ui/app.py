@@ -24,7 +24,7 @@ class Ui:
         self._worker_id = worker_id
         digest = hmac.new(session_secret.encode(), worker_id.encode(), hashlib.sha256).hexdigest()
         self._session = f"{worker_id}.{digest}"
-        self._attributes = "HttpOnly; Path=/; SameSite=Lax" + ("; Secure" if secure_cookies else "")
+        self._attributes = "HttpOnly; Path=/; SameSite=lax" + ("; Secure" if secure_cookies else "")
 
     def __call__(self, request: Request) -> Response:
         """The response to a request; a failure of the task store is raised."""
