@@ -175,8 +175,8 @@ def kind(run: Run) -> None:
 
 def _pytest(run: Run, environment: Environment, what: str, *paths: str) -> None:
     programs = run.environment(environment)
-    command: list[str | Path] = [programs / "python", "-m", "pytest", "-q", "--color=no", "--durations=10", *paths]
-    run.progress.check(what, command, summary=True, env=run.variables(programs), cwd=CHECKOUT)
+    pytest: list[str | Path] = [programs / "python", "-m", "pytest", "-q", "--color=no", "--durations=10"]
+    run.progress.check(what, [*pytest, *paths], summary=True, env=run.variables(programs), cwd=CHECKOUT)
 
 
 LEVELS: dict[str, t.Callable[[Run], None]] = {
