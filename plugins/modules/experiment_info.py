@@ -16,6 +16,7 @@ author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
   - eden.reference.attributes
   - eden.reference.cluster
+  - eden.reference.task_store
 attributes:
   check_mode:
     support: full
@@ -24,66 +25,6 @@ attributes:
     support: none
   idempotent:
     support: full
-options:
-  instance:
-    description: Name of the release.
-    type: str
-    required: true
-  experiment_id:
-    description: Id of the experiment.
-    type: str
-    required: true
-  service:
-    description: The task store's Service. A port-forward to a ready pod behind it carries the requests.
-    type: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the Service.
-        type: str
-        required: true
-      port:
-        description: Port of the Service.
-        type: int
-        required: true
-  task_store_url:
-    description: URL of the task store, scheme, host and port, to be used instead of a port-forward.
-    type: str
-  admin_secret:
-    description: Where the admin's token is.
-    type: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the Secret.
-        type: str
-        required: true
-      key:
-        description: Key of the token.
-        type: str
-        required: true
-  workers:
-    description: The workers and their Secrets.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the worker.
-        type: str
-        required: true
-      secret:
-        description: Name of its Secret.
-        type: str
-        required: true
-      labels:
-        description: Not used.
-        type: dict
-        default: {}
-  timeout:
-    description: Seconds for which requests that failed are sent again.
-    type: int
-    default: 60
 """
 
 EXAMPLES = r"""
