@@ -11,6 +11,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eden.reference.plugins.action import identities as action
+from ansible_collections.eden.reference.plugins.doc_fragments import task_store
 from ansible_collections.eden.reference.plugins.module_utils.eden import identities as logic
 from ansible_collections.eden.reference.plugins.module_utils.errors import IdentityError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
@@ -104,7 +105,8 @@ def options(arguments: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
 
 
 def test_documentation_agrees_with_the_arguments() -> None:
-    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    shared = yaml.safe_load(task_store.ModuleDocFragment.DOCUMENTATION)["options"]
+    documented = shared | yaml.safe_load(module.DOCUMENTATION)["options"]
     assert options(documented, "suboptions") == options(logic.ARGUMENTS, "options")
 
 
