@@ -21,6 +21,8 @@ CACHE = Path(os.environ.get("EDEN_TEST_CACHE") or Path.home() / ".cache" / "eden
 RUN_REQUIREMENTS = ("requirements.txt",)
 TEST_REQUIREMENTS = (*RUN_REQUIREMENTS, "tests/requirements.txt", "tests/standin/requirements.txt")
 PYTHONS = ("3.11", "3.12", "3.13")
+# How uv makes an environment: with pip, which the stand-in's build asks its Python for.
+MAKE = ("venv", "--seed")
 # After a day, an environment is asked whether there is something newer.
 FRESH_SECONDS = 24 * 3600
 # What belongs to the caller's own ansible or Python and would change what the tests see.
@@ -43,7 +45,7 @@ class Environment:
     @property
     def path(self) -> Path:
         """Where it is: what it is made from is part of the name."""
-        digest = hashlib.sha256(repr((self.python, self.requirements)).encode())
+        digest = hashlib.sha256(repr((MAKE, self.python, self.requirements)).encode())
         for file in self.files:
             digest.update((CHECKOUT / file).read_bytes())
         return CACHE / f"venv-{self.name}-{digest.hexdigest()[:12]}"
@@ -114,7 +116,7 @@ def ensure(environment: Environment) -> Path:
             shutil.rmtree(path, ignore_errors=True)
             interpreter = find_python(environment.python) or environment.python
             _do(
-                [uv, "venv", "--seed", "--python", str(interpreter), str(path)],
+                [uv, *MAKE, "--python", str(interpreter), str(path)],
                 f"Python {environment.python}",
             )
         install = [uv, "pip", "install", "--upgrade", "--python", str(path / "bin" / "python")]
