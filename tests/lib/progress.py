@@ -10,7 +10,7 @@ from pathlib import Path
 
 # How often a step that is still running says so, and how much of a failed step's log is shown.
 HEARTBEAT = 30.0
-TAIL = 60
+TAIL = 100
 
 
 class StepFailed(Exception):
