@@ -110,7 +110,7 @@ def between(testbed: Testbed, first: str, last: str) -> Window:
 @contextmanager
 def watched(testbed: Testbed) -> t.Iterator[Window]:
     """A window that is filled, at its end, with the requests that were answered within it."""
-    marks = [f"mark-{uuid.uuid4()}" for _ in range(2)]
+    marks = [f"mark-{uuid.uuid4()}" for _turn in range(2)]
     window = Window()
     mark(testbed, marks[0])
     yield window

@@ -213,7 +213,7 @@ class Cluster:
             query_params=query,
             header_params={"Accept": "*/*"},
         )
-        return answer.data.decode(errors="replace")
+        return answer.decode(errors="replace")
 
     def watch(
         self, kind: str, namespace: str, labels: str, resource_version: str, seconds: float
@@ -267,7 +267,7 @@ class Cluster:
         body: Object | None = None,
         **parameters: t.Any,
     ) -> Object:
-        return json.loads(self._send(action, target, method, path, body, **parameters).data)
+        return json.loads(self._send(action, target, method, path, body, **parameters))
 
     def _send(
         self,
@@ -277,15 +277,13 @@ class Cluster:
         path: str,
         body: Object | None = None,
         **parameters: t.Any,
-    ) -> t.Any:
-        """Send a request, again while that helps; the answer has been read whole."""
+    ) -> bytes:
+        """Send a request, again while that helps, and read the whole answer."""
         deadline = time.monotonic() + self.patience
         delay = FIRST_DELAY
         while True:
             try:
-                answer = self._once(method, path, body, **parameters)
-                _ = answer.data
-                return answer
+                return bytes(self._once(method, path, body, **parameters).data)
             except DynamicApiError as error:
                 failure: ClusterError = _refusal(action, target, error)
                 wait = _retry_after(error)

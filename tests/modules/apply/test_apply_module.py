@@ -58,11 +58,11 @@ def writes(control_plane: ControlPlane, namespace: str) -> list[tuple[str, str]]
 def run(control_plane: ControlPlane, namespace: str) -> Run:
     """Runs the module in the test's namespace."""
 
-    def call(definitions: list[dict[str, Any]] = DEFINITIONS, **options: Any) -> dict[str, Any]:
+    def call(definitions: list[dict[str, Any]] | None = None, **options: Any) -> dict[str, Any]:
         parameters = {
             "kubeconfig": str(control_plane.kubeconfig),
             "namespace": options.pop("namespace", namespace),
-            "definitions": copy.deepcopy(definitions),
+            "definitions": copy.deepcopy(DEFINITIONS if definitions is None else definitions),
             "prune": options.pop("prune", []),
         }
         return apply.run(Task(parameters, diff=True, **options))

@@ -226,7 +226,7 @@ def test_the_user_decides_between_two(world: World, labelled: bool) -> None:
 
 
 def test_two_groups_of_one_name(world: World) -> None:
-    for _ in range(2):
+    for _turn in range(2):
         world.registry.ok("POST", "/groups", {"name": "all"})
     before = world.state()
     with pytest.raises(IdentityError, match="Cannot tell which group is all"):

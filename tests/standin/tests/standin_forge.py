@@ -96,9 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
             "REMOTE_ADDR": "127.0.0.1",
         }
         result = subprocess.run(
-            ["git", "http-backend"], input=body, capture_output=True, env={**os.environ, **variables}
+            ["git", "http-backend"],
+            input=body,
+            capture_output=True,
+            env={**os.environ, **variables},
+            check=False,
         )
-        head, _, content = result.stdout.partition(b"\r\n\r\n")
+        head, _blank, content = result.stdout.partition(b"\r\n\r\n")
         headers = [line.split(": ", 1) for line in head.decode().splitlines()]
         status = next((value for name, value in headers if name == "Status"), "200 OK")
         self.send_response(int(status.split(" ")[0]))

@@ -49,6 +49,7 @@ def run(
         text=True,
         timeout=PATIENCE,
         env=environment(env),
+        check=False,
     )
 
 

@@ -197,7 +197,7 @@ def test_the_lock_is_respected(store: TaskStore, worker: Api, processes: Process
 def test_two_starts_at_once_share_one_token(
     store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
 ) -> None:
-    hosts = [start(processes, store, worker_id(worker), tmp_path, env=ADMIN) for _ in range(2)]
+    hosts = [start(processes, store, worker_id(worker), tmp_path, env=ADMIN) for _turn in range(2)]
     for host in hosts:
         host.log("starting")
     assert [host.stop() for host in hosts] == [0, 0]

@@ -110,7 +110,7 @@ def test_a_lost_connection_stays_lost(postgres: PostgresServer, config: Path, pr
     store = processes.task_store(postgres.url(name), config, env=postgres.environment)
     worker = store.mint("worker")
     assert postgres.disconnect_clients(name) == 1
-    for _ in range(2):
+    for _turn in range(2):
         assert store.api.call("GET", "/events").status == 500
         assert worker.call("GET", "/whoami").status == 500
         # What needs no database is still answered.

@@ -662,7 +662,7 @@ def test_connections_are_kept_and_bodies_are_read(world: World) -> None:
     connection = http.client.HTTPConnection(world.store.api.host, world.store.api.port, timeout=60)
     try:
         statuses = []
-        for _ in range(3):
+        for _turn in range(3):
             connection.request(
                 "POST", "/anything", body=b'{"a": 1}', headers={"Content-Type": "application/json"}
             )

@@ -122,7 +122,7 @@ class Orchestrator:
     def _create_ideations(self) -> bool:
         progress = False
         tasks = self._client.tasks(kind="ideation")
-        for _ in range(wanted_ideations(self._config.ideation_policy, tasks)):
+        for _turn in range(wanted_ideations(self._config.ideation_policy, tasks)):
             task_id = new_id(self._prefixes.ideation)
             try:
                 self._create("ideation", task_id, {"experiment_id": self._client.experiment_id})

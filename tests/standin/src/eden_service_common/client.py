@@ -112,7 +112,7 @@ class Client:
 
     def status(self, method: str, path: str) -> tuple[int, str]:
         """The status of the answer and its text, whatever they are."""
-        status, _, payload = self._exchange(method, path, None, None, "/v0")
+        status, _headers, payload = self._exchange(method, path, None, None, "/v0")
         return status, payload.decode("utf-8", "replace")
 
     def _exchange(
@@ -247,7 +247,7 @@ class Client:
                 raise
 
     def _recorded_commit(self, variant_id: str) -> str | None:
-        for _ in range(3):
+        for _turn in range(3):
             try:
                 return self.variant(variant_id).get("variant_commit_sha")
             except (TransportError, ServerError):

@@ -42,6 +42,7 @@ def run_git(
         input=data or b"",
         capture_output=True,
         env=inherited | pinned | (environment or {}),
+        check=False,
     )
     if result.returncode != 0:
         said = (result.stderr + result.stdout).decode("utf-8", "replace").strip()

@@ -183,10 +183,10 @@ class Api:
         header = request.headers.get("Authorization")
         if header is None:
             raise Problem("unauthorized", "missing Authorization header")
-        scheme, _, bearer = header.partition(" ")
+        scheme, _blank, bearer = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Problem("unauthorized", "Authorization header must use the Bearer scheme")
-        principal, _, secret = bearer.strip().partition(":")
+        principal, _colon, secret = bearer.strip().partition(":")
         if not principal or not secret:
             raise Problem("unauthorized", "bearer must be in the form '<principal>:<secret>'")
         if principal == "admin":

@@ -70,8 +70,8 @@ def scene(workload: Object, *pods: Object, events: t.Sequence[Object] = (), **mo
     return Scene(workload=workload, pods=list(pods), events=list(events), **more)
 
 
-def pulling(reason: str, message: str, workload: Object = POSTGRES) -> Object:
-    return k.pod(workload, k.container(k.waiting(reason, message)), image="postgres:none-such")
+def pulling(reason: str, message: str, workload: Object | None = None) -> Object:
+    return k.pod(workload or POSTGRES, k.container(k.waiting(reason, message)), image="postgres:none-such")
 
 
 def without_pod(workload: Object) -> Object:

@@ -75,7 +75,7 @@ def test_absent_secret_is_made_whole() -> None:
 
 def test_complete_secret_is_left_alone() -> None:
     cluster = FakeCluster()
-    made, _ = completed(cluster)
+    made, _generated = completed(cluster)
     cluster.writes.clear()
     assert completed(cluster) == (made, [])
     assert not cluster.writes

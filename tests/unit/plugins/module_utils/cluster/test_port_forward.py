@@ -92,7 +92,7 @@ class ApiServer:
                     self.rfile.read()
                     return
                 if api_server.refusal:
-                    status, body = api_server.refusal
+                    (status, body) = api_server.refusal
                     extra = "Location: http://elsewhere/\r\n" if status == 302 else ""
                     head = f"HTTP/1.1 {status} No\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
                     self.wfile.write(head.encode() + body)
@@ -230,6 +230,11 @@ def test_requests_share_one_connection(api_server: ApiServer, cluster: t.Any) ->
     assert "Sec-WebSocket-Protocol: v4.channel.k8s.io" in lines
 
 
+def lasting_threads() -> set[threading.Thread]:
+    """The threads but for those in which the scripted server answers, which end in their own time."""
+    return {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name}
+
+
 def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
     def hang_up(channel: Channel) -> None:
         channel.begin(8080)
@@ -240,7 +245,7 @@ def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
         channel.send(struct.pack("!H", 1000), CLOSE)
         channel.receive()
 
-    threads = set(threading.enumerate())
+    threads = lasting_threads()
     descriptors = len(os.listdir("/dev/fd"))
     for behaviour in (echo, hang_up, say_goodbye):
         api_server.behaviours = [behaviour]
@@ -252,8 +257,7 @@ def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
                     session.get(URL, timeout=SECONDS)
         api_server.ended.get(timeout=5)
     gc.collect()
-    alive = {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name}
-    assert alive == threads
+    assert lasting_threads() == threads
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
@@ -268,7 +272,7 @@ def test_an_answer_in_pieces(api_server: ApiServer, cluster: t.Any) -> None:
 
     api_server.behaviours = [piecemeal]
     with forwarded(cluster, "ns", "store", 8080) as session:
-        assert [session.get(URL, timeout=SECONDS).content == body for _ in range(2)] == [True, True]
+        assert [session.get(URL, timeout=SECONDS).content == body for _turn in range(2)] == [True, True]
 
 
 def test_the_server_closes_after_the_answer(api_server: ApiServer, cluster: t.Any) -> None:
@@ -279,7 +283,7 @@ def test_the_server_closes_after_the_answer(api_server: ApiServer, cluster: t.An
 
     api_server.behaviours = [once]
     with forwarded(cluster, "ns", "store", 8080) as session:
-        for _ in range(3):
+        for _turn in range(3):
             assert session.get(URL, timeout=SECONDS).text == "last words" * 1000
     assert len(api_server.requests) == 3
 

@@ -581,7 +581,7 @@ def test_mirror_lists_again_after_a_watch_and_watches_from_there(
     cluster.lists.put([RUNNING])
     mirror.wait(60)
     assert phases(mirror) == ["Running"]
-    assert [cluster.versions.get(timeout=60) for _ in range(2)] == ["5", "from the list"]
+    assert [cluster.versions.get(timeout=60) for _turn in range(2)] == ["5", "from the list"]
     # The connection gives a silent watch up 5 s later, which makes half a minute at most.
     assert max(cluster.seconds) <= 25
 

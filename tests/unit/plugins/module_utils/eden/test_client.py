@@ -376,7 +376,7 @@ def test_a_refused_mint_is_not_a_lost_one() -> None:
 
 
 def test_patience_is_one_budget_for_all_requests() -> None:
-    failed = [Exchange("GET", "/state", 503, {}, headers={"Retry-After": "4"}) for _ in range(3)]
+    failed = [Exchange("GET", "/state", 503, {}, headers={"Retry-After": "4"}) for _turn in range(3)]
     good = Exchange("GET", "/state", 200, {"state": "running"})
     store, wire, clock = talk(failed[0], good, failed[1], good, failed[2], patience=11)
     store.state()

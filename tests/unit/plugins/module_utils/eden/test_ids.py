@@ -120,4 +120,4 @@ def test_mint_known_value() -> None:
 
 
 def test_mints_differ() -> None:
-    assert len({ids.mint_experiment_id() for _ in range(100)}) == 100
+    assert len({ids.mint_experiment_id() for _turn in range(100)}) == 100
