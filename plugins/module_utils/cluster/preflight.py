@@ -72,7 +72,7 @@ class Refused:
     error: ClusterError
 
 
-Answer = Object | Refused | None
+Answer: t.TypeAlias = "Object | Refused | None"
 
 
 @dataclass(frozen=True)
