@@ -231,8 +231,11 @@ def test_requests_share_one_connection(api_server: ApiServer, cluster: t.Any) ->
 
 
 def lasting_threads() -> set[threading.Thread]:
-    """The threads but for those in which the scripted server answers, which end in their own time."""
-    return {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name}
+    """The threads that are left when those in which the scripted server answers have ended."""
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join()
+    return set(threading.enumerate())
 
 
 def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
@@ -257,7 +260,8 @@ def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
                     session.get(URL, timeout=SECONDS)
         api_server.ended.get(timeout=5)
     gc.collect()
-    assert lasting_threads() == threads
+    left = lasting_threads()
+    assert left == threads
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
