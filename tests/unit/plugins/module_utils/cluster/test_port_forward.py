@@ -78,7 +78,7 @@ class ApiServer:
 
     def __init__(self) -> None:
         self.behaviours: list[Behaviour] = [echo]
-        self.refusal: tuple[int, bytes] | None = None
+        self.refusal: tuple[int, bytes] = (0, b"")
         self.silent = False
         self.requests: list[list[str]] = []
         self.ended: queue.Queue[bool] = queue.Queue()
@@ -91,8 +91,8 @@ class ApiServer:
                 if api_server.silent:
                     self.rfile.read()
                     return
-                if api_server.refusal:
-                    (status, body) = api_server.refusal
+                status, body = api_server.refusal
+                if status:
                     extra = "Location: http://elsewhere/\r\n" if status == 302 else ""
                     head = f"HTTP/1.1 {status} No\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
                     self.wfile.write(head.encode() + body)
