@@ -70,7 +70,7 @@ class ApiServer:
     """Accepts port-forwards; each behaves as the next behaviour says, the last one over and over.
 
     Attributes:
-        refusal: status and body, instead of a websocket.
+        refusal: status and body, instead of a websocket; a status of 0 refuses nothing.
         silent: whether it does not answer at all.
         requests: the lines of each request.
         ended: gets an entry for each connection that is closed.
@@ -413,7 +413,7 @@ def test_refused_for_now(api_server: ApiServer, cluster: t.Any, status: int) -> 
     with forwarded(cluster, "ns", "store", 8080) as session:
         with pytest.raises(requests.ConnectionError, match=f"answered {status}"):
             session.get(URL, timeout=SECONDS)
-        api_server.refusal = None
+        api_server.refusal = (0, b"")
         assert session.get(URL, timeout=SECONDS).ok
 
 
