@@ -11,6 +11,10 @@ from pathlib import Path
 # How often a step that is still running says so, and how much of a failed step's log is shown.
 HEARTBEAT = 30.0
 TAIL = 100
+# Seconds after which a step is taken to hang and ended: the slowest, the first build of a cluster, takes 20 minutes.
+LIMIT = 2700.0
+# Seconds that a step which is told to end may take for it.
+PATIENCE = 30.0
 
 
 class StepFailed(Exception):
@@ -106,9 +110,21 @@ class Progress:
                 try:
                     return child.wait(HEARTBEAT)
                 except subprocess.TimeoutExpired:
+                    seconds = time.monotonic() - begun
+                    if seconds > LIMIT:
+                        self.say(f"{what} is ended after {seconds:.0f} s: it hangs")
+                        return self._end(child)
                     line = " ".join(last_lines(log, 1))[:120]
-                    self.say(f"… still {what}, {time.monotonic() - begun:.0f} s: {line}")
+                    self.say(f"… still {what}, {seconds:.0f} s: {line}")
         finally:
             if child.returncode is None:
-                child.terminate()
-                child.wait()
+                self._end(child)
+
+    @staticmethod
+    def _end(child: subprocess.Popen[bytes]) -> int:
+        child.terminate()
+        try:
+            return child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait()

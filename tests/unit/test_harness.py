@@ -99,6 +99,16 @@ def test_a_long_step_says_where_it_is(
     assert said.exists()
 
 
+def test_a_step_that_hangs_is_ended(
+    progress: Progress, lines: Lines, here: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("progress.HEARTBEAT", 0.01)
+    monkeypatch.setattr("progress.LIMIT", 0.1)
+    progress.check("a step", [sys.executable, "-c", WAITING], **here)
+    assert progress.failed
+    assert "a step is ended after 0 s: it hangs" in lines.text
+
+
 def test_the_last_lines_are_the_last_that_hold_something(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("a\nb\n\n" + "c" * 500 + "\n\n")
