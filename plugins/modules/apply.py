@@ -46,6 +46,11 @@ options:
         description: Labels that an object must carry to be deleted.
         type: dict
         required: true
+      optional:
+        description:
+          - Whether a user who may not list the kind, and has no definition of it, is taken to have made none.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,7 @@ import copy
 import hashlib
 import json
 import typing as t
+from http import HTTPStatus
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
@@ -22,7 +23,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.connection 
     connected,
 )
 from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import describe, kind_of
-from ansible_collections.eden.reference.plugins.module_utils.errors import InputError
+from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError, InputError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
 # A missing one is reported with the Kubernetes client, which needs it too.
@@ -39,6 +40,7 @@ ARGUMENTS: dict[str, t.Any] = {
         "options": {
             "kind": {"type": "str", "required": True},
             "labels": {"type": "dict", "required": True},
+            "optional": {"type": "bool", "default": False},
         },
     },
 }
@@ -64,7 +66,8 @@ def run(task: Task) -> dict[str, t.Any]:
     with connected(task.parameters) as cluster:
         changes = [bring(cluster, definition, task.check_mode) for definition in definitions]
         for rule in task.parameters["prune"]:
-            changes += prune(cluster, definitions, rule["kind"], namespace, rule["labels"], task.check_mode)
+            listed = surplus(cluster, definitions, namespace, rule)
+            changes += [delete(cluster, item, task.check_mode) for item in listed]
     return result(changes, task.diff)
 
 
@@ -111,26 +114,28 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
     return Change("updated", live, predicted if check_mode else cluster.apply(definition))
 
 
-def prune(
-    cluster: Cluster,
-    definitions: t.Sequence[Object],
-    kind: str,
-    namespace: str,
-    labels: t.Mapping[str, str],
-    check_mode: bool,
-) -> list[Change]:
-    """Delete the objects of a kind that carry all the labels and have no definition."""
+def surplus(
+    cluster: Cluster, definitions: t.Sequence[Object], namespace: str, rule: t.Mapping[str, t.Any]
+) -> list[Object]:
+    """The objects of the rule's kind that carry all of its labels and have no definition."""
+    kind = rule["kind"]
     wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    surplus = [
-        item
-        for item in cluster.list(kind, namespace, labels=selector)
-        if item["metadata"]["name"] not in wanted
-    ]
-    for item in surplus:
-        if not check_mode:
-            cluster.delete(kind, namespace, item["metadata"]["name"])
-    return [Change("deleted", item, None) for item in surplus]
+    selector = ",".join(f"{key}={value}" for key, value in sorted(rule["labels"].items()))
+    try:
+        found = cluster.list(kind, namespace, labels=selector)
+    except ClusterError as error:
+        # Who may not list objects of an optional kind has not made any.
+        if rule["optional"] and not wanted and error.status == HTTPStatus.FORBIDDEN:
+            return []
+        raise
+    return [item for item in found if item["metadata"]["name"] not in wanted]
+
+
+def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
+    """Delete an object, or predict that."""
+    if not check_mode:
+        cluster.delete(item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])
+    return Change("deleted", item, None)
 
 
 def is_current(live: Object, definition: Object) -> bool:

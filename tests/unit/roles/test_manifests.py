@@ -226,6 +226,36 @@ def test_existing_secret_is_the_one_that_pods_read(manifests: dict[str, Manifest
     assert names == {"given"}
 
 
+def test_evictions_take_one_pod_of_a_service_at_a_time(objects: Manifests) -> None:
+    budgets = [item["spec"] for item in objects if item["kind"] == "PodDisruptionBudget"]
+    for name, pod in pods(objects).items():
+        labels = pod["metadata"]["labels"]
+        component = labels["app.kubernetes.io/component"]
+        covering = [
+            budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()
+        ]
+        assert len(covering) == (component != "seed"), name
+
+
+def test_how_many_pods_evictions_take_is_an_input(manifests: dict[str, Manifests]) -> None:
+    for case, number in (("plain", 1), ("knobs", 0)):
+        budgets = [item["spec"] for item in manifests[case] if item["kind"] == "PodDisruptionBudget"]
+        assert {budget["maxUnavailable"] for budget in budgets} == {number}
+
+
+def test_ingress_leads_to_the_web_ui_where_it_is_wanted(manifests: dict[str, Manifests]) -> None:
+    assert not [item for item in manifests["plain"] if item["kind"] == "Ingress"]
+    ingress = named(manifests["knobs"], "Ingress", "knobs-web-ui")
+    assert ingress["metadata"]["annotations"] == {"example.com/login": "sso"}
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"hosts": ["eden.example.com"], "secretName": "eden-tls"}]
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = named(manifests["knobs"], "Service", path["backend"]["service"]["name"])
+    assert rule["host"] == "eden.example.com"
+    assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+
+
 def test_unmanaged_namespace_is_still_a_template_of_its_own(manifests: dict[str, Manifests]) -> None:
     labels = named(manifests["plain"], "Namespace", "plain")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
