@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: apply
 short_description: Apply a list of Kubernetes objects
 description:
-  - Brings objects to their definitions by server-side apply, in the order of the list.
+  - Brings objects to their definitions by server-side apply. Namespaces come first, and last come workloads.
   - An object that is as its definition says costs one read and no write. Fields that others own are kept.
   - A Job that has failed for good is deleted and made anew.
   - Secrets are refused, since their values would pass through variables.

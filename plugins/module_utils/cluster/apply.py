@@ -14,6 +14,7 @@ import copy
 import hashlib
 import json
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
@@ -45,6 +46,10 @@ ARGUMENTS: dict[str, t.Any] = {
     },
 }
 
+# Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
+FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
+PARALLEL = 8
+
 APPLIED_ANNOTATION = "eden.reference/applied"
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
@@ -60,11 +65,11 @@ class Change(t.NamedTuple):
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Apply ``definitions`` in their order, then prune."""
+    """Apply ``definitions``, then prune."""
     namespace = task.parameters["namespace"]
     definitions = [prepare(definition, namespace) for definition in task.parameters["definitions"]]
     with connected(task.parameters) as cluster:
-        changes = [bring(cluster, definition, task.check_mode) for definition in definitions]
+        changes = bring_all(cluster, definitions, task.check_mode)
         for rule in task.parameters["prune"]:
             listed = surplus(cluster, definitions, namespace, rule)
             changes += [delete(cluster, item, task.check_mode) for item in listed]
@@ -92,6 +97,26 @@ def prepare(definition: Object, namespace: str) -> Object:
     digest = hashlib.sha256(json.dumps(prepared, sort_keys=True).encode()).hexdigest()
     metadata["annotations"] = {**metadata.get("annotations", {}), APPLIED_ANNOTATION: digest}
     return prepared
+
+
+def bring_all(cluster: Cluster, definitions: t.Sequence[Object], check_mode: bool) -> list[Change]:
+    """``bring`` for each definition, stage by stage; the changes have the order of the definitions."""
+    changes: dict[int, Change] = {}
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        for stage in stages(definitions):
+            brought = pool.map(lambda index: bring(cluster, definitions[index], check_mode), stage)
+            changes.update(zip(stage, brought, strict=True))
+    return [changes[index] for index in range(len(definitions))]
+
+
+def stages(definitions: t.Sequence[Object]) -> list[list[int]]:
+    """The indexes of the definitions, by the stages in which they are applied."""
+    kinds = [definition["kind"] for definition in definitions]
+    return [
+        [index for index, kind in enumerate(kinds) if kind in FIRST],
+        [index for index, kind in enumerate(kinds) if kind not in FIRST | LAST],
+        [index for index, kind in enumerate(kinds) if kind in LAST],
+    ]
 
 
 def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:

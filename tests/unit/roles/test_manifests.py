@@ -202,6 +202,16 @@ def test_claims_name_class_size_and_experiment(manifests: dict[str, Manifests]) 
         assert claim["metadata"]["labels"]["eden.reference/experiment-id"] == EXPERIMENT_ID
 
 
+def test_clones_are_no_claims_and_limited(manifests: dict[str, Manifests]) -> None:
+    limits = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: volume["emptyDir"]["sizeLimit"]
+        for pod in pods(manifests["plain"]).values()
+        for volume in pod["spec"]["volumes"]
+        if volume["name"] == "repo"
+    }
+    assert limits == {"orchestrator": "5Gi", "executor-host": "5Gi", "web-ui": "5Gi"}
+
+
 def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -> None:
     assert "storageClassName" not in json.dumps(manifests["plain"])
 

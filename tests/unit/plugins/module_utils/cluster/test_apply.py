@@ -113,6 +113,18 @@ def test_failed_job_is_made_anew(check_mode: bool) -> None:
     assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
 
 
+def test_what_pods_use_is_applied_before_them_and_told_in_the_order_of_the_definitions() -> None:
+    kinds = ["StatefulSet", "ConfigMap", "Namespace", "Service", "Job"]
+    definitions = [{"kind": kind, "metadata": {"name": kind.lower()}} for kind in kinds]
+    assert [[kinds[index] for index in stage] for stage in apply.stages(definitions)] == [
+        ["Namespace"],
+        ["ConfigMap", "Service"],
+        ["StatefulSet", "Job"],
+    ]
+    changes = apply.bring_all(FakeCluster(None), [prepared(metadata={"name": name}) for name in "abc"], True)  # type: ignore[arg-type]
+    assert [change.after["metadata"]["name"] for change in changes if change.after] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(("wanted", "writes"), [("c", []), ("other", ["delete c"])])
 def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) -> None:
     cluster = FakeCluster(applied())
