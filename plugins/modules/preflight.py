@@ -123,6 +123,12 @@ seed_commit:
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
+unbound_claims:
+  description: Those of O(claims) that are not there, or have no volume yet.
+  returned: success
+  type: list
+  elements: str
+  sample: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
 server_version:
   description: Version of the API server.
   returned: success

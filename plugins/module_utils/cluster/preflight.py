@@ -115,9 +115,15 @@ def run(task: Task) -> dict[str, t.Any]:
         "experiment_id": experiment_id,
         "experiment_id_source": source,
         "seed_commit": commit,
+        "unbound_claims": [name for name, claim in seen.claims.items() if not is_bound(claim)],
         "server_version": version,
         "warnings": warnings,
     }
+
+
+def is_bound(claim: Answer) -> bool:
+    """Whether the claim is there and has its volume."""
+    return isinstance(claim, dict) and (claim.get("status") or {}).get("phase") == "Bound"
 
 
 def server_version(cluster: Cluster) -> str:

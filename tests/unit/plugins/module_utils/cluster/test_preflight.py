@@ -149,6 +149,7 @@ def test_an_empty_cluster(cluster: FakeCluster, check_mode: bool) -> None:
         "namespace_exists": False,
         "experiment_id_source": "minted",
         "seed_commit": None,
+        "unbound_claims": CLAIMS,
         "server_version": "v1.31.2",
         "warnings": [],
     }
@@ -166,6 +167,7 @@ def test_a_full_cluster(cluster: FakeCluster) -> None:
         "experiment_id": STORED,
         "experiment_id_source": "stored",
         "seed_commit": COMMIT,
+        "unbound_claims": CLAIMS,
         "server_version": "v1.31.2",
         "warnings": [],
     }
@@ -515,6 +517,13 @@ def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: Fak
 
 
 # Seed commit
+
+
+def test_claims_without_a_volume_are_told(cluster: FakeCluster) -> None:
+    bound, pending = CLAIMS
+    for name, phase in ((bound, "Bound"), (pending, "Pending")):
+        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
+    assert run()["unbound_claims"] == [pending]
 
 
 def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
