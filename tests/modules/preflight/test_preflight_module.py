@@ -71,7 +71,7 @@ def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> di
         "task_store_url": "",
         "network_policies": True,
         "disruption_budgets": True,
-        "ingress": False,
+        "ingress": True,
         **changes,
     }
 
