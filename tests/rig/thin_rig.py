@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -91,18 +92,15 @@ class Run:
         What does not end by itself is killed, and told of in the outcome.
         """
         with self._killing:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                return
             deadline = time.monotonic() + DYING_SECONDS
-            while left := processes(self._token):
-                if time.monotonic() > deadline:
-                    self._survivors = [f"{pid} {command}" for pid, command in left.items()]
-                    for pid in left:
-                        os.kill(pid, signal.SIGKILL)
-                    return
+            while (left := processes(self._token)) and time.monotonic() < deadline:
                 time.sleep(0.005)
+            self._survivors += [f"{pid} {command}" for pid, command in left.items()]
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def wait(self) -> Outcome:
         """The outcome, once the run has ended."""
@@ -117,11 +115,11 @@ class Run:
 
 
 def processes(token: str) -> dict[int, str]:
-    """The living processes of a run: their commands by their ids."""
+    """The living processes of the runs whose mark begins so: their commands by their ids."""
     found = {}
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={token}".encode() not in (directory / "environ").read_bytes().split(b"\0"):
+            if f"\0{MARK}={token}".encode() not in b"\0" + (directory / "environ").read_bytes():
                 continue
             command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
@@ -174,6 +172,13 @@ class Experiment:
         outcome.requests = list(self.traffic.log)
         return outcome
 
+    def open_forwards(self, patience: float = DYING_SECONDS) -> int:
+        """How many port-forwards into its pods are open: one closes a little after its client."""
+        deadline = time.monotonic() + patience
+        while (number := self.node.kubelet.open_forwards[self.namespace]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return number
+
     def _environment(self, number: int) -> dict[str, str]:
         kept = {
             name: value
@@ -189,7 +194,7 @@ class Experiment:
             "ANSIBLE_HOME": str(self.directory / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(self.temporary),
             "ANSIBLE_NOCOLOR": "1",
-            MARK: f"{self.namespace}-{number}",
+            MARK: f"{self.namespace}-{number}-",
             **self.environment,
         }
 
