@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracles import Reference, Verdict, hashes, judge, state, tail, valid_identities
+from oracles import Reference, Verdict, hashes, judge_after_kill, state, tail, valid_identities
 from thin_rig import Experiment, Outcome, Rig, Run
 from traffic import PASS, Fate, Judge, Request, spare
 
@@ -142,15 +142,13 @@ def undisturbed(rig: Rig) -> Reference:
 def survive(rig: Rig, reference: Reference, *kills: Kill) -> Verdict:
     """Kill a run, and the runs after it, one for each of the ``kills``; then ask the oracles."""
     with rig.experiment() as experiment:
-        outcomes = []
-        survivors = []
-        for kill in kills:
-            outcome = kill.apply(experiment)
-            outcomes.append(outcome)
-            survivors += outcome.survivors
-            if outcome.status != -signal.SIGKILL and not isinstance(kill, AtTime):
-                survivors.append(f"the run itself, which was to be killed: {kill}: {tail(outcome)}")
-        verdict = judge(experiment, reference, hashes(experiment), valid_identities(experiment))
-        verdict.need(not survivors, "O10", f"these went on after the kill: {survivors}")
+        outcomes = [kill.apply(experiment) for kill in kills]
+        verdict = judge_after_kill(experiment, reference, hashes(experiment), valid_identities(experiment))
         verdict.outcomes[:0] = outcomes
+        for outcome in outcomes:
+            left = outcome.survivors
+            verdict.need(not left, "O10", f"these processes went on after the kill: {left}")
+        # What is to be killed later than the first run may be past that point.
+        if not isinstance(kills[0], AtTime) and outcomes[0].status != -signal.SIGKILL:
+            verdict.need(False, "rig", f"{kills[0]} was not reached: {tail(outcomes[0])}")
         return verdict

@@ -65,10 +65,17 @@ class Reference:
 
 @dataclass
 class Verdict:
-    """What was found after a fault: nothing violated, or sentences that begin with the oracle's id."""
+    """What was found after a fault.
+
+    Attributes:
+        violations: sentences that begin with the oracle's id.
+        outcomes: the runs, in their order.
+        faults: the requests that something happened to.
+    """
 
     violations: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def need(self, holds: object, oracle: str, sentence: str) -> None:
         """Note a violation unless it holds."""
@@ -209,7 +216,7 @@ def identities_hold(verdict: Verdict, experiment: Experiment, found: State) -> N
     verdict.need(taken == expected, "O4", f"the token of {sorted(expected - taken)} is not taken")
 
 
-def nothing_is_left(verdict: Verdict, experiment: Experiment, number: int = 0) -> None:
+def nothing_is_left(verdict: Verdict, experiment: Experiment) -> None:
     """O10: no process of a run, no port-forward, no temporary file."""
     left = processes(experiment.namespace)
     verdict.need(not left, "O10", f"there are processes of the runs: {left}")
@@ -219,15 +226,23 @@ def nothing_is_left(verdict: Verdict, experiment: Experiment, number: int = 0) -
     verdict.need(not files, "O10", f"there are temporary files: {files}")
 
 
-def judge(experiment: Experiment, reference: Reference, secrets: Hashes, valid: t.Collection[str]) -> Verdict:
-    """All oracles, after a fault that left these Secrets, of which the ``valid`` ones had a good token."""
-    verdict = Verdict()
+def judge_after_kill(
+    experiment: Experiment, reference: Reference, secrets: Hashes, valid: t.Collection[str]
+) -> Verdict:
+    """All oracles, after a kill that left these Secrets, of which the ``valid`` ones had a good token."""
     forget_temporary_files(experiment)
-    again = experiment.run()
-    verdict.outcomes.append(again)
-    verdict.need(again.status == 0, "O1", f"the run after it ended with {again.status}: {tail(again)}")
-    if again.status != 0:
+    verdict = judge_run(experiment, reference, experiment.run())
+    secrets_are_kept(verdict, experiment, secrets, valid)
+    return verdict
+
+
+def judge_run(experiment: Experiment, reference: Reference, outcome: Outcome) -> Verdict:
+    """All oracles but O5, after a run that is to have succeeded."""
+    verdict = Verdict(outcomes=[outcome])
+    verdict.need(outcome.status == 0, "O1", f"the run ended with {outcome.status}: {tail(outcome)}")
+    if outcome.status != 0:
         return verdict
+    again = outcome
     if again.writes or again.recap["changed"]:
         again = experiment.run()
         verdict.outcomes.append(again)
@@ -235,13 +250,12 @@ def judge(experiment: Experiment, reference: Reference, secrets: Hashes, valid: 
         again.status == 0 and again.recap.get("changed") == 0 and not again.writes,
         "O2",
         f"the next run ended with {again.status}, changed {again.recap.get('changed')} tasks and wrote "
-        f"{[str(request) for request in again.writes]}",
+        f"{[str(request) for request in again.writes]}: {tail(again)}",
     )
     found = state(experiment)
     for line in differences(reference.state, found):
         verdict.need(False, "O3", line)
     identities_hold(verdict, experiment, found)
-    secrets_are_kept(verdict, experiment, secrets, valid)
     nothing_is_left(verdict, experiment)
     return verdict
 
