@@ -76,8 +76,8 @@ def broken_watches(fault: WatchReply) -> Judge:
     return fate
 
 
-def endure(rig: Rig, reference: Reference, judge: Judge) -> Verdict:
-    """A run from nothing to whose requests the faults happen; then the oracles."""
+def endure(rig: Rig, reference: Reference, judge: Judge, sure: bool) -> Verdict:
+    """A run from nothing to whose requests the faults happen, for sure or by chance; then the oracles."""
     happened: list[Request] = []
 
     def noted(request: Request) -> Fate:
@@ -88,6 +88,6 @@ def endure(rig: Rig, reference: Reference, judge: Judge) -> Verdict:
 
     with rig.experiment() as experiment:
         verdict = judge_run(experiment, reference, experiment.run(judge=noted))
-    verdict.need(happened, "rig", "nothing happened to any request")
+    verdict.need(happened or not sure, "rig", "nothing happened to any request")
     verdict.faults = [str(request) for request in happened]
     return verdict

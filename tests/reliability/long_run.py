@@ -31,6 +31,7 @@ class Table:
         self._began = time.monotonic()
         self._done: dict[str, int] = {}
         self._failed: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def report(self, trial: Trial, verdict: Verdict) -> None:
@@ -38,6 +39,7 @@ class Table:
         with self._lock:
             self._done[trial.group] = self._done.get(trial.group, 0) + 1
             self._failed[trial.group] = self._failed.get(trial.group, 0) + bool(verdict.violations)
+            self._faults[trial.group] = self._faults.get(trial.group, 0) + len(verdict.faults)
             runs = ", ".join(f"{run.status} {run.seconds:.1f} s" for run in verdict.outcomes)
             seconds = time.monotonic() - self._began
             print(
@@ -57,11 +59,11 @@ class Table:
 
     def lines(self) -> t.Iterator[str]:
         """The table, as Markdown."""
-        yield "| what | runs | failures |"
-        yield "|---|---|---|"
+        yield "| what | trials | requests disturbed | failures |"
+        yield "|---|---|---|---|"
         for group, count in self._done.items():
-            yield f"| {group} | {count} | {self._failed[group]} |"
-        yield f"| sum | {sum(self._done.values())} | {self.failed} |"
+            yield f"| {group} | {count} | {self._faults[group] or ''} | {self._failed[group]} |"
+        yield f"| sum | {sum(self._done.values())} | {sum(self._faults.values())} | {self.failed} |"
 
 
 def arguments() -> argparse.Namespace:

@@ -13,6 +13,7 @@ import faults
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
+from traffic import Judge
 
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
@@ -38,8 +39,8 @@ def _killed(group: str, *kills: Kill) -> Trial:
     return Trial(group, name, lambda rig, reference: survive(rig, reference, *kills))
 
 
-def _endured(group: str, name: str, judge: t.Callable[[], t.Any]) -> Trial:
-    return Trial(group, name, lambda rig, reference: faults.endure(rig, reference, judge()))
+def _endured(group: str, name: str, judge: t.Callable[[], Judge], sure: bool = True) -> Trial:
+    return Trial(group, name, lambda rig, reference: faults.endure(rig, reference, judge(), sure))
 
 
 def at_boundaries(reference: Reference) -> list[Trial]:
@@ -88,6 +89,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
             f"{kind}, {rate:.0%} of requests",
             f"{kind} at {rate:.0%}, seed {seed}",
             lambda kind=kind, rate=rate: faults.at_random(kind, rate, seed),
+            sure=False,
         )
         for kind in faults.KINDS
         for rate in wanted
