@@ -10,7 +10,6 @@ This module is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import typing as t
@@ -82,7 +81,8 @@ def prepare(definition: Object, namespace: str) -> Object:
     Raises:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
-    prepared = copy.deepcopy(definition)
+    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
+    prepared = json.loads(json.dumps(definition))
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
     if not metadata.get("name"):

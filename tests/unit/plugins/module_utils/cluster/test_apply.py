@@ -206,6 +206,16 @@ def test_diff_names_the_object_and_hides_what_the_server_keeps() -> None:
     assert not any(word in difference["after"] for word in (*apply.SERVER_FIELDS, apply.APPLIED_ANNOTATION))
 
 
+class Tagged(str):
+    """Text as ansible hands it to a module in its own process."""
+
+
+def test_diff_shows_what_ansible_has_templated() -> None:
+    definition = apply.prepare({**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}, "ns")
+    (difference,) = apply.result([apply.Change("created", None, definition)], diff=True)["diff"]
+    assert "k: templated" in difference["after"]
+
+
 def test_unchanged_objects_have_no_diff() -> None:
     assert apply.result([apply.Change("unchanged", applied(), applied())], diff=True) == {
         "changed": False,
