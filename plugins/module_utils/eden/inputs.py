@@ -246,7 +246,7 @@ def _namespace(variable: str, value: t.Any) -> list[Problem]:
         return [
             Problem(
                 variable,
-                "must not be a namespace of Kubernetes itself (kube-…)",
+                "must not be a namespace of Kubernetes itself, whose names begin with kube-",
                 shown(variable, value),
                 "eden",
             )
