@@ -9,6 +9,7 @@ import pathlib
 import typing as t
 
 import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest_cases import CASES
 
@@ -262,3 +263,44 @@ def replaced(value: t.Any, path: Path, part: t.Any) -> t.Any:
     whole = copy.deepcopy(value)
     _at(whole, path[:-1])[path[-1]] = part
     return whole
+
+
+@st.composite
+def accepted(draw: st.DrawFn) -> dict[str, t.Any]:
+    """Inputs that the checks take, many of them damaged where it does no harm."""
+    chosen = dict(RIGHT)
+    for name in draw(st.lists(st.sampled_from(sorted(FULL)), min_size=4, max_size=9, unique=True)):
+        value = draw(st.just(FULL[name]) | damaged(FULL[name]) | damaged(FULL[name]))
+        if not check({**RIGHT, name: value}):
+            chosen[name] = value
+    chosen["eden_experiment_config_file"] = ""
+    replicas = {key: min(count, 2) for key, count in chosen["eden_replicas"].items()}
+    return {**chosen, "eden_replicas": replicas}
+
+
+def accepted_cases(count: int) -> dict[str, dict[str, t.Any]]:
+    """That many different inputs that the checks take, by names of their own; the same in every run."""
+    found: list[dict[str, t.Any]] = []
+
+    @settings(max_examples=count * 3, deadline=None, database=None, derandomize=True)
+    @given(accepted())
+    def collect(inputs_: dict[str, t.Any]) -> None:
+        assert check(inputs_) == []
+        if len(found) < count and inputs_ not in found:
+            found.append(inputs_)
+
+    collect()
+    published = {
+        f"accepted-{number}": {
+            **inputs_,
+            "__eden_inputs": {
+                "config_text": inputs.config_text(inputs_),
+                "config_checksum": inputs.checksum(inputs.config_text(inputs_)),
+            },
+        }
+        for number, inputs_ in enumerate(found)
+    }
+    return {
+        case: {key: value for key, value in given_.items() if key != "eden_experiment_config"}
+        for case, given_ in published.items()
+    }
