@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import json
 import pathlib
 import typing as t
 
@@ -59,8 +60,17 @@ def _paths(path: Path, spec: Option) -> t.Iterator[Path]:
 
 # Every input, and every key of one that the spec documents.
 PATHS: list[Path] = [path for name, spec in SPEC.items() for path in _paths((name,), spec)]
+NOW = "requiredDuringSchedulingIgnoredDuringExecution"
+LATER = "preferredDuringSchedulingIgnoredDuringExecution"
+EXPRESSIONS = [
+    {"key": "pool", "operator": "In", "values": ["a", "b"]},
+    {"key": "example.org/gpu", "operator": "DoesNotExist"},
+    {"key": "cores", "operator": "Gt", "values": ["4"]},
+]
+FIELDS = [{"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]}]
 TEXTS = [path for path in PATHS if option(path)["type"] == "str"]
-FULL: dict[str, t.Any] = {
+# A right value of each input, with as much in it as there can be.
+_FULL: dict[str, t.Any] = {
     **{name: value for name, value in RIGHT.items() if value not in ("", {}, [])},
     **CASES["knobs"],
     "eden_experiment_id": "exp_01jabcdefghjkmnpqrstvwxyz0",
@@ -68,9 +78,46 @@ FULL: dict[str, t.Any] = {
     "eden_context": "kind-eden",
     "eden_task_store_url": "https://eden.example.org:8443/store",
     "eden_experiment_config_file": "config.yaml",
-    "eden_postgres_resources": {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}},
+    "eden_postgres_resources": {
+        "requests": {"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
+        "limits": {"memory": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
+    },
+    "eden_tolerations": [
+        {"key": "pool", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "pool", "operator": "Equal", "value": "a", "effect": "NoExecute", "tolerationSeconds": 60},
+    ],
+    "eden_affinity": {
+        "nodeAffinity": {
+            NOW: {"nodeSelectorTerms": [{"matchExpressions": EXPRESSIONS, "matchFields": FIELDS}]},
+            LATER: [{"weight": 1, "preference": {"matchExpressions": EXPRESSIONS}}],
+        },
+        "podAffinity": {
+            NOW: [
+                {
+                    "topologyKey": "zone",
+                    "labelSelector": {"matchLabels": {"app": "eden"}, "matchExpressions": EXPRESSIONS[:2]},
+                    "namespaceSelector": {},
+                    "namespaces": ["eden"],
+                    "matchLabelKeys": ["team"],
+                    "mismatchLabelKeys": ["tenant"],
+                }
+            ]
+        },
+    },
+    "eden_web_ui_peers": [
+        {"namespaceSelector": {"matchExpressions": EXPRESSIONS[:2]}, "podSelector": {}},
+        {"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.1/32"]}},
+    ],
+    "eden_worker_egress": [
+        {
+            "to": [{"ipBlock": {"cidr": "2001:db8::/32"}}, {"podSelector": {"matchLabels": {"app": "a"}}}],
+            "ports": [{"port": 8000, "endPort": 8443, "protocol": "TCP"}, {"protocol": "UDP"}],
+        }
+    ],
     "eden_forgejo_resources": {"requests": {"cpu": "100m"}},
 }
+# No part is shared: damage to one is not damage to another.
+FULL: dict[str, t.Any] = json.loads(json.dumps(_FULL))
 CONFIG = yaml.safe_dump(DEFAULTS["eden_experiment_config"]).encode()
 
 
@@ -213,18 +260,27 @@ def part_near_misses(value: t.Any) -> st.SearchStrategy[t.Any]:
 
 @st.composite
 def damaged(draw: st.DrawFn, value: t.Any) -> t.Any:
-    """A right value with one part replaced, or one key misspelled."""
+    """A right value with one part replaced, left out or given twice, or one key misspelled."""
     whole = copy.deepcopy(value)
     path = draw(st.sampled_from(list(_leaves(whole))))
     if not path:
         return draw(part_near_misses(whole))
     holder = _at(whole, path[:-1])
-    if isinstance(holder, dict) and draw(st.booleans()):
+    how = draw(st.sampled_from(["other", "left out", "emptied", "elsewhere", "again"]))
+    if how == "left out":
+        del holder[path[-1]]
+    elif how == "emptied":
+        holder[path[-1]] = type(holder[path[-1]])()
+    elif how == "elsewhere":
+        holder[path[-1]] = copy.deepcopy(_at(value, draw(st.sampled_from(list(_leaves(value))))))
+    elif how == "other" or isinstance(path[-1], bool):
+        holder[path[-1]] = draw(part_near_misses(holder[path[-1]]))
+    elif isinstance(holder, list):
+        holder.append(copy.deepcopy(holder[path[-1]]))
+    else:
         part = holder.pop(path[-1])
         key = draw(edited(path[-1]) | st.sampled_from([None, True, 1, datetime.date(2020, 1, 1), "x" * 500]))
         holder[key] = part
-    else:
-        holder[path[-1]] = draw(part_near_misses(holder[path[-1]]))
     return whole
 
 
