@@ -222,3 +222,16 @@ def test_unchanged_objects_have_no_diff() -> None:
         "objects": [{"kind": "ConfigMap", "name": "c", "outcome": "unchanged"}],
         "diff": [],
     }
+
+
+class TaggedText(str):
+    """A text as ansible hands it over: with tags, of which YAML knows nothing."""
+
+    __slots__ = ()
+
+
+def test_tags_of_ansible_are_no_part_of_a_diff() -> None:
+    definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TaggedText("c")}}
+    wanted = apply.prepare(definition, TaggedText("ns"))
+    answer = apply.result([apply.Change("created", None, wanted)], diff=True)
+    assert "namespace: ns" in answer["diff"][0]["after"]
