@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from oracles import Reference, Verdict, differences, state, tail
-from outcomes import Changes, come_true, predict, rest
+from outcomes import Changes, Told, come_true, predict, predict_without_diff, rest
 from pools import TASK_STORE, Pool, await_no_pods, path_of, settled
 from thin_rig import Experiment, Rig
 from trials import Trial
@@ -30,7 +30,7 @@ def _from_nothing(name: str, prepare: t.Callable[[Experiment], None]) -> Trial:
         verdict = Verdict()
         with rig.experiment() as experiment:
             prepare(experiment)
-            predicted = predict(verdict, experiment)
+            predicted = _predict_twice(verdict, experiment)
             # The last phase, which is verify, changes nothing.
             verdict.need(
                 bool(predicted.changes) is (name != f"after {PHASES[-1]}"),
@@ -45,6 +45,14 @@ def _from_nothing(name: str, prepare: t.Callable[[Experiment], None]) -> Trial:
         return verdict
 
     return Trial(GROUP, name, perform)
+
+
+def _predict_twice(verdict: Verdict, experiment: Experiment) -> Told:
+    """What check mode tells, with a diff or without."""
+    plain, predicted = predict_without_diff(verdict, experiment), predict(verdict, experiment)
+    same = plain.changes == predicted.changes
+    verdict.need(same, "T-CHECK", f"{plain.changes} became {predicted.changes} by --diff")
+    return predicted
 
 
 def _nothing(_experiment: Experiment) -> None:
@@ -68,7 +76,7 @@ def _installed(pool: Pool, disturb: t.Callable[[Experiment], Changes]) -> Verdic
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
         expected = disturb(experiment)
-        predicted = predict(verdict, experiment)
+        predicted = _predict_twice(verdict, experiment)
         verdict.need(predicted.changes == expected, "T-CHECK", f"predicted are {predicted.changes}")
         come_true(verdict, experiment, predicted)
         rest(verdict, experiment)

@@ -68,12 +68,14 @@ def drift_trials(pool: Pool, seed: int) -> list[Trial]:
             ("field", (("spec",), ("data",))),
         ):
             paths = [path for path in _owned(live) if any(path[: len(root)] == root for root in roots)]
-            if paths and not (part == "field" and live.get("immutable")):
+            # A volume that exists is not changed, which preflight says.
+            kept = part == "field" and (live.get("immutable") or kind == "PersistentVolumeClaim")
+            if paths and not kept:
                 ways[f"{part} changed"] = ("updated", _changed(kind, name, roots))
                 ways[f"{part} removed"] = ("updated", _changed(kind, name, roots, remove=True))
-        if "field removed" in ways and kind in ("Service", "PersistentVolumeClaim", "Deployment"):
-            # The server wants all of these, or fills in what we say.
-            del ways["field removed"]
+        # The server wants all of these.
+        if kind == "Ingress":
+            ways.pop("field removed")
         for way, (outcome, damage) in ways.items():
             found.append(_drift_trial(pool, kind, name, way, outcome, damage, seed))
     return found
@@ -232,6 +234,11 @@ def _others(value: t.Any) -> list[t.Any]:
     if isinstance(value, str):
         number = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), value, count=1)
         return [text for text in (f"{value}x", number, "another") if text != value]
+    if isinstance(value, list):
+        inside = [(index, other) for index, item in enumerate(value) for other in _others(item)]
+        return [[*value[:index], other, *value[index + 1 :]] for index, other in inside] + [value[:-1]]
+    if isinstance(value, dict):
+        return [{**value, key: other} for key, item in value.items() for other in _others(item)]
     return []
 
 

@@ -10,7 +10,7 @@ from pools import Pool
 from trials import Trial
 
 # Each costs four runs. All of them: tests/reliability/run --all
-STAGES = 3
+STAGES = 2
 
 Survive = Callable[[list[Trial], int], None]
 

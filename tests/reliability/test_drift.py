@@ -10,7 +10,7 @@ from pools import Pool
 from trials import Trial
 
 # All of them: tests/reliability/run --all
-DRIFTS = 4
+DRIFTS = 3
 FOREIGN = 1
 
 Survive = Callable[[list[Trial], int], None]
