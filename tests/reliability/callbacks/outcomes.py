@@ -30,12 +30,13 @@ class CallbackModule(CallbackBase):
         self._file = Path(os.environ["EDEN_RIG_OUTCOMES"])
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        self._note(result)
+        self._note(result, failed=False)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        self._note(result)
+        self._note(result, failed=True)
 
-    def _note(self, result: t.Any) -> None:
-        row = {"action": result._task.resolved_action or result._task.action, "result": result._result}
+    def _note(self, result: t.Any, failed: bool) -> None:
+        answer = {**result._result, "failed": failed}
+        row = {"action": result._task.resolved_action or result._task.action, "result": answer}
         with self._file.open("a") as lines:
             lines.write(json.dumps(row, default=str) + "\n")
