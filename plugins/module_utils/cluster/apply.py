@@ -83,8 +83,7 @@ def prepare(definition: Object, namespace: str) -> Object:
     Raises:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
-    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
-    prepared, namespace = json.loads(json.dumps([definition, namespace]))
+    prepared = json.loads(json.dumps(definition))
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
     if not metadata.get("name"):
@@ -277,4 +276,5 @@ def _shown(value: Object | None) -> str:
     }
     if annotations:
         kept["metadata"]["annotations"] = annotations
-    return yaml.safe_dump(kept, sort_keys=False)
+    # Without the tags that ansible hangs on texts, which YAML cannot show.
+    return yaml.safe_dump(json.loads(json.dumps(kept)), sort_keys=False)
