@@ -623,9 +623,9 @@ def before(observation: Observation, steps: Plan) -> dict[str, t.Any]:
             if worker.worker_id or worker.has_token
         },
         "groups": {
-            step.name: {"group_id": step.group_id, "members": _members(step, names)}
+            step.name: {"group_id": step.group_id or None, "members": _members(step, names)}
             for step in steps.groups
-            if step.group_id
+            if step.group_id or step.unseen
         },
     }
 

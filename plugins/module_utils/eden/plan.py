@@ -73,7 +73,7 @@ class WorkerStep:
 class GroupStep:
     """What to do for a group: create it where ``group_id`` is empty, then add the workers of ``add``.
 
-    A group that is ``unseen`` is there, though nobody could be asked for its id.
+    A group that is ``unseen`` is there, though nobody could be asked for its id, and its members are names.
     """
 
     name: str
@@ -126,16 +126,11 @@ def plan_unseen(observation: Observation) -> Plan:
     # Groups are made before the first worker.
     exist = any(worker.worker_id for worker in observation.workers)
     new = {step.name for step in workers if step.verb == "minted"}
-    groups = (
-        GroupStep(
-            group.name,
-            "",
-            (),
-            tuple(name for name in group.members if name in new or not exist),
-            unseen=exist,
-        )
-        for group in observation.groups
-    )
+    groups = []
+    for group in observation.groups:
+        add = tuple(name for name in group.members if name in new or not exist)
+        there = tuple(name for name in group.members if name not in add)
+        groups.append(GroupStep(group.name, "", there, add, unseen=exist))
     return Plan(tuple(groups), workers)
 
 

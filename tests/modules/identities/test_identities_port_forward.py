@@ -129,6 +129,16 @@ def test_the_pod_is_not_ready(forwarded: World, kubelet: FakeKubelet) -> None:
     assert kubelet.forwards == 0
 
 
+def test_the_pod_is_not_ready_any_more(forwarded: World, kubelet: FakeKubelet) -> None:
+    forwarded.run()
+    set_ready(forwarded.core, forwarded.namespace, "task-store-0", False)
+    predicted = forwarded.run(check_mode=True)
+    assert not predicted["changed"]
+    assert predicted["diff"]["before"]["groups"] == predicted["diff"]["after"]["groups"]
+    forwarded.core.delete_namespaced_secret("id-operator", forwarded.namespace)
+    assert forwarded.run(check_mode=True)["identities"]["operator"]["action"] == "minted"
+
+
 def test_nothing_listens_in_the_pod(forwarded: World, kubelet: FakeKubelet) -> None:
     kubelet.targets = {}
     forwarded.parameters["timeout"] = 1
