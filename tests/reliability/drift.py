@@ -196,9 +196,8 @@ def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False
                     _at(changed, place[:-1]).pop(place[-1])
                 else:
                     _at(changed, place[:-1])[place[-1]] = value
-                changed["metadata"].pop("resourceVersion")
                 try:
-                    stored = experiment.kube.ask("PUT", f"{path}?{SOMEBODY}", changed)
+                    stored = _replace(experiment, path, changed)
                 except KubeError as error:
                     if error.status != http.HTTPStatus.UNPROCESSABLE_ENTITY and error.status != 400:
                         raise
@@ -210,6 +209,18 @@ def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False
         raise AssertionError(f"the API server takes no change of {kind} {name}: {refusals[-3:]}")
 
     return damage
+
+
+def _replace(experiment: Experiment, path: str, changed: Object) -> Object:
+    """The object, stored over whatever a controller has written of it meanwhile."""
+    while True:
+        found = experiment.kube.ask("GET", path)["metadata"]["resourceVersion"]
+        changed["metadata"]["resourceVersion"] = found
+        try:
+            return experiment.kube.ask("PUT", f"{path}?{SOMEBODY}", changed)
+        except KubeError as error:
+            if error.status != http.HTTPStatus.CONFLICT:
+                raise
 
 
 def _at(value: t.Any, place: Path) -> t.Any:
@@ -233,7 +244,7 @@ def _others(value: t.Any) -> list[t.Any]:
         return [value + 1]
     if isinstance(value, str):
         number = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), value, count=1)
-        return [text for text in (f"{value}x", number, "another") if text != value]
+        return [text for text in (f"{value}x", number, "another", "privileged") if text != value]
     if isinstance(value, list):
         inside = [(index, other) for index, item in enumerate(value) for other in _others(item)]
         return [[*value[:index], other, *value[index + 1 :]] for index, other in inside] + [value[:-1]]
