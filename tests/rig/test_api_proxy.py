@@ -44,7 +44,8 @@ class Client:
 
     def stored(self) -> list[str]:
         """The names of the ConfigMaps that there are."""
-        return [item.metadata.name for item in self._core.list_namespaced_config_map(self._namespace).items]
+        found: Any = self._core.list_namespaced_config_map(self._namespace)
+        return [item.metadata.name for item in found.items]
 
 
 @pytest.fixture
