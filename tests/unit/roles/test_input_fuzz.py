@@ -91,7 +91,7 @@ def test_a_text_that_is_too_long_is_refused_and_not_repeated(data: st.DataObject
         assert_told(found, path[0])
 
 
-@prove
+@settings(prove, max_examples=5 * EXAMPLES)
 @given(generated.nearly_right())
 def test_a_value_that_is_nearly_right_is_right_or_refused(given: dict[str, t.Any]) -> None:
     found = check(given)
