@@ -26,7 +26,7 @@ __all__ = ["experiment", "rig"]
 SEED = pytest.StashKey[int]()
 SAMPLES = pytest.StashKey[list[str]]()
 
-Survive = Callable[[list[Trial], int], None]
+Survive = Callable[..., None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,13 +57,15 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture
 def survive(rig: Rig, reference: Reference, seed: int, pytestconfig: pytest.Config) -> Survive:
-    """Try so many of the trials, and require that no oracle finds anything."""
+    """Try so many of each list of trials, and require that no oracle finds anything."""
 
-    def survive(found: list[Trial], count: int) -> None:
-        chosen = trials.sample(found, count, seed)
-        names = "; ".join(trial.name for trial in chosen)
-        said = f"{chosen[0].group}: {len(chosen)} of {len(found)}: {names}"
-        pytestconfig.stash[SAMPLES].append(said)
+    def survive(*samples: tuple[list[Trial], int]) -> None:
+        chosen = []
+        for found, count in samples:
+            some = trials.sample(found, count, seed)
+            names = "; ".join(trial.name for trial in some)
+            pytestconfig.stash[SAMPLES].append(f"{some[0].group}: {len(some)} of {len(found)}: {names}")
+            chosen += some
         assert trials.perform(rig, reference, chosen) == {}
 
     return survive

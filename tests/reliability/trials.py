@@ -140,7 +140,7 @@ def sample(trials: t.Sequence[Trial], count: int, seed: int) -> list[Trial]:
     """Some of the trials, in their order."""
     if count >= len(trials):
         return list(trials)
-    chosen = set(random.Random(f"{seed} {trials[0].group}").sample(range(len(trials)), count))
+    chosen = set(random.Random(f"{seed} {trials[0].name}").sample(range(len(trials)), count))
     return [trial for number, trial in enumerate(trials) if number in chosen]
 
 
