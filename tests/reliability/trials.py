@@ -66,7 +66,7 @@ def at_times(reference: Reference, count: int, seed: int) -> list[Trial]:
     dice = random.Random(f"{seed} times")
     return [
         _killed("killed at a random time", AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
@@ -80,7 +80,7 @@ def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
 
     return [
         _killed("killed twice", kill(), AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
