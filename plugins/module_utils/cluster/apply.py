@@ -10,6 +10,7 @@ This module is private to the collection.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import typing as t
@@ -81,8 +82,7 @@ def prepare(definition: Object, namespace: str) -> Object:
     Raises:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
-    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
-    prepared = json.loads(json.dumps(definition))
+    prepared = copy.deepcopy(definition)
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
     if not metadata.get("name"):
@@ -240,4 +240,5 @@ def _shown(value: Object | None) -> str:
     }
     if annotations:
         kept["metadata"]["annotations"] = annotations
-    return yaml.safe_dump(kept, sort_keys=False)
+    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
+    return yaml.safe_dump(json.loads(json.dumps(kept)), sort_keys=False)
