@@ -36,9 +36,10 @@ ideation_policy:
 """
 # EDEN reads parallel_variants and does nothing with it: it is the rollout that is measured.
 CHANGE = ("parallel_variants: 1", "parallel_variants: 2")
-# A registry that has no image at all: an HTTP server of files, without a file, on the node's own network.
+# A registry that has no image at all: an HTTP server of files, without a file, on the node's own network. The
+# port tells the node to speak HTTP to it.
 REGISTRY = "eden-bench-registry"
-REGISTRY_PORT = 5055
+REGISTRY_PORT = 80
 MISSING = f"localhost:{REGISTRY_PORT}/eden/reference:missing"
 NAMED = re.compile(r"cannot pull|failed to pull|failing to pull|ErrImagePull|ImagePullBackOff", re.IGNORECASE)
 # How long what belongs to a deleted namespace may take to go, too.
@@ -163,9 +164,14 @@ def told(contender: Contender, ended: Ended) -> Document:
 def registry(testbed: Testbed, image: str) -> t.Iterator[None]:
     """A registry on the node that answers each question for an image by 404."""
     script = f"cd $(mktemp -d) && exec python3 -m http.server {REGISTRY_PORT}"
-    container = {"name": REGISTRY, "image": image, "command": ["sh", "-c", script]}
-    probe = {"readinessProbe": {"tcpSocket": {"port": REGISTRY_PORT}, "periodSeconds": 1}}
-    spec = {"spec": {"hostNetwork": True, "containers": [container | probe]}}
+    container = {
+        "name": REGISTRY,
+        "image": image,
+        "command": ["sh", "-c", script],
+        "securityContext": {"runAsUser": 0},
+        "readinessProbe": {"tcpSocket": {"port": REGISTRY_PORT}, "periodSeconds": 1},
+    }
+    spec = {"spec": {"hostNetwork": True, "containers": [container]}}
     place = ("--namespace", "kube-system")
     testbed.kubectl("delete", *place, "pod", REGISTRY, "--ignore-not-found")
     testbed.kubectl("run", *place, REGISTRY, f"--image={image}", f"--overrides={json.dumps(spec)}")

@@ -127,7 +127,7 @@ class Pods:
 def timeline(seen: t.Iterable[tuple[float, Document]], begun: float) -> list[Document]:
     """For each pod its name, its component, and the seconds after ``begun`` at which a stage was first seen.
 
-    A pod that was there before has a negative ``created``.
+    Of a pod that was there before, ``created`` is not above 0.
     """
     pods: dict[str, Document] = {}
     for when, event in seen:

@@ -109,7 +109,7 @@ def _values(values: t.Sequence[float | None], unit: str = "") -> str:
 
 def made_anew(run: Document) -> list[Document]:
     """The pods that were made while the command ran."""
-    return [pod for pod in run["pods"] if pod["created"] >= 0]
+    return [pod for pod in run["pods"] if pod["created"] > 0]
 
 
 def picture(results: Document) -> str:
