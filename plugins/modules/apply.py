@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: apply
 short_description: Apply a list of Kubernetes objects
 description:
-  - Brings objects to their definitions by server-side apply, in the order of the list.
+  - Brings objects to their definitions by server-side apply. Namespaces come first, and last come workloads.
   - An object that is as its definition says costs one read and no write. Fields that others own are kept.
   - A Job that has failed for good is deleted and made anew.
   - Secrets are refused, since their values would pass through variables.
@@ -46,6 +46,11 @@ options:
         description: Labels that an object must carry to be deleted.
         type: dict
         required: true
+      optional:
+        description:
+          - Whether a user who may not list the kind, and has no definition of it, is taken to have made none.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""

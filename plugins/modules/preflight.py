@@ -80,6 +80,14 @@ options:
     description: Whether NetworkPolicies are made, for which rights are needed.
     type: bool
     default: true
+  disruption_budgets:
+    description: Whether PodDisruptionBudgets are made, for which rights are needed.
+    type: bool
+    default: true
+  ingress:
+    description: Whether an Ingress is made, for which rights are needed.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

@@ -9,6 +9,11 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -17,7 +22,24 @@ from ansible.utils.display import Display
 from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
+PR_SET_PDEATHSIG = 1
+
 display = Display()
+
+
+def end_with_parent() -> None:
+    """Let this process end when ansible, whose worker it is, is killed.
+
+    Workers leave ansible's process group, and a kill of the group does not reach them. One that is left alone
+    would go on writing beside the run that follows. Linux only.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:
+        # It was killed just before.
+        os._exit(1)
 
 
 class InProcessAction(ActionBase):
@@ -35,6 +57,7 @@ class InProcessAction(ActionBase):
         super().run(tmp, task_vars)
         if self._connection.transport != "local":
             return self._execute_module(task_vars=task_vars)
+        end_with_parent()
         _result, parameters = self.validate_argument_spec(argument_spec=self.ARGUMENTS, **self.CONSTRAINTS)
         host = (task_vars or {}).get("inventory_hostname", "")
         task = Task(

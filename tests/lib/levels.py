@@ -159,6 +159,18 @@ def modules(run: Run) -> None:
     _pytest(run, OLDEST, "modules", "tests/modules", "tests/rig")
 
 
+def reliability(run: Run) -> None:
+    """The playbook, killed and disturbed at points that are drawn, on a real control plane without a node."""
+    variables = run.variables(run.environment(OLDEST), cluster=True)
+    run.progress.need(
+        "API server, etcd and controllers",
+        [CHECKOUT / "tests/cluster/cluster", "rig", "controllers"],
+        env=variables,
+        cwd=CHECKOUT,
+    )
+    _pytest(run, OLDEST, "reliability", "tests/reliability")
+
+
 def standin(run: Run) -> None:
     """The stand-in's own tests."""
     _pytest(run, OLDEST, "standin", "tests/standin/tests")
@@ -184,6 +196,7 @@ LEVELS: dict[str, t.Callable[[Run], None]] = {
     "sanity": sanity,
     "unit": unit,
     "modules": modules,
+    "reliability": reliability,
     "standin": standin,
     "kind": kind,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 # How often a step that is still running says so, and how much of a failed step's log is shown.
 HEARTBEAT = 30.0
 TAIL = 100
-# Seconds after which a step is taken to hang and ended: the slowest, the first build of a cluster, takes 20 minutes.
+# Seconds after which a step is taken to hang and ended: a cluster's first build takes 20 minutes.
 LIMIT = 2700.0
 # Seconds that a step which is told to end may take for it.
 PATIENCE = 30.0

@@ -15,8 +15,9 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -45,12 +46,15 @@ class ControlPlane:
     ``controllers`` a namespace has no default service account, so the admission that asks for one is off, and
     the cluster roles that are put together of others (admin, edit, view) grant nothing.
 
+    With ``only`` the controller manager runs these controllers, in haste, and there is no scheduler.
+
     Raises ``StartError`` on entry where a program ends or is not ready within a minute.
     """
 
-    def __init__(self, directory: Path, controllers: bool = False) -> None:
+    def __init__(self, directory: Path, controllers: bool = False, only: Sequence[str] = ()) -> None:
         self.directory = directory
-        self.controllers = controllers
+        self.controllers = controllers or bool(only)
+        self.only = only
         self.audit_log = directory / "audit.log"
         self.url = ""
         self._authority = Authority("tests/rig")
@@ -86,6 +90,14 @@ class ControlPlane:
             content = self._kubeconfig(user, self._authority.client(user, groups))
             write_private(path, json.dumps(content).encode())
         return path
+
+    def context_for(self, user: str, groups: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """What an HTTPS connection to the API server needs to be the user's."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
+            self._authority.client(user, groups).write(Path(directory), "user")
+            context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
+            context.load_cert_chain(Path(directory, "user.crt"), Path(directory, "user.key"))
+        return context
 
     def audit_events(self) -> Iterator[dict[str, Any]]:
         """The audit log so far; an event is in it before its request is answered."""
@@ -183,10 +195,14 @@ class ControlPlane:
             "secure-port": str(port),
             "root-ca-file": "ca.crt",
             "service-account-private-key-file": "service-account.key",
-            "use-service-account-credentials": "true",
+            "use-service-account-credentials": "false" if self.only else "true",
         }
+        if self.only:
+            arguments |= {"controllers": ",".join(self.only), "kube-api-qps": "500", "kube-api-burst": "1000"}
         process = self._spawn(started, programs / "kube-controller-manager", arguments)
         self._wait(process, "kube-controller-manager", port, "/healthz")
+        if self.only:
+            return
         port = free_port()
         process = self._spawn(started, programs / "kube-scheduler", {**common, "secure-port": str(port)})
         self._wait(process, "kube-scheduler", port, "/healthz")

@@ -10,6 +10,7 @@ import pytest
 from control_plane import ControlPlane
 from kubernetes.client import ApiClient, CoreV1Api, V1Namespace, V1ObjectMeta
 from kubernetes.config import new_client_from_config
+from thin_rig import Experiment, Rig
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,18 @@ def namespace(admin: ApiClient) -> str:
     name = f"test-{secrets.token_hex(4)}"
     CoreV1Api(admin).create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
     return name
+
+
+@pytest.fixture(scope="session")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A control plane with controllers and a node for the session."""
+    with Rig(tmp_path_factory.mktemp("rig")) as running:
+        yield running
+        assert running.node.problems == []
+
+
+@pytest.fixture
+def experiment(rig: Rig) -> Iterator[Experiment]:
+    """An experiment of the test's own, of which there is nothing yet."""
+    with rig.experiment() as running:
+        yield running

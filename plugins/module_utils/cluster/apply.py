@@ -10,10 +10,11 @@ This module is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
@@ -22,7 +23,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.connection 
     connected,
 )
 from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import describe, kind_of
-from ansible_collections.eden.reference.plugins.module_utils.errors import InputError
+from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError, InputError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
 # A missing one is reported with the Kubernetes client, which needs it too.
@@ -39,9 +40,14 @@ ARGUMENTS: dict[str, t.Any] = {
         "options": {
             "kind": {"type": "str", "required": True},
             "labels": {"type": "dict", "required": True},
+            "optional": {"type": "bool", "default": False},
         },
     },
 }
+
+# Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
+FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
+PARALLEL = 8
 
 APPLIED_ANNOTATION = "eden.reference/applied"
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
@@ -58,13 +64,14 @@ class Change(t.NamedTuple):
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Apply ``definitions`` in their order, then prune."""
+    """Apply ``definitions``, then prune."""
     namespace = task.parameters["namespace"]
     definitions = [prepare(definition, namespace) for definition in task.parameters["definitions"]]
     with connected(task.parameters) as cluster:
-        changes = [bring(cluster, definition, task.check_mode) for definition in definitions]
+        changes = bring_all(cluster, definitions, task.check_mode)
         for rule in task.parameters["prune"]:
-            changes += prune(cluster, definitions, rule["kind"], namespace, rule["labels"], task.check_mode)
+            listed = surplus(cluster, definitions, namespace, rule)
+            changes += [delete(cluster, item, task.check_mode) for item in listed]
     return result(changes, task.diff)
 
 
@@ -74,7 +81,8 @@ def prepare(definition: Object, namespace: str) -> Object:
     Raises:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
-    prepared = copy.deepcopy(definition)
+    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
+    prepared = json.loads(json.dumps(definition))
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
     if not metadata.get("name"):
@@ -89,6 +97,26 @@ def prepare(definition: Object, namespace: str) -> Object:
     digest = hashlib.sha256(json.dumps(prepared, sort_keys=True).encode()).hexdigest()
     metadata["annotations"] = {**metadata.get("annotations", {}), APPLIED_ANNOTATION: digest}
     return prepared
+
+
+def bring_all(cluster: Cluster, definitions: t.Sequence[Object], check_mode: bool) -> list[Change]:
+    """``bring`` for each definition, stage by stage; the changes have the order of the definitions."""
+    changes: dict[int, Change] = {}
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        for stage in stages(definitions):
+            brought = pool.map(lambda index: bring(cluster, definitions[index], check_mode), stage)
+            changes.update(zip(stage, brought, strict=True))
+    return [changes[index] for index in range(len(definitions))]
+
+
+def stages(definitions: t.Sequence[Object]) -> list[list[int]]:
+    """The indexes of the definitions, by the stages in which they are applied."""
+    kinds = [definition["kind"] for definition in definitions]
+    return [
+        [index for index, kind in enumerate(kinds) if kind in FIRST],
+        [index for index, kind in enumerate(kinds) if kind not in FIRST | LAST],
+        [index for index, kind in enumerate(kinds) if kind in LAST],
+    ]
 
 
 def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
@@ -111,26 +139,28 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
     return Change("updated", live, predicted if check_mode else cluster.apply(definition))
 
 
-def prune(
-    cluster: Cluster,
-    definitions: t.Sequence[Object],
-    kind: str,
-    namespace: str,
-    labels: t.Mapping[str, str],
-    check_mode: bool,
-) -> list[Change]:
-    """Delete the objects of a kind that carry all the labels and have no definition."""
+def surplus(
+    cluster: Cluster, definitions: t.Sequence[Object], namespace: str, rule: t.Mapping[str, t.Any]
+) -> list[Object]:
+    """The objects of the rule's kind that carry all of its labels and have no definition."""
+    kind = rule["kind"]
     wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    surplus = [
-        item
-        for item in cluster.list(kind, namespace, labels=selector)
-        if item["metadata"]["name"] not in wanted
-    ]
-    for item in surplus:
-        if not check_mode:
-            cluster.delete(kind, namespace, item["metadata"]["name"])
-    return [Change("deleted", item, None) for item in surplus]
+    selector = ",".join(f"{key}={value}" for key, value in sorted(rule["labels"].items()))
+    try:
+        found = cluster.list(kind, namespace, labels=selector)
+    except ClusterError as error:
+        # Who may not list objects of an optional kind has not made any.
+        if rule["optional"] and not wanted and error.status == HTTPStatus.FORBIDDEN:
+            return []
+        raise
+    return [item for item in found if item["metadata"]["name"] not in wanted]
+
+
+def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
+    """Delete an object, or predict that."""
+    if not check_mode:
+        cluster.delete(item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])
+    return Change("deleted", item, None)
 
 
 def is_current(live: Object, definition: Object) -> bool:

@@ -31,7 +31,7 @@ try:
     import urllib3
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.client.exceptions import ApiException
-    from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+    from kubernetes.config import ConfigException, kube_config, load_incluster_config, load_kube_config
     from kubernetes.dynamic import DynamicClient
     from kubernetes.dynamic.exceptions import DynamicApiError
 except ImportError as error:
@@ -312,12 +312,15 @@ class Cluster:
 
 @contextmanager
 def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.Iterator[Cluster]:
-    """A connection whose sockets are closed at the end."""
+    """A connection whose sockets are closed at the end, and whose certificates are in no file then."""
     cluster = Cluster.connect(options, patience)
     try:
         yield cluster
     finally:
         cluster.client.rest_client.pool_manager.clear()
+        # The client writes what the kubeconfig embeds, keys among it, to files that it removes when Python
+        # exits; ansible's workers end without that.
+        kube_config._cleanup_temp_files()
 
 
 def _load(configuration: t.Any, kubeconfig: str | None, context: str | None) -> None:

@@ -48,6 +48,7 @@ KINDS: dict[str, Kind] = {
     "StatefulSet": Kind("apps/v1", "statefulsets"),
     "Job": Kind("batch/v1", "jobs"),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
+    "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "SelfSubjectAccessReview": Kind("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False),

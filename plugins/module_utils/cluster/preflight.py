@@ -48,6 +48,8 @@ ARGUMENTS: dict[str, t.Any] = {
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "task_store_url": {"type": "str", "default": ""},
     "network_policies": {"type": "bool", "default": True},
+    "disruption_budgets": {"type": "bool", "default": True},
+    "ingress": {"type": "bool", "default": False},
 }
 
 # An API server that runs answers at once; a wrong address should not cost a minute.
@@ -209,6 +211,8 @@ def refuse_missing_rights(cluster: Cluster, seen: Seen, parameters: t.Mapping[st
         own_credentials=not parameters["existing_secret"],
         port_forward=not parameters["task_store_url"],
         network_policies=parameters["network_policies"],
+        disruption_budgets=parameters["disruption_budgets"],
+        ingress=parameters["ingress"],
     )
     absent = rights.missing(
         cluster,

@@ -79,6 +79,40 @@ def is_ready(workload: Object) -> bool:
     return _statefulset_ready(workload) if workload["kind"] == "StatefulSet" else _deployment_ready(workload)
 
 
+def is_done(workload: Object | None, pods: t.Iterable[Object] = ()) -> bool:
+    """The workload exists and is ready, or is a Job of one pod, whose containers have all ended well.
+
+    The kubelet and the Job's controller each say so a second later.
+    """
+    if workload is None:
+        return False
+    if is_ready(workload):
+        return True
+    single = workload["kind"] == "Job" and int((workload.get("spec") or {}).get("completions") or 1) == 1
+    return (
+        single
+        and not workload["metadata"].get("deletionTimestamp")
+        and any(has_succeeded(pod) for pod in pods_of(workload, pods))
+    )
+
+
+def has_succeeded(pod: Object) -> bool:
+    """Every container has ended with exit code 0 and is not started again."""
+    if _status(pod).get("phase") == "Succeeded":
+        return True
+    spec = pod.get("spec") or {}
+    ends = [
+        (container.status.get("state") or {}).get("terminated")
+        for container in container_statuses(pod)
+        if not container.init
+    ]
+    return (
+        spec.get("restartPolicy") == "Never"
+        and len(ends) == len(spec.get("containers") or ())
+        and all(end is not None and end.get("exitCode") == 0 for end in ends)
+    )
+
+
 def is_observed(workload: Object) -> bool:
     """The controller has seen the spec that the object has now."""
     generation = int(workload["metadata"].get("generation") or 0)

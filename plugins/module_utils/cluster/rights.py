@@ -89,11 +89,25 @@ PORT_FORWARD = Need(
     ("get", "create"),
     "the task store is reached by a port-forward; eden_task_store_url avoids it",
 )
+# Of a kind that inputs turn on and off, what is defined no more is looked for and deleted.
+PRUNED = (*APPLY, "list", "delete")
 NETWORK_POLICIES = Need(
     "networking.k8s.io",
     "networkpolicies",
-    APPLY,
+    PRUNED,
     "pods may connect only where they need to; eden_network_policies false avoids it",
+)
+DISRUPTION_BUDGETS = Need(
+    "policy",
+    "poddisruptionbudgets",
+    PRUNED,
+    "evictions take one pod of a service at a time; eden_disruption_budgets false avoids it",
+)
+INGRESS = Need(
+    "networking.k8s.io",
+    "ingresses",
+    PRUNED,
+    "the web UI is reached through an Ingress; an empty eden_ingress avoids it",
 )
 NAMESPACE_WHY = (
     "the namespace is created and labelled; with eden_manage_namespace false it must exist instead"
@@ -108,6 +122,8 @@ def needed(
     own_credentials: bool = True,
     port_forward: bool = True,
     network_policies: bool = True,
+    disruption_budgets: bool = True,
+    ingress: bool = True,
 ) -> list[Right]:
     """The rights that a run needs.
 
@@ -115,6 +131,8 @@ def needed(
         own_credentials: the credentials are made by the collection, and not a Secret of the user's.
         port_forward: the task store is not reached by a URL.
         network_policies: the pods' connections are restricted.
+        disruption_budgets: evictions of the pods are restricted.
+        ingress: the web UI has an Ingress.
     """
     needs = [*NEEDS]
     if own_credentials:
@@ -123,6 +141,10 @@ def needed(
         needs.append(PORT_FORWARD)
     if network_policies:
         needs.append(NETWORK_POLICIES)
+    if disruption_budgets:
+        needs.append(DISRUPTION_BUDGETS)
+    if ingress:
+        needs.append(INGRESS)
     rights = [
         Right(verb, need.group, need.resource, need.why, namespace) for need in needs for verb in need.verbs
     ]

@@ -39,8 +39,9 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.readiness i
     condition,
     current_pods,
     event_time,
+    has_succeeded,
+    is_done,
     is_pod_ready,
-    is_ready,
     is_scheduled,
     parse_time,
     pod_stage,
@@ -265,7 +266,8 @@ class Rollout:
         while True:
             found = self.found()
             self._tell(found)
-            pending = [wanted for wanted in self.wanted if not _done(found[wanted])]
+            pods = self.view.objects("Pod")
+            pending = [wanted for wanted in self.wanted if not is_done(found[wanted], pods)]
             if not pending:
                 return
             self._judge(pending, found)
@@ -462,7 +464,7 @@ class Rollout:
                     f"{component}: pod {pod['metadata']['name']}",
                     pod_stage(pod, events),
                 )
-            if is_ready(workload):
+            if is_done(workload, pods):
                 name = f"{component}: {workload['kind']} {workload['metadata']['name']}"
                 self._say(
                     workload["metadata"]["uid"], name, "complete" if workload["kind"] == "Job" else "ready"
@@ -488,7 +490,7 @@ class Rollout:
         for wanted, workload in found.items():
             if workload is None:
                 parts.append(f"{wanted.kind} {wanted.name}: it does not exist")
-            elif not is_ready(workload):
+            elif not is_done(workload, self.view.objects("Pod")):
                 parts.append(f"{wanted.kind} {wanted.name}: {shortfall(workload)}, {self._hint(workload)}")
         return "; ".join(parts)
 
@@ -540,8 +542,8 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
         for kind in dict.fromkeys(entry.kind for entry in wanted)
     }
     found = find_workloads(wanted, lambda kind: lists[kind][0])
-    if task.check_mode or all(_done(workload) for workload in found.values()):
-        return _result(found, read_logs(cluster, namespace, found.values()), [])
+    if task.check_mode or all(is_done(workload) for workload in found.values()):
+        return _result(found, (), read_logs(cluster, namespace, found.values()), [])
     mirror = Mirror(cluster, namespace)
     try:
         for kind in ("Pod", "Event"):
@@ -553,9 +555,9 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
         rollout = Rollout(impatient, mirror, wanted, task.parameters, task.progress, clock)
         rollout.wait()
         found = rollout.found()
-        return _result(
-            found, read_logs(cluster, namespace, found.values(), mirror.objects("Pod")), rollout.timeline()
-        )
+        pods = mirror.objects("Pod")
+        logs = read_logs(cluster, namespace, found.values(), pods)
+        return _result(found, pods, logs, rollout.timeline())
     finally:
         mirror.close()
 
@@ -583,7 +585,7 @@ def read_logs(
     jobs = [
         workload
         for workload in workloads
-        if workload is not None and workload["kind"] == "Job" and is_ready(workload)
+        if workload is not None and workload["kind"] == "Job" and is_done(workload, pods or ())
     ]
     if not jobs:
         return {}
@@ -592,7 +594,7 @@ def read_logs(
         pods = cluster.list("Pod", namespace, labels=f"batch.kubernetes.io/job-name in ({names})")
     logs = {}
     for job in jobs:
-        done = [pod for pod in pods_of(job, pods) if pod.get("status", {}).get("phase") == "Succeeded"]
+        done = [pod for pod in pods_of(job, pods) if has_succeeded(pod)]
         if not done:
             continue
         pod = done[-1]
@@ -607,21 +609,20 @@ def read_logs(
 
 
 def _result(
-    found: t.Mapping[Wanted, Object | None], logs: dict[str, str], timeline: list[dict[str, t.Any]]
+    found: t.Mapping[Wanted, Object | None],
+    pods: t.Sequence[Object],
+    logs: dict[str, str],
+    timeline: list[dict[str, t.Any]],
 ) -> dict[str, t.Any]:
     return {
         "changed": False,
         "workloads": [
-            {"kind": entry.kind, "name": entry.name, "ready": _done(workload)}
+            {"kind": entry.kind, "name": entry.name, "ready": is_done(workload, pods)}
             for entry, workload in found.items()
         ],
         "logs": logs,
         "timeline": timeline,
     }
-
-
-def _done(workload: Object | None) -> bool:
-    return workload is not None and is_ready(workload)
 
 
 def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool:

@@ -519,6 +519,26 @@ _egress = mapping(
     },
 )
 
+_ingress = mapping(
+    "{host: eden.example.org, class_name: nginx}",
+    {
+        "host": _name("a host name in lower case", "eden.example.org", DNS_NAME, 253),
+        "class_name": _name("the name of an IngressClass", "nginx", DNS_NAME, 253, empty=True),
+        "annotations": mapping_of(
+            "a mapping of annotations to texts", "{example.org/auth: sso}", _label_key, _plain
+        ),
+        "tls_secret": _name("the name of a Secret", "eden-tls", DNS_NAME, 253, empty=True),
+    },
+)
+
+
+def _ingress_or_none(variable: str, value: t.Any) -> list[Problem]:
+    found = _ingress(variable, value)
+    if not found and value and "host" not in value:
+        found.append(Problem(member(variable, "host"), "is required", "", "{host: eden.example.org}"))
+    return found
+
+
 _affinity = mapping(
     "{podAntiAffinity: {}}",
     {
@@ -615,6 +635,9 @@ RULES: dict[str, Check] = {
     "eden_worker_egress": sequence(
         "a list of egress rules of a NetworkPolicy", "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]", _egress
     ),
+    "eden_ingress": _ingress_or_none,
+    "eden_disruption_budgets": boolean(),
+    "eden_max_unavailable": whole_number(0, 99, 1),
     "eden_resources": _resources,
     "eden_postgres_resources": _resources,
     "eden_forgejo_resources": _resources,

@@ -158,7 +158,7 @@ def test_failed_job_is_made_anew(run: Run, admin: ApiClient, namespace: str) -> 
 
 
 def test_prune_deletes_what_is_defined_no_more(run: Run, admin: ApiClient, namespace: str) -> None:
-    rule = [{"kind": "StatefulSet", "labels": LABELS}]
+    rule = [{"kind": "StatefulSet", "labels": LABELS, "optional": False}]
     run()
     assert outcomes(run([CONFIG], prune=rule, check_mode=True)) == ["unchanged", "deleted"]
     assert outcomes(run([CONFIG], prune=rule)) == ["unchanged", "deleted"]

@@ -70,6 +70,8 @@ def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> di
         "image_pull_secrets": [],
         "task_store_url": "",
         "network_policies": True,
+        "disruption_budgets": True,
+        "ingress": False,
         **changes,
     }
 

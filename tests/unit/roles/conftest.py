@@ -16,6 +16,18 @@ from manifest_cases import CASES, PUBLISHED, Manifests, identities
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ROLES = ("infra", "seed", "task_store", "app_tier")
+# What the phases apply.
+TEMPLATES = (
+    "__infra_namespace_templates",
+    "__infra_network_templates",
+    "__infra_disruption_templates",
+    "__infra_foundation_templates",
+    "__infra_service_templates",
+    "['job.yaml.j2', 'commit.yaml.j2']",
+    "__task_store_templates",
+    "__app_tier_templates",
+    "__app_tier_ingress_templates",
+)
 
 
 def _role_variables(part: str) -> dict[str, t.Any]:
@@ -31,6 +43,10 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifests]:
     """For each case the rendered objects of all phases."""
     work = tmp_path_factory.mktemp("render")
     (work / "files").symlink_to(ROOT / "roles" / "infra" / "files")
+    (work / "templates").mkdir()
+    for role in ROLES:
+        for path in (ROOT / "roles" / role / "templates").iterdir():
+            (work / "templates" / path.name).symlink_to(path)
     (work / "collections").symlink_to(ROOT / "collections")
     (work / "render.yml").write_text((pathlib.Path(__file__).parent / "render.yml").read_text())
     common = {
@@ -40,12 +56,7 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifests]:
         "eden_image": "eden:1",
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        "templates": [
-            str(path)
-            for role in ROLES
-            for path in sorted((ROOT / "roles" / role / "templates").glob("*.yaml.j2"))
-            if path.name != "worker.yaml.j2"
-        ],
+        "templates": f"{{{{ {' + '.join(TEMPLATES)} }}}}",
         "output": str(work),
     }
     hosts = {

@@ -57,6 +57,13 @@ CASES: dict[str, dict[str, t.Any]] = {
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
         ],
         "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}],
+        "eden_ingress": {
+            "host": "eden.example.com",
+            "class_name": "nginx",
+            "annotations": {"example.com/login": "sso"},
+            "tls_secret": "eden-tls",
+        },
+        "eden_max_unavailable": 0,
         "eden_manage_namespace": False,
         "eden_log_level": "debug",
         "eden_poll_interval": 0.5,

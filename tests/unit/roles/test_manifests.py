@@ -202,6 +202,16 @@ def test_claims_name_class_size_and_experiment(manifests: dict[str, Manifests]) 
         assert claim["metadata"]["labels"]["eden.reference/experiment-id"] == EXPERIMENT_ID
 
 
+def test_clones_are_no_claims_and_limited(manifests: dict[str, Manifests]) -> None:
+    limits = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: volume["emptyDir"]["sizeLimit"]
+        for pod in pods(manifests["plain"]).values()
+        for volume in pod["spec"]["volumes"]
+        if volume["name"] == "repo"
+    }
+    assert limits == {"orchestrator": "5Gi", "executor-host": "5Gi", "web-ui": "5Gi"}
+
+
 def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -> None:
     assert "storageClassName" not in json.dumps(manifests["plain"])
 
@@ -224,6 +234,36 @@ def test_seed_commit_reaches_who_needs_it(manifests: dict[str, Manifests]) -> No
 def test_existing_secret_is_the_one_that_pods_read(manifests: dict[str, Manifests]) -> None:
     names = set(re.findall(r'"secretKeyRef": \{"name": "([^"]+)"', json.dumps(manifests["knobs"])))
     assert names == {"given"}
+
+
+def test_evictions_take_one_pod_of_a_service_at_a_time(objects: Manifests) -> None:
+    budgets = [item["spec"] for item in objects if item["kind"] == "PodDisruptionBudget"]
+    for name, pod in pods(objects).items():
+        labels = pod["metadata"]["labels"]
+        component = labels["app.kubernetes.io/component"]
+        covering = [
+            budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()
+        ]
+        assert len(covering) == (component != "seed"), name
+
+
+def test_how_many_pods_evictions_take_is_an_input(manifests: dict[str, Manifests]) -> None:
+    for case, number in (("plain", 1), ("knobs", 0)):
+        budgets = [item["spec"] for item in manifests[case] if item["kind"] == "PodDisruptionBudget"]
+        assert {budget["maxUnavailable"] for budget in budgets} == {number}
+
+
+def test_ingress_leads_to_the_web_ui_where_it_is_wanted(manifests: dict[str, Manifests]) -> None:
+    assert not [item for item in manifests["plain"] if item["kind"] == "Ingress"]
+    ingress = named(manifests["knobs"], "Ingress", "knobs-web-ui")
+    assert ingress["metadata"]["annotations"] == {"example.com/login": "sso"}
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"hosts": ["eden.example.com"], "secretName": "eden-tls"}]
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = named(manifests["knobs"], "Service", path["backend"]["service"]["name"])
+    assert rule["host"] == "eden.example.com"
+    assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
 
 
 def test_unmanaged_namespace_is_still_a_template_of_its_own(manifests: dict[str, Manifests]) -> None:

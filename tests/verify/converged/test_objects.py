@@ -50,9 +50,6 @@ OBJECTS = {
         f"data-{HOST}-postgres-0",
         f"data-{HOST}-forgejo-0",
         f"{HOST}-blob",
-        f"repo-{HOST}-orchestrator-0",
-        f"repo-{HOST}-executor-host-1-0",
-        f"repo-{HOST}-web-ui-0",
         f"artifacts-{HOST}-web-ui-0",
     },
 }

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import typing as t
 from unittest import mock
 
@@ -75,3 +79,36 @@ def test_on_another_host_the_module_itself_runs() -> None:
         assert remote.run(task_vars={"a": 1}) == {"changed": False}
     execute.assert_called_once_with(task_vars={"a": 1})
     function.assert_not_called()
+
+
+# A parent that is killed with its process group, while a worker that has left the group holds the pipe open.
+PARENT = """\
+import multiprocessing, os, signal, sys
+from ansible_collections.eden.reference.plugins.plugin_utils import in_process
+
+def work(ready):
+    os.setsid()
+    in_process.end_with_parent()
+    signal.alarm(120)
+    ready.send("ready")
+    signal.pause()
+
+context = multiprocessing.get_context("fork")
+ours, theirs = context.Pipe()
+context.Process(target=work, args=(theirs,)).start()
+ours.recv()
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+def test_worker_ends_when_the_process_group_of_ansible_is_killed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # Reached only where the worker lives on: reading ends when the last writer does.
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import typing as t
 
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
-from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError, InputError
+from ansible_collections.eden.reference.plugins.module_utils.errors import (
+    ClusterError,
+    EdenReferenceError,
+    InputError,
+)
 
 CONFIG = {
     "apiVersion": "v1",
@@ -108,14 +113,49 @@ def test_failed_job_is_made_anew(check_mode: bool) -> None:
     assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
 
 
+def test_what_pods_use_is_applied_before_them_and_told_in_the_order_of_the_definitions() -> None:
+    kinds = ["StatefulSet", "ConfigMap", "Namespace", "Service", "Job"]
+    definitions = [{"kind": kind, "metadata": {"name": kind.lower()}} for kind in kinds]
+    assert [[kinds[index] for index in stage] for stage in apply.stages(definitions)] == [
+        ["Namespace"],
+        ["ConfigMap", "Service"],
+        ["StatefulSet", "Job"],
+    ]
+    changes = apply.bring_all(FakeCluster(None), [prepared(metadata={"name": name}) for name in "abc"], True)  # type: ignore[arg-type]
+    assert [change.after["metadata"]["name"] for change in changes if change.after] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(("wanted", "writes"), [("c", []), ("other", ["delete c"])])
 def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) -> None:
     cluster = FakeCluster(applied())
     definition = prepared(metadata={"name": wanted})
-    labels = {"a": "1"}
-    changes = apply.prune(cluster, [definition], "ConfigMap", "ns", labels, False)  # type: ignore[arg-type]
+    rule = {"kind": "ConfigMap", "labels": {"a": "1"}, "optional": False}
+    surplus = apply.surplus(cluster, [definition], "ns", rule)  # type: ignore[arg-type]
+    changes = [apply.delete(cluster, item, False) for item in surplus]  # type: ignore[arg-type]
     assert cluster.writes == writes
     assert [change.outcome for change in changes] == ["deleted"] * len(writes)
+
+
+@pytest.mark.parametrize(
+    ("status", "optional", "defined", "refused"),
+    [
+        (403, True, False, False),
+        (403, False, False, True),
+        (403, True, True, True),
+        (500, True, False, True),
+    ],
+)
+def test_who_may_not_list_an_optional_kind_has_made_none(
+    status: int, optional: bool, defined: bool, refused: bool
+) -> None:
+    class Refusing(FakeCluster):
+        def list(self, *_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+            raise ClusterError("list", "configmaps", status, "no")
+
+    cluster: t.Any = Refusing()
+    rule = {"kind": "ConfigMap", "labels": {"a": "1"}, "optional": optional}
+    with pytest.raises(ClusterError) if refused else contextlib.nullcontext():
+        assert apply.surplus(cluster, [prepared()] if defined else [], "ns", rule) == []
 
 
 @pytest.mark.parametrize(
@@ -164,6 +204,16 @@ def test_diff_names_the_object_and_hides_what_the_server_keeps() -> None:
     assert "k: old" in difference["before"]
     assert "k: v" in difference["after"]
     assert not any(word in difference["after"] for word in (*apply.SERVER_FIELDS, apply.APPLIED_ANNOTATION))
+
+
+class Tagged(str):
+    """Text as ansible hands it to a module in its own process."""
+
+
+def test_diff_shows_what_ansible_has_templated() -> None:
+    definition = apply.prepare({**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}, "ns")
+    (difference,) = apply.result([apply.Change("created", None, definition)], diff=True)["diff"]
+    assert "k: templated" in difference["after"]
 
 
 def test_unchanged_objects_have_no_diff() -> None:

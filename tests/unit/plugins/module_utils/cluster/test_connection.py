@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pathlib
+import tempfile
 import threading
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
+from unittest import mock
 
 import pytest
 
+from ansible_collections.eden.reference.plugins.module_utils.cluster import connection
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster, connected
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
@@ -232,3 +237,30 @@ def test_missing_kubeconfig_says_what_to_set(tmp_path: t.Any) -> None:
     words = f"{tmp_path}/none.*Set eden_kubeconfig"
     with pytest.raises(EdenReferenceError, match=words), connected({"kubeconfig": f"{tmp_path}/none"}):
         pass
+
+
+def test_no_file_keeps_the_keys_of_the_kubeconfig(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    embedded = base64.b64encode(b"a certificate or a key").decode()
+    kubeconfig = {
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": embedded},
+            }
+        ],
+        "users": [{"name": "u", "user": {"client-certificate-data": embedded, "client-key-data": embedded}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    for _time in range(2):
+        # Not as a client, which would have to take them for certificates.
+        with (
+            mock.patch.object(connection, "ApiClient") as client,
+            connected({"kubeconfig": str(path), "namespace": "n"}),
+        ):
+            configuration = client.call_args.kwargs["configuration"]
+            assert pathlib.Path(configuration.key_file).read_bytes() == b"a certificate or a key"
+        assert list(tmp_path.iterdir()) == [path]

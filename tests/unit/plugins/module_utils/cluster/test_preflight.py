@@ -108,6 +108,8 @@ def parameters(**changes: t.Any) -> dict[str, t.Any]:
         "image_pull_secrets": [],
         "task_store_url": "",
         "network_policies": True,
+        "disruption_budgets": True,
+        "ingress": True,
         **changes,
     }
 

@@ -109,6 +109,53 @@ READY = [
 @pytest.mark.parametrize(("workload", "ready"), [row[1:] for row in READY], ids=[row[0] for row in READY])
 def test_is_ready(workload: Object, ready: bool) -> None:
     assert readiness.is_ready(workload) is ready
+    assert readiness.is_done(workload) is ready
+
+
+DONE = [
+    ("its pod has succeeded", k.job(), {"phase": "Succeeded"}, True),
+    ("its pod runs", k.job(), {"phase": "Running", "ready": True}, False),
+    ("its pod has failed", k.job(), {"phase": "Failed"}, False),
+    ("it wants more than one pod", changed(k.job(), spec={"completions": 2}), {"phase": "Succeeded"}, False),
+    (
+        "it is being deleted",
+        changed(k.job(), metadata={"deletionTimestamp": k.CREATED}),
+        {"phase": "Succeeded"},
+        False,
+    ),
+    ("it is no Job", k.statefulset(), {"phase": "Succeeded"}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("workload", "state", "done"), [row[1:] for row in DONE], ids=[row[0] for row in DONE]
+)
+def test_a_job_is_done_once_its_pod_is(workload: Object, state: dict[str, t.Any], done: bool) -> None:
+    pods = [k.pod(workload, **state), k.pod(k.job("other"), phase="Succeeded")]
+    assert readiness.is_done(workload, pods) is done
+
+
+@pytest.mark.parametrize(
+    ("workload", "states", "succeeded"),
+    [
+        (k.job(), [k.terminated(0)], True),
+        (k.job(), [k.terminated(0), k.terminated(0)], True),
+        (k.job(), [k.terminated(1)], False),
+        (k.job(), [k.terminated(0), k.running()], False),
+        (k.job(), [k.waiting("ContainerCreating")], False),
+        (k.job(), [], False),
+        (k.statefulset(), [k.terminated(0)], False),
+    ],
+)
+def test_a_pod_has_succeeded_once_its_containers_have(
+    workload: Object, states: list[Object], succeeded: bool
+) -> None:
+    containers = [k.container(state, name=f"c{number}") for number, state in enumerate(states)]
+    assert readiness.has_succeeded(k.pod(workload, *containers, phase="Running")) is succeeded
+
+
+def test_what_does_not_exist_is_not_done() -> None:
+    assert not readiness.is_done(None, [k.pod(k.job(), phase="Succeeded")])
 
 
 @pytest.mark.parametrize(

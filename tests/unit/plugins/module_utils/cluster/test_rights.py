@@ -157,9 +157,17 @@ def test_secrets_are_changed_where_the_credentials_are_our_own() -> None:
     assert ("update", "lab", "") not in verbs("secrets", own_credentials=False)
 
 
-def test_network_policies_can_be_done_without() -> None:
-    assert verbs("networkpolicies") == {(verb, "lab", "") for verb in rights.APPLY}
-    assert verbs("networkpolicies", network_policies=False) == set()
+@pytest.mark.parametrize(
+    ("resource", "option"),
+    [
+        ("networkpolicies", "network_policies"),
+        ("poddisruptionbudgets", "disruption_budgets"),
+        ("ingresses", "ingress"),
+    ],
+)
+def test_kinds_that_inputs_turn_off_need_no_rights(resource: str, option: str) -> None:
+    assert verbs(resource) == {(verb, "lab", "") for verb in rights.PRUNED}
+    assert verbs(resource, **{option: False}) == set()
 
 
 def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
@@ -171,7 +179,7 @@ def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
     applied = {(kind.group, kind.plural) for kind in kinds if kind.namespaced}
     assert applied == {
         (need.group, need.resource)
-        for need in (*rights.NEEDS, rights.NETWORK_POLICIES)
+        for need in (*rights.NEEDS, rights.NETWORK_POLICIES, rights.DISRUPTION_BUDGETS, rights.INGRESS)
         if set(rights.APPLY) <= set(need.verbs)
     }
 

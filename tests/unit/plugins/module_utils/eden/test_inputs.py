@@ -124,6 +124,18 @@ def test_the_default_config_is_the_one_that_a_file_may_replace() -> None:
         ("eden_postgres_resources", {"requests": {"cpu": "100m"}}),
         ("eden_web_ui_peers", [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "proxy"}}}]),
         ("eden_worker_egress", [{"to": [{"ipBlock": {"cidr": "2001:db8::/32"}}], "ports": [{"port": 443}]}]),
+        ("eden_ingress", {"host": "eden.example.org"}),
+        (
+            "eden_ingress",
+            {
+                "host": "eden",
+                "class_name": "nginx",
+                "annotations": {"example.org/a": ""},
+                "tls_secret": "eden-tls",
+            },
+        ),
+        ("eden_disruption_budgets", False),
+        ("eden_max_unavailable", 0),
         ("eden_timeout", 1),
         ("eden_timeout", 86400),
         ("eden_poll_interval", 0.001),
@@ -420,6 +432,21 @@ WRONG: list[tuple[str, t.Any, str]] = [
             ({"limits": ["cpu"]}, ".limits"),
         )
     ),
+    *(
+        ("eden_ingress", value, suffix)
+        for value, suffix in (
+            ("eden.example.org", ""),
+            ({"class_name": "nginx"}, ".host"),
+            ({"host": "Eden.example.org"}, ".host"),
+            ({"host": "https://eden.example.org"}, ".host"),
+            ({"host": "eden.example.org", "tls": []}, ".tls"),
+            ({"host": "eden.example.org", "annotations": {"a b": "c"}}, ".annotations['a b']"),
+            ({"host": "eden.example.org", "annotations": {"a": 1}}, ".annotations.a"),
+            ({"host": "eden.example.org", "tls_secret": "Not a name"}, ".tls_secret"),
+        )
+    ),
+    ("eden_max_unavailable", -1, ""),
+    ("eden_disruption_budgets", "no", ""),
     *(
         ("eden_web_ui_peers", value, suffix)
         for value, suffix in (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import re
 import socket
@@ -20,17 +21,27 @@ NODE = "fake-node"
 PIECE = 32 * 1024
 
 
+Address = tuple[str, int]
+
+
 class FakeKubelet:
-    """Takes port-forwards from the API server, while entered.
+    """Takes port-forwards and questions for logs from the API server, while entered.
 
     Attributes:
-        targets: for each port of a pod, the address that stands for it; a port without one refuses.
+        targets: for each port of any pod, the address that stands for it.
+        pod_targets: the same for the ports of one pod (namespace, name, port); a port without either refuses.
+        logs: gives the log of a container (namespace, pod, container).
         forwards: how many port-forwards were opened.
+        open_forwards: for each namespace, how many port-forwards are open now.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.targets: dict[int, tuple[str, int]] = {}
+        self.targets: dict[int, Address] = {}
+        self.pod_targets: dict[tuple[str, str, int], Address] = {}
+        self.logs: t.Callable[[str, str, str], str] = lambda _namespace, _pod, _container: ""
         self.forwards = 0
+        self.open_forwards: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
         Authority("fake kubelet").server(NODE, [NODE], ["127.0.0.1"]).write(directory, "kubelet")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(directory / "kubelet.crt", directory / "kubelet.key")
@@ -42,11 +53,16 @@ class FakeKubelet:
                 super().setup()
 
             def handle(self) -> None:
-                head = read_head(self.rfile)
-                wanted = re.search(r"^GET /portForward/\S+[?&]port=(\d+)", head[0])
-                assert wanted, head[0]
-                kubelet.forwards += 1
-                kubelet._forward(int(wanted[1]), WebSocket.accept(head, self.rfile, self.connection))
+                while head := read_head(self.rfile):
+                    if logs := re.match(r"GET /containerLogs/([^/]+)/([^/]+)/([^/?]+)", head[0]):
+                        self.connection.sendall(_answer(kubelet.logs(logs[1], logs[2], logs[3])))
+                        continue
+                    wanted = re.match(r"GET /portForward/([^/]+)/([^/?]+)\S*[?&]port=(\d+)", head[0])
+                    assert wanted, head[0]
+                    channel = WebSocket.accept(head, self.rfile, self.connection)
+                    with kubelet._counted(wanted[1]):
+                        kubelet._forward(wanted[1], wanted[2], int(wanted[3]), channel)
+                    return
 
             def finish(self) -> None:
                 with contextlib.suppress(OSError):
@@ -67,13 +83,25 @@ class FakeKubelet:
         self._thread.join()
         self._server.server_close()
 
-    def _forward(self, port: int, channel: WebSocket) -> None:
+    @contextlib.contextmanager
+    def _counted(self, namespace: str) -> t.Iterator[None]:
+        with self._lock:
+            self.forwards += 1
+            self.open_forwards[namespace] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.open_forwards[namespace] -= 1
+
+    def _forward(self, namespace: str, pod: str, port: int, channel: WebSocket) -> None:
         channel.begin(port)
-        if port not in self.targets:
+        address = self.pod_targets.get((namespace, pod, port)) or self.targets.get(port)
+        if address is None:
             channel.send(b"\1" + f"error forwarding port {port}: connection refused".encode())
             channel.send(b"", CLOSE)
             return
-        with socket.create_connection(self.targets[port]) as target:
+        with socket.create_connection(address) as target:
             back = threading.Thread(target=_pump, args=(target, channel))
             back.start()
             with contextlib.suppress(OSError):
@@ -95,6 +123,12 @@ def _pump(target: socket.socket, channel: WebSocket) -> None:
             channel.send(b"\0" + data)
     with contextlib.suppress(OSError):
         channel.send(b"", CLOSE)
+
+
+def _answer(text: str) -> bytes:
+    body = text.encode()
+    lines = ["HTTP/1.1 200 OK", "Content-Type: text/plain", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def add_node(core: CoreV1Api, kubelet_port: int) -> None:

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An HTTP proxy that loses what a test wants lost."""
+"""An HTTP proxy in front of a task store that loses what a test wants lost."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
 import socketserver
-import struct
 import threading
+import time
 import typing as t
 from dataclasses import dataclass
 
+from traffic import Fate, Reply, Traffic, be_silent, nothing, reset
 from websocket_server import read_head
-
-Reply = t.Literal["reset", "half", "pass"] | int
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Fault:
     pattern: str
     executed: bool
     reply: Reply = "reset"
-    then: t.Callable[[], None] = lambda: None
+    then: t.Callable[[], None] = nothing
 
 
 class FaultProxy:
@@ -39,25 +39,32 @@ class FaultProxy:
 
     Attributes:
         url: where it listens.
+        port: of ``url``.
+        server: the address that it hands requests on to.
         log: ``METHOD path`` of every request that came.
-        faults: those that are still to happen.
+        faults: those that are still to happen; they go before what the ``traffic`` says.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, traffic: Traffic | None = None) -> None:
+        self.server = (host, port)
         self.log: list[str] = []
         self.faults: list[Fault] = []
+        self._traffic = traffic or Traffic()
         proxy = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                while head := read_head(self.rfile):
-                    if not proxy._pass(host, port, head, self.rfile, self.connection):
-                        return
+                # A client that is killed ends its connections as it likes.
+                with contextlib.suppress(OSError):
+                    while head := read_head(self.rfile):
+                        if not proxy._pass(head, self.rfile, self.connection):
+                            return
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()
@@ -72,35 +79,57 @@ class FaultProxy:
         """Let the next request that matches fail."""
         self.faults.append(Fault(pattern, executed, reply))
 
-    def _pass(self, host: str, port: int, head: list[str], stream: t.Any, client: socket.socket) -> bool:
+    def _pass(self, head: list[str], stream: t.Any, client: socket.socket) -> bool:
         """One request and its answer; whether the connection goes on."""
         method, target, _version = head[0].split(" ")
         headers = {name.lower(): value for name, _colon, value in (line.partition(": ") for line in head[1:])}
         body = stream.read(int(headers.get("content-length", "0")))
+        fate = self._fate(method, target)
+        time.sleep(fate.delay)
+        answer = b""
+        if fate.executed:
+            try:
+                answer = _forward(self.server, method, target, headers, body)
+            except (OSError, http.client.HTTPException):
+                # The server is gone: so is the connection to it.
+                return False
+        fate.then()
+        goes_on = _reply(fate, answer, client)
+        fate.after()
+        return goes_on
+
+    def _fate(self, method: str, target: str) -> Fate:
         line = f"{method} {re.sub('^/v0/experiments/[^/]*', '', target)}"
         self.log.append(line)
+        _request, fate = self._traffic.meet("store", method, target)
         fault = next((fault for fault in self.faults if re.fullmatch(fault.pattern, line)), None)
-        if fault:
-            self.faults.remove(fault)
-        answer = b"" if fault and not fault.executed else _forward(host, port, method, target, headers, body)
-        if fault:
-            fault.then()
-        if fault is None or fault.reply == "pass":
-            client.sendall(answer)
-            return True
-        if isinstance(fault.reply, int):
-            client.sendall(f"HTTP/1.1 {fault.reply} Fault\r\nContent-Length: 0\r\n\r\n".encode())
-            return True
-        if fault.reply == "half":
-            client.sendall(answer[: len(answer) // 2])
-        # Closing with a linger time of nothing sends a reset instead of an end.
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return False
+        if fault is None:
+            return fate
+        self.faults.remove(fault)
+        return Fate(fault.executed, fault.reply, then=fault.then)
 
 
-def _forward(host: str, port: int, method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
+def _reply(fate: Fate, answer: bytes, client: socket.socket) -> bool:
+    if fate.reply == "pass":
+        client.sendall(answer)
+        return True
+    if isinstance(fate.reply, int):
+        lines = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers, "Content-Length: 0"]
+        client.sendall("\r\n".join([*lines, "", ""]).encode())
+        return True
+    if fate.reply == "silence":
+        be_silent(client)
+    if fate.reply == "half":
+        client.sendall(answer[: len(answer) // 2])
+    reset(client)
+    return False
+
+
+def _forward(
+    server: tuple[str, int], method: str, target: str, headers: dict[str, str], body: bytes
+) -> bytes:
     """The server's answer to the request, as bytes of a connection that is kept alive."""
-    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection = http.client.HTTPConnection(*server, timeout=60)
     try:
         connection.request(method, target, body, headers)
         response = connection.getresponse()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives the tests of reliability the rig, and the seed of what they sample."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "standin" / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import trials
+from fixtures import experiment, rig
+from kills import undisturbed
+from oracles import Reference
+from thin_rig import Rig
+from trials import Trial
+
+__all__ = ["experiment", "rig"]
+
+SEED = pytest.StashKey[int]()
+SAMPLES = pytest.StashKey[list[str]]()
+
+Survive = Callable[[list[Trial], int], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed; with EDEN_RELIABILITY_SEED a run tries what the one with that seed tried."""
+    config.stash[SEED] = int(os.environ.get("EDEN_RELIABILITY_SEED") or secrets.randbelow(10**6))
+    config.stash[SAMPLES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was tried, so that it can be tried again."""
+    for line in config.stash[SAMPLES]:
+        terminalreporter.write_line(line)
+    if config.stash[SAMPLES]:
+        terminalreporter.write_line(f"seed of the samples: EDEN_RELIABILITY_SEED={config.stash[SEED]}")
+
+
+@pytest.fixture(scope="session")
+def reference(rig: Rig) -> Reference:
+    """What a run comes to that nothing happens to."""
+    return undisturbed(rig)
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """Of all that is random."""
+    return pytestconfig.stash[SEED]
+
+
+@pytest.fixture
+def survive(rig: Rig, reference: Reference, seed: int, pytestconfig: pytest.Config) -> Survive:
+    """Try so many of the trials, and require that no oracle finds anything."""
+
+    def survive(found: list[Trial], count: int) -> None:
+        chosen = trials.sample(found, count, seed)
+        names = "; ".join(trial.name for trial in chosen)
+        said = f"{chosen[0].group}: {len(chosen)} of {len(found)}: {names}"
+        pytestconfig.stash[SAMPLES].append(said)
+        assert trials.perform(rig, reference, chosen) == {}
+
+    return survive

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that are killed: at a request that changes something, at a boundary between tasks, at any time."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from oracles import Reference, Verdict, hashes, judge_after_kill, state, tail, valid_identities
+from thin_rig import Experiment, Outcome, Rig, Run
+from traffic import PASS, Fate, Judge, Request, spare
+
+CALLBACKS = Path(__file__).parent / "callbacks"
+CUTS = ("before", "unanswered", "answered")
+
+Cut = t.Literal["before", "unanswered", "answered"]
+
+
+class Kill(t.Protocol):
+    """A way to kill a run; its text says how to do the same again."""
+
+    def apply(self, experiment: Experiment) -> Outcome:
+        """Run until the kill."""
+
+
+@dataclass(frozen=True)
+class AtWrite:
+    """The kill at a request that changes something.
+
+    Attributes:
+        number: which one, from 1.
+        cut: before the server gets it, when it was executed and not answered, or when it was answered.
+    """
+
+    number: int
+    cut: Cut
+
+    def __str__(self) -> str:
+        return f"write {self.number} {self.cut}"
+
+    def apply(self, experiment: Experiment) -> Outcome:
+        """Run until the kill."""
+        running: list[Run] = []
+
+        def kill() -> None:
+            experiment.traffic.cut = True
+            running[0].kill()
+
+        experiment.traffic.restart(cut_at(self.number, self.cut, kill))
+        running.append(experiment.start())
+        return _ended(experiment, running[0])
+
+
+@dataclass(frozen=True)
+class AtBoundary:
+    """The kill when the task of that number begins, from 1; after the last task comes one more boundary."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"boundary {self.number}"
+
+    def apply(self, experiment: Experiment) -> Outcome:
+        """Run until the kill."""
+        outcome, _boundaries = with_boundaries(experiment, self.number)
+        return outcome
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """The kill after so many seconds, which the run may survive."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"after {self.seconds:.3f} s"
+
+    def apply(self, experiment: Experiment) -> Outcome:
+        """Run until the kill."""
+        experiment.traffic.restart()
+        run = experiment.start()
+        timer = threading.Timer(self.seconds, run.kill)
+        timer.start()
+        try:
+            return _ended(experiment, run)
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Judge:
+    """Kill at the write of that number."""
+    fates = {
+        "before": Fate(executed=False, reply="reset", then=kill),
+        "unanswered": Fate(reply="reset", then=kill),
+        "answered": Fate(after=kill),
+    }
+
+    def fate(request: Request) -> Fate:
+        return fates[cut] if request.write == number else PASS
+
+    return fate
+
+
+def with_boundaries(experiment: Experiment, kill_at: int = 0, judge: Judge = spare) -> tuple[Outcome, int]:
+    """A run and the number of its boundaries; it is killed at one of them where that is not 0."""
+    count = experiment.directory / "boundaries"
+    experiment.environment = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        "ANSIBLE_CALLBACKS_ENABLED": "boundary",
+        "EDEN_RIG_KILL_AT": str(kill_at),
+        "EDEN_RIG_BOUNDARIES": str(count),
+    }
+    try:
+        experiment.traffic.restart(judge)
+        outcome = _ended(experiment, experiment.start())
+    finally:
+        experiment.environment = {}
+    return outcome, int(count.read_text())
+
+
+def _ended(experiment: Experiment, run: Run) -> Outcome:
+    outcome = run.wait()
+    # What is left of a killed run ends, or is told of.
+    run.kill()
+    outcome = run.wait()
+    outcome.requests = list(experiment.traffic.log)
+    return outcome
+
+
+def undisturbed(rig: Rig) -> Reference:
+    """What a run comes to that nothing happens to."""
+    with rig.experiment() as experiment:
+        outcome, boundaries = with_boundaries(experiment)
+        assert outcome.status == 0, tail(outcome)
+        return Reference(state(experiment), outcome, boundaries)
+
+
+def survive(rig: Rig, reference: Reference, *kills: Kill) -> Verdict:
+    """Kill a run, and the runs after it, one for each of the ``kills``; then ask the oracles."""
+    with rig.experiment() as experiment:
+        outcomes = [kill.apply(experiment) for kill in kills]
+        verdict = judge_after_kill(experiment, reference, hashes(experiment), valid_identities(experiment))
+        verdict.outcomes[:0] = outcomes
+        for outcome in outcomes:
+            left = outcome.survivors
+            verdict.need(not left, "O10", f"these processes went on after the kill: {left}")
+        # What is to be killed later than the first run may be past that point.
+        if not isinstance(kills[0], AtTime) and outcomes[0].status != -signal.SIGKILL:
+            verdict.need(False, "rig", f"{kills[0]} was not reached: {tail(outcomes[0])}")
+        return verdict

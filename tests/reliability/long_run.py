@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kills and disturbs the real playbook on the thin rig, as often as it is told to, and prints a table."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+import time
+import typing as t
+from importlib.metadata import version
+from pathlib import Path
+
+import kills
+import trials
+from oracles import Reference, Verdict
+from thin_rig import Rig
+from trials import Trial
+
+SAMPLE = 5
+
+
+class Table:
+    """Counts what passed and what did not, by group, and tells of each trial when it is over."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._began = time.monotonic()
+        self._done: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def report(self, trial: Trial, verdict: Verdict) -> None:
+        """Note the verdict on a trial."""
+        with self._lock:
+            self._done[trial.group] = self._done.get(trial.group, 0) + 1
+            self._failed[trial.group] = self._failed.get(trial.group, 0) + bool(verdict.violations)
+            self._faults[trial.group] = self._faults.get(trial.group, 0) + len(verdict.faults)
+            runs = ", ".join(f"{run.status} {run.seconds:.1f} s" for run in verdict.outcomes)
+            seconds = time.monotonic() - self._began
+            print(
+                f"[{seconds:7.1f} s] {sum(self._done.values())}/{self._total} {trial.group}: {trial.name}: "
+                f"{'FAILED' if verdict.violations else 'passed'} ({runs}; faults: {len(verdict.faults)})",
+                flush=True,
+            )
+            for violation in verdict.violations:
+                print("    " + violation.replace("\n", "\n    "), flush=True)
+            if verdict.violations and verdict.faults:
+                print("    faults: " + "; ".join(verdict.faults), flush=True)
+
+    @property
+    def failed(self) -> int:
+        """The number of trials in which something was violated."""
+        return sum(self._failed.values())
+
+    def lines(self) -> t.Iterator[str]:
+        """The table, as Markdown."""
+        yield "| what | trials | requests disturbed | failures |"
+        yield "|---|---|---|---|"
+        for group, count in self._done.items():
+            yield f"| {group} | {count} | {self._faults[group] or ''} | {self._failed[group]} |"
+        yield f"| sum | {sum(self._done.values())} | {sum(self._faults.values())} | {self.failed} |"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tests/reliability/run", description="Kills and disturbs the playbook on the thin rig."
+    )
+    parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
+    parser.add_argument("--kills", action="store_true", help="kills only")
+    parser.add_argument("--faults", action="store_true", help="faults only")
+    parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
+    parser.add_argument("--pairs", type=int, default=SAMPLE, metavar="N", help="kills of two runs in a row")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of all that is random")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only what has this text in its name")
+    return parser.parse_args()
+
+
+def chosen(options: argparse.Namespace, reference: Reference) -> list[Trial]:
+    """The trials that are asked for."""
+    seed = options.seed
+
+    def some(found: list[Trial]) -> list[Trial]:
+        return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
+
+    found: list[Trial] = []
+    if not options.faults:
+        found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
+    if not options.kills:
+        found += trials.rates(seed) + trials.latencies() + trials.watches()
+        found += some(trials.lost_replies(reference)) + some(trials.black_holes(reference))
+    if not options.faults:
+        found += trials.in_pairs(reference, options.pairs, seed)
+        found += trials.at_times(reference, options.random_kills, seed)
+    return [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
+
+
+def versions(rig: Rig) -> str:
+    """The versions of what took part."""
+    kubernetes = rig.node.kube.ask("GET", "/version")["gitVersion"].removeprefix("v")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"Kubernetes {kubernetes}, ansible-core {version('ansible-core')}, Python {python}"
+
+
+def main() -> int:
+    options = arguments()
+    # Whoever ends the run gets the table of what is done.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with tempfile.TemporaryDirectory(prefix="reliability-") as directory, Rig(Path(directory)) as rig:
+        print(f"seed {options.seed}; {versions(rig)}", flush=True)
+        reference = kills.undisturbed(rig)
+        first = reference.first
+        print(
+            f"an undisturbed run: {first.seconds:.1f} s, {len(first.requests)} requests, "
+            f"{len(first.writes)} of them writes, {reference.boundaries} task boundaries",
+            flush=True,
+        )
+        found = chosen(options, reference)
+        table = Table(len(found))
+        trials.perform(rig, reference, found, table.report, stop)
+        for problem in rig.node.problems:
+            print(f"the node: {problem}", flush=True)
+        print("\n".join(table.lines()))
+        print(f"seed {options.seed}; {versions(rig)}; {time.strftime('%Y-%m-%d', time.gmtime())}", flush=True)
+        return 1 if table.failed or rig.node.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

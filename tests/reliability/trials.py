@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that is tried on the rig, by groups, in full or as a sample, several at a time."""
+
+from __future__ import annotations
+
+import random
+import threading
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import faults
+from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
+from oracles import Reference, Verdict
+from thin_rig import Rig
+from traffic import Judge
+
+# On two cores, more at a time take no less time.
+AT_A_TIME = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One experiment to be disturbed.
+
+    Attributes:
+        group: what it is counted with.
+        name: what is done, and how to do the same again.
+        perform: does it and asks the oracles.
+    """
+
+    group: str
+    name: str
+    perform: t.Callable[[Rig, Reference], Verdict]
+
+
+def _killed(group: str, *kills: Kill) -> Trial:
+    name = " then ".join(str(kill) for kill in kills)
+    return Trial(group, name, lambda rig, reference: survive(rig, reference, *kills))
+
+
+def _endured(group: str, name: str, judge: t.Callable[[], Judge], sure: bool = True) -> Trial:
+    return Trial(group, name, lambda rig, reference: faults.endure(rig, reference, judge(), sure))
+
+
+def at_boundaries(reference: Reference) -> list[Trial]:
+    """A kill at each boundary between two tasks."""
+    return [
+        _killed("killed at a task boundary", AtBoundary(number))
+        for number in range(1, reference.boundaries + 1)
+    ]
+
+
+def at_writes(reference: Reference) -> list[Trial]:
+    """A kill at each write, before it is sent, before it is answered, and after."""
+    writes = len(reference.first.writes)
+    return [
+        _killed("killed at a write", AtWrite(number, cut)) for number in range(1, writes + 1) for cut in CUTS
+    ]
+
+
+def at_times(reference: Reference, count: int, seed: int) -> list[Trial]:
+    """Kills at times that are spread evenly over a run."""
+    dice = random.Random(f"{seed} times")
+    return [
+        _killed("killed at a random time", AtTime(dice.uniform(0, reference.first.seconds)))
+        for _ in range(count)
+    ]
+
+
+def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
+    """Kills at a write, and then of the run after it."""
+    dice = random.Random(f"{seed} pairs")
+    writes = len(reference.first.writes)
+
+    def kill() -> Kill:
+        return AtWrite(dice.randint(1, writes), dice.choice(CUTS))
+
+    return [
+        _killed("killed twice", kill(), AtTime(dice.uniform(0, reference.first.seconds)))
+        for _ in range(count)
+    ]
+
+
+def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Trial]:
+    """Each kind of fault at each rate."""
+    return [
+        _endured(
+            f"{kind}, {rate:.0%} of requests",
+            f"{kind} at {rate:.0%}, seed {seed}",
+            lambda kind=kind, rate=rate: faults.at_random(kind, rate, seed),
+            sure=False,
+        )
+        for kind in faults.KINDS
+        for rate in wanted
+    ]
+
+
+def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
+    """Each request takes longer."""
+    return [
+        _endured(
+            "latency", f"{milliseconds} ms", lambda milliseconds=milliseconds: faults.slow(milliseconds / 1e3)
+        )
+        for milliseconds in wanted
+    ]
+
+
+def black_holes(reference: Reference) -> list[Trial]:
+    """Each request that an undisturbed run sends gets no answer."""
+    return [
+        _endured("one request without an answer", f"request {n}", lambda n=n: faults.black_hole(n))
+        for n in range(1, len(reference.first.requests) + 1)
+    ]
+
+
+def lost_replies(reference: Reference) -> list[Trial]:
+    """The answer to each write is lost, or cut off."""
+    writes = range(1, len(reference.first.writes) + 1)
+    return [
+        _endured(
+            "executed, reply lost",
+            f"write {n}: {reply}",
+            lambda n=n, reply=reply: faults.lost_reply(n, reply),
+        )
+        for n in writes
+        for reply in ("reset", "half")
+    ]
+
+
+def watches() -> list[Trial]:
+    """The watches break in each way."""
+    return [
+        _endured("broken watches", fault, lambda fault=fault: faults.broken_watches(fault))
+        for fault in faults.WATCH_FAULTS
+    ]
+
+
+def sample(trials: t.Sequence[Trial], count: int, seed: int) -> list[Trial]:
+    """Some of the trials, in their order."""
+    if count >= len(trials):
+        return list(trials)
+    chosen = set(random.Random(f"{seed} {trials[0].group}").sample(range(len(trials)), count))
+    return [trial for number, trial in enumerate(trials) if number in chosen]
+
+
+def perform(
+    rig: Rig,
+    reference: Reference,
+    trials: t.Sequence[Trial],
+    report: t.Callable[[Trial, Verdict], None] = lambda _trial, _verdict: None,
+    stop: threading.Event | None = None,
+) -> dict[str, list[str]]:
+    """What was violated, by the trial's name, where something was; ``stop`` begins no further trial."""
+    violated: dict[str, list[str]] = {}
+
+    def one(trial: Trial) -> None:
+        if stop and stop.is_set():
+            return
+        try:
+            verdict = trial.perform(rig, reference)
+        except Exception as error:
+            verdict = Verdict([f"rig {error!r}"])
+        if verdict.violations:
+            violated[trial.name] = verdict.violations
+        report(trial, verdict)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(one, trials))
+    return violated

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A proxy in front of the API server: plain HTTP inside, the user's certificate outside.
+
+What passes is in the ``Traffic``, which also says what goes wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import socketserver
+import ssl
+import threading
+import time
+import typing as t
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from traffic import Fate, Request, Traffic, be_silent, reset
+from websocket_server import read_head
+
+PIECE = 64 * 1024
+# What concerns the connection and not the message.
+OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
+
+
+class ApiProxy:
+    """Hands requests on to the API server, while entered.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(self, server: str, context: ssl.SSLContext, traffic: Traffic) -> None:
+        address = urlsplit(server)
+        self._address = (str(address.hostname), int(address.port or 443))
+        self._context = context
+        self._traffic = traffic
+        proxy = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                upstream = proxy._connect()
+                try:
+                    # A client that is killed ends its connections as it likes.
+                    with contextlib.suppress(OSError):
+                        while head := read_head(self.rfile):
+                            if not proxy._pass(head, self.rfile, self.connection, upstream):
+                                return
+                finally:
+                    upstream.close()
+
+            def finish(self) -> None:
+                with contextlib.suppress(OSError):
+                    super().finish()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def shutdown_request(self, request: t.Any) -> None:
+                # Without the end that would go before a reset.
+                self.close_request(request)
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> ApiProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """A kubeconfig that leads here."""
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "rig", "cluster": {"server": self.url}}],
+            "users": [{"name": "rig", "user": {}}],
+            "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": "rig"}}],
+            "current-context": "rig",
+        }
+        path.write_text(json.dumps(content))
+        return path
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(*self._address, timeout=60, context=self._context)
+
+    def _pass(
+        self, head: list[str], stream: t.Any, client: socket.socket, upstream: http.client.HTTPSConnection
+    ) -> bool:
+        """One request and its answer; whether the connection goes on."""
+        method, target, _version = head[0].split(" ")
+        headers = [(name, value) for name, _colon, value in (line.partition(": ") for line in head[1:])]
+        length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+        body = stream.read(length)
+        request, fate = self._traffic.meet("api", method, target)
+        time.sleep(fate.delay)
+        if request.is_upgrade and fate.reply == "pass":
+            fate.then()
+            self._tunnel(head, stream, client)
+            return False
+        if request.is_watch and fate.reply == "pass":
+            return self._watch(request, fate, headers, client, upstream)
+        answer = b""
+        if fate.executed and not request.is_upgrade:
+            answer = _answer(_send(upstream, method, target, headers, body))
+        fate.then()
+        goes_on = _reply(fate, answer, client)
+        fate.after()
+        return goes_on
+
+    def _tunnel(self, head: list[str], stream: t.Any, client: socket.socket) -> None:
+        """Hands on bytes in both directions until one side ends."""
+        with socket.create_connection(self._address, timeout=60) as plain:
+            plain.settimeout(None)
+            with self._context.wrap_socket(plain, server_hostname=self._address[0]) as server:
+                server.sendall("\r\n".join([*head, "", ""]).encode())
+                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back.start()
+                with contextlib.suppress(OSError):
+                    while data := stream.read1(PIECE):
+                        server.sendall(data)
+                with contextlib.suppress(OSError):
+                    server.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+    def _watch(
+        self,
+        request: Request,
+        fate: Fate,
+        headers: list[tuple[str, str]],
+        client: socket.socket,
+        upstream: http.client.HTTPSConnection,
+    ) -> bool:
+        if fate.watch in ("gone", "garbage", "close"):
+            _begin_stream(client, http.HTTPStatus.OK, "application/json")
+            _piece(client, _WATCH_WORDS[fate.watch])
+            client.sendall(b"0\r\n\r\n")
+            return True
+        response = _send(upstream, request.method, request.target, headers, b"")
+        if response.status != http.HTTPStatus.OK:
+            client.sendall(_answer(response))
+            return True
+        _begin_stream(client, response.status, response.headers.get("Content-Type", "application/json"))
+        if fate.watch == "stall":
+            be_silent(client)
+            return False
+        while data := response.read1(PIECE):
+            _piece(client, data)
+        client.sendall(b"0\r\n\r\n")
+        return True
+
+
+def _pump(server: ssl.SSLSocket, client: socket.socket) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while data := server.recv(PIECE):
+            client.sendall(data)
+    with contextlib.suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
+
+
+_GONE = {
+    "type": "ERROR",
+    "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410},
+}
+_WATCH_WORDS = {
+    "gone": json.dumps(_GONE).encode() + b"\n",
+    "garbage": b'{"type": "ADDED", "object": {"kind"\n<html>nothing of the kind</html>\n',
+    "close": b"",
+}
+
+
+def _send(
+    upstream: http.client.HTTPSConnection,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+) -> http.client.HTTPResponse:
+    kept = {name: value for name, value in headers if name.lower() not in OWN_HEADERS}
+    upstream.request(method, target, body or None, kept)
+    return upstream.getresponse()
+
+
+def _answer(response: http.client.HTTPResponse) -> bytes:
+    """The response as bytes of a connection that is kept alive."""
+    content = response.read()
+    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+    lines += [f"{name}: {value}" for name, value in response.getheaders() if name.lower() not in OWN_HEADERS]
+    return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
+
+
+def _begin_stream(client: socket.socket, status: int, kind: str) -> None:
+    head = f"HTTP/1.1 {status} OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client.sendall(head.encode())
+
+
+def _piece(client: socket.socket, data: bytes) -> None:
+    if data:
+        client.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+
+def _reply(fate: Fate, answer: bytes, client: socket.socket) -> bool:
+    if fate.reply == "pass":
+        client.sendall(answer)
+        return True
+    if isinstance(fate.reply, int):
+        client.sendall(_status(fate.reply, fate.headers))
+        return True
+    if fate.reply == "silence":
+        be_silent(client)
+    if fate.reply == "half":
+        client.sendall(answer[: len(answer) // 2])
+    reset(client)
+    return False
+
+
+def _status(status: int, headers: tuple[str, ...]) -> bytes:
+    body = json.dumps(
+        {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault", "code": status}
+    ).encode()
+    lines = [f"HTTP/1.1 {status} Fault", *headers, "Content-Type: application/json"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
