@@ -56,7 +56,8 @@ class ActionModule(ActionBase):
                 return {plain(key): self.resolved(value) for key, value in raw.items()}
             if isinstance(raw, (list, tuple)):
                 return [self.resolved(value) for value in raw]
-            return Unresolved(" ".join(str(error).split())[:300])
+            words = " ".join(str(error).split())[:300]
+            return Unresolved(words.encode("ascii", "backslashreplace").decode())
         except RecursionError:
             return Unresolved(f"it is nested more than {DEEPEST} levels deep")
 

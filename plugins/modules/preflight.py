@@ -14,7 +14,9 @@ description:
   - The user must have all rights that the collection needs. Every missing one is listed with its reason.
   - The namespace must not be one that is being deleted, and must exist with O(manage_namespace=false).
   - The storage class must exist, where there are volumes still to be made.
-  - The Secrets that belong to the user must exist. Their keys are checked by M(eden.reference.credentials).
+  - The Secrets that belong to the user must exist, and the one with the credentials must have all keys.
+  - Objects under the experiment's names must be the experiment's own.
+  - The size and the storage class of a volume that exists must stay as they are.
   - Writes nothing.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -65,6 +67,48 @@ options:
     description: Name of the Secret of the user's own with the credentials, if there is one.
     type: str
     default: ""
+  credential_keys:
+    description: Keys that O(existing_secret) must have.
+    type: list
+    elements: str
+    default: []
+  objects:
+    description: Objects of the experiment, which must belong to nobody else if they exist.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the object.
+        type: str
+        choices: [StatefulSet, Deployment, Service]
+        required: true
+      name:
+        description: Name of the object.
+        type: str
+        required: true
+  volumes:
+    description: Volumes of the experiment. One that exists must have the size and the class that are wanted.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      workload:
+        description: Name of the StatefulSet that makes the claim from a template. When empty, none does.
+        type: str
+        default: ""
+      claim:
+        description: Name of the claim's template, or of the claim.
+        type: str
+        required: true
+      size:
+        description: Size that is wanted.
+        type: str
+        required: true
+      variable:
+        description: Name of the input with the size, for the message.
+        type: str
+        required: true
   image_pull_secrets:
     description:
       - Names of the Secrets with the credentials of the registries.
@@ -123,6 +167,12 @@ seed_commit:
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
+unbound_claims:
+  description: Those of O(claims) that are not there, or have no volume yet.
+  returned: success
+  type: list
+  elements: str
+  sample: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
 server_version:
   description: Version of the API server.
   returned: success

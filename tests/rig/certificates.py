@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALIDITY = datetime.timedelta(days=1)
+NEW = datetime.timedelta(0)
 
 
 class Pair(NamedTuple):
@@ -29,7 +30,7 @@ class Pair(NamedTuple):
 
 
 class Authority:
-    """Issues certificates that are valid for a day."""
+    """Issues certificates that are valid for a day; with an ``age``, for a day that long ago."""
 
     def __init__(self, name: str) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -53,26 +54,31 @@ class Authority:
         )
         self.pair = Pair(certificate.public_bytes(serialization.Encoding.PEM), _pem(self._key))
 
-    def server(self, name: str, hosts: list[str], addresses: list[str]) -> Pair:
+    def server(
+        self, name: str, hosts: list[str], addresses: list[str], age: datetime.timedelta = NEW
+    ) -> Pair:
         """The certificate of a server under these host names and IP addresses."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self._issue(
-            subject, ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(alternatives)
-        )
+        names = x509.SubjectAlternativeName(alternatives)
+        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, names, age=age)
 
-    def client(self, user: str, groups: tuple[str, ...]) -> Pair:
+    def client(self, user: str, groups: tuple[str, ...], age: datetime.timedelta = NEW) -> Pair:
         """The certificate of a user: Kubernetes reads the name from CN and the groups from O."""
         names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-        return self._issue(subject, ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(subject, ExtendedKeyUsageOID.CLIENT_AUTH, age=age)
 
     def _issue(
-        self, subject: x509.Name, usage: x509.ObjectIdentifier, *extensions: x509.ExtensionType
+        self,
+        subject: x509.Name,
+        usage: x509.ObjectIdentifier,
+        *extensions: x509.ExtensionType,
+        age: datetime.timedelta,
     ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, self._name, key)
+        builder = _builder(subject, self._name, key, age)
         for extension in (x509.ExtendedKeyUsage([usage]), *extensions):
             builder = builder.add_extension(extension, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
@@ -100,9 +106,12 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    age: datetime.timedelta = NEW,
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC) - age
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -19,11 +19,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from certificates import Authority, Pair, new_key, write_private
+from certificates import NEW, Authority, Pair, new_key, write_private
 
 CLUSTER = Path(__file__).parent.parent / "cluster"
 ADDRESS = "127.0.0.1"
@@ -82,12 +83,16 @@ class ControlPlane:
         """The administrator's kubeconfig (group system:masters)."""
         return self.kubeconfig_for("admin", ("system:masters",))
 
-    def kubeconfig_for(self, user: str, groups: tuple[str, ...] = ()) -> Path:
-        """The kubeconfig of a user with these groups, who may do what RBAC grants them."""
-        name = base64.urlsafe_b64encode(json.dumps([user, *groups]).encode()).decode().rstrip("=")
+    def kubeconfig_for(self, user: str, groups: tuple[str, ...] = (), age: timedelta = NEW) -> Path:
+        """The kubeconfig of a user with these groups, who may do what RBAC grants them.
+
+        With an ``age``, its certificate was valid for a day that long ago.
+        """
+        identity = json.dumps([user, *groups, age.total_seconds()])
+        name = base64.urlsafe_b64encode(identity.encode()).decode().rstrip("=")
         path = self.directory / f"{name[:200]}.kubeconfig"
         if not path.exists():
-            content = self._kubeconfig(user, self._authority.client(user, groups))
+            content = self._kubeconfig(user, self._authority.client(user, groups, age))
             write_private(path, json.dumps(content).encode())
         return path
 

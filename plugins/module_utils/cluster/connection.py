@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 import typing as t
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import (
     KINDS,
@@ -29,6 +31,7 @@ from ansible_collections.eden.reference.plugins.module_utils.errors import (
 
 try:
     import urllib3
+    import yaml
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException, kube_config, load_incluster_config, load_kube_config
@@ -92,7 +95,14 @@ class Cluster:
         configuration = Configuration()
         _load(configuration, options.get("kubeconfig") or None, options.get("context") or None)
         configuration.retries = urllib3.Retry(0, redirect=3)
-        return cls(ApiClient(configuration=configuration), patience)
+        try:
+            client = ApiClient(configuration=configuration)
+        except (ImportError, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            raise EdenReferenceError(
+                f"Could not prepare a connection to {configuration.host}: {_said(error)}. "
+                "Check proxy-url and the certificates in the kubeconfig."
+            ) from error
+        return cls(client, patience)
 
     @property
     def address(self) -> str:
@@ -267,7 +277,20 @@ class Cluster:
         body: Object | None = None,
         **parameters: t.Any,
     ) -> Object:
-        return json.loads(self._send(action, target, method, path, body, **parameters))
+        answer = self._send(action, target, method, path, body, **parameters)
+        try:
+            document = json.loads(answer)
+        except ValueError:
+            document = None
+        if isinstance(document, dict):
+            return document
+        raise UnreachableError(
+            action,
+            target,
+            0,
+            f"what answers at {self.address} is no Kubernetes API",
+            advice="Check that the kubeconfig names an API server: kubectl version.",
+        )
 
     def _send(
         self,
@@ -338,12 +361,45 @@ def _load(configuration: t.Any, kubeconfig: str | None, context: str | None) -> 
         load_kube_config(
             config_file=chosen, context=context, client_configuration=configuration, persist_config=False
         )
-    except (ConfigException, OSError, ValueError) as error:
-        raise EdenReferenceError(
-            f"Could not read a kubeconfig from {chosen}"
-            + (f", context {context}" if context else "")
-            + f": {error}. Set eden_kubeconfig (and eden_context), or KUBECONFIG, to one that kubectl takes."
-        ) from error
+    except (ConfigException, OSError, ValueError, ImportError, yaml.YAMLError) as error:
+        raise _unusable(chosen, context, _said(error)) from error
+    except (TypeError, AttributeError, LookupError) as error:
+        raise _unusable(chosen, context, "it has not the form of a kubeconfig") from error
+    fault = _fault(configuration)
+    if fault:
+        raise _unusable(chosen, context, fault)
+
+
+def _fault(configuration: t.Any) -> str:
+    """What is wrong with the server's address or with the token; the client would raise or tell it."""
+    try:
+        server = urlsplit(configuration.host)
+        usable = server.scheme in ("http", "https") and server.hostname and server.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        return "the server of its cluster is no http or https URL such as https://192.0.2.1:6443"
+    if server.username is not None:
+        return "the URL of its server holds a user name, where a token or a certificate belongs"
+    # The client has had several names for the one token.
+    tokens = [str(token) for token in configuration.api_key.values()]
+    if not all(token.isascii() and token.isprintable() and token == token.strip() for token in tokens):
+        return "its token holds a line break, or another character that a token never has"
+    return ""
+
+
+def _unusable(chosen: str, context: str | None, reason: str) -> EdenReferenceError:
+    return EdenReferenceError(
+        f"Could not read a kubeconfig from {chosen}"
+        + (f", context {context}" if context else "")
+        + f": {reason}. Set eden_kubeconfig (and eden_context), or KUBECONFIG, to one that kubectl takes, "
+        "such as ~/.kube/config."
+    )
+
+
+def _said(error: Exception) -> str:
+    """What an error says on one line, without the part of the file that it quotes: that may hold a token."""
+    return re.sub(r"\{.*\}", "{...}", " ".join(str(error).split())).rstrip(".")
 
 
 def _selectors(labels: str, fields: str) -> dict[str, t.Any]:

@@ -23,6 +23,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.connection 
     connected,
 )
 from ansible_collections.eden.reference.plugins.module_utils.cluster.kinds import describe
+from ansible_collections.eden.reference.plugins.module_utils.eden.values import CONTROL
 from ansible_collections.eden.reference.plugins.module_utils.errors import ConflictError, CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils.task import Task
 
@@ -98,9 +99,17 @@ def verified(cluster: Cluster, namespace: str, name: str, keys: t.Sequence[str],
     """The values of a Secret that has all keys.
 
     Raises:
-        CredentialsError: it is not there, or lacks keys; all of them are listed.
+        CredentialsError: it is not there, or lacks keys, or has values of no use; all of them are listed.
     """
-    live = cluster.read("Secret", namespace, name)
+    return usable(cluster.read("Secret", namespace, name), namespace, name, keys, advice)
+
+
+def usable(live: Object | None, namespace: str, name: str, keys: t.Sequence[str], advice: str) -> Values:
+    """The values of a Secret that has all keys, with values that a service can read.
+
+    Raises:
+        CredentialsError: as for :func:`verified`.
+    """
     values = decoded(live) if live else {}
     missing = [key for key in keys if not values.get(key)]
     if missing:
@@ -109,7 +118,26 @@ def verified(cluster: Cluster, namespace: str, name: str, keys: t.Sequence[str],
             f"{describe('Secret', namespace, name)} {found} {', '.join(missing)}. {advice}".rstrip(),
             missing=missing,
         )
+    faults = {key: fault for key in keys if (fault := value_fault(values[key]))}
+    if faults:
+        listed = ", ".join(f"{key} {fault}" for key, fault in faults.items())
+        raise CredentialsError(
+            f"{describe('Secret', namespace, name)} has values that no service can use: {listed}. Write them "
+            "without a line break at the end: kubectl create secret generic --from-literal, or printf %s.",
+            unusable=sorted(faults),
+        )
     return values
+
+
+def value_fault(value: str) -> str:
+    """What is wrong with a secret value, without the value."""
+    if "\ufffd" in value:
+        return "is not UTF-8"
+    if value.startswith("\ufeff"):
+        return "begins with a byte order mark"
+    if value != value.strip():
+        return "begins or ends with a line break or a blank"
+    return "" if CONTROL.search(value) is None else "holds a control character"
 
 
 def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:

@@ -8,14 +8,16 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster import rights
+from ansible_collections.eden.reference.plugins.module_utils.cluster import credentials, rights
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
+    FIELD_MANAGER,
     PATIENCE,
     Cluster,
     Object,
@@ -27,8 +29,10 @@ from ansible_collections.eden.reference.plugins.module_utils.eden.ids import (
     EXPERIMENT_ID,
     mint_experiment_id,
 )
+from ansible_collections.eden.reference.plugins.module_utils.eden.inputs import amount
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
+    CredentialsError,
     EdenReferenceError,
     InputError,
     MissingError,
@@ -45,6 +49,27 @@ ARGUMENTS: dict[str, t.Any] = {
     "claims": {"type": "list", "elements": "str", "default": []},
     "storage_class": {"type": "str", "default": ""},
     "existing_secret": {"type": "str", "default": "", "no_log": False},
+    "credential_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "objects": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "kind": {"type": "str", "required": True, "choices": ["StatefulSet", "Deployment", "Service"]},
+            "name": {"type": "str", "required": True},
+        },
+    },
+    "volumes": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "workload": {"type": "str", "default": ""},
+            "claim": {"type": "str", "required": True},
+            "size": {"type": "str", "required": True},
+            "variable": {"type": "str", "required": True},
+        },
+    },
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "task_store_url": {"type": "str", "default": ""},
     "network_policies": {"type": "bool", "default": True},
@@ -63,6 +88,8 @@ DEFAULT_CLASS_ANNOTATIONS = (
     "storageclass.beta.kubernetes.io/is-default-class",
 )
 PARALLEL = 8
+# Of these one list answers for all names.
+LISTED = ("StatefulSet", "Deployment")
 
 Source = t.Literal["given", "stored", "claim", "minted"]
 
@@ -82,6 +109,7 @@ class Seen:
     """What the cluster holds. Every answer is an object, None where it is not there, or a :class:`Refused`.
 
     Attributes:
+        objects: those of ``objects`` that are there, by kind and name.
         storage_classes: all of them, or a :class:`Refused`.
     """
 
@@ -92,6 +120,7 @@ class Seen:
     seed: Answer
     claims: t.Mapping[str, Answer]
     secrets: t.Mapping[str, Answer]
+    objects: t.Mapping[tuple[str, str], Object]
     storage_classes: list[Object] | Refused
 
 
@@ -105,7 +134,8 @@ def run(task: Task) -> dict[str, t.Any]:
         refuse_namespace(seen, parameters)
         refuse_missing_rights(cluster, seen, parameters)
     warnings, problems = judge_storage(seen, parameters)
-    problems += judge_secrets(seen, parameters) + judge_owner(seen, parameters)
+    problems += judge_secrets(seen, parameters)
+    problems += judge_owner(seen, parameters) or judge_volumes(seen, parameters)
     experiment_id, source, more = find_experiment_id(seen, parameters)
     commit, still_more = find_seed_commit(seen, parameters)
     refuse([*problems, *more, *still_more])
@@ -115,9 +145,15 @@ def run(task: Task) -> dict[str, t.Any]:
         "experiment_id": experiment_id,
         "experiment_id_source": source,
         "seed_commit": commit,
+        "unbound_claims": [name for name, claim in seen.claims.items() if not is_bound(claim)],
         "server_version": version,
         "warnings": warnings,
     }
+
+
+def is_bound(claim: Answer) -> bool:
+    """Whether the claim is there and has its volume."""
+    return isinstance(claim, dict) and (claim.get("status") or {}).get("phase") == "Bound"
 
 
 def server_version(cluster: Cluster) -> str:
@@ -162,6 +198,22 @@ def look(cluster: Cluster, parameters: t.Mapping[str, t.Any], version: str) -> S
             name: pool.submit(read("PersistentVolumeClaim", namespace, name)) for name in parameters["claims"]
         }
         found_secrets = {name: pool.submit(read("Secret", namespace, name)) for name in secrets}
+        lists = {
+            kind: pool.submit(_allowed, functools.partial(cluster.list, kind, namespace))
+            for kind in LISTED
+            if parameters["objects"]
+        }
+        single = {
+            (row["kind"], row["name"]): pool.submit(read(row["kind"], namespace, row["name"]))
+            for row in parameters["objects"]
+            if row["kind"] not in LISTED
+        }
+    wanted = {(row["kind"], row["name"]) for row in parameters["objects"]}
+    objects = {key: future.result() for key, future in single.items()}
+    for kind, future in lists.items():
+        found = future.result()
+        for item in [] if isinstance(found, Refused) else found:
+            objects[kind, item["metadata"]["name"]] = item
     return Seen(
         version=version,
         rules=rules.result(),
@@ -170,6 +222,7 @@ def look(cluster: Cluster, parameters: t.Mapping[str, t.Any], version: str) -> S
         seed=seed.result(),
         claims={name: future.result() for name, future in claims.items()},
         secrets={name: future.result() for name, future in found_secrets.items()},
+        objects={key: live for key, live in objects.items() if key in wanted and isinstance(live, dict)},
         storage_classes=t.cast("list[Object] | Refused", classes.result()),
     )
 
@@ -272,6 +325,13 @@ def judge_secrets(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenRef
                 "Create it, or leave eden_existing_secret empty to have one made."
             )
         )
+    live = seen.secrets[existing] if existing else None
+    if isinstance(live, dict):
+        advice = "Add them, or leave eden_existing_secret empty to have a Secret made."
+        try:
+            credentials.usable(live, namespace, existing, parameters["credential_keys"], advice)
+        except CredentialsError as error:
+            problems.append(error)
     if seen.namespace is not None:
         problems += [
             MissingError(
@@ -288,25 +348,79 @@ def judge_secrets(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenRef
 def judge_owner(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenReferenceError]:
     """The problem of objects of another manager under our names, among the objects that were read."""
     namespace = parameters["namespace"]
-    looked_at = {
+    looked_at: dict[tuple[str, str], Answer] = {
         ("ConfigMap", parameters["experiment_configmap"]): seen.experiment,
         ("ConfigMap", parameters["seed_configmap"]): seen.seed,
         **{("PersistentVolumeClaim", name): claim for name, claim in seen.claims.items()},
+        **seen.objects,
     }
     foreign = {
-        describe(kind, namespace, name): manager
+        describe(kind, namespace, name): owner
         for (kind, name), live in looked_at.items()
-        if isinstance(live, dict) and (manager := _labels(live).get(MANAGER_LABEL, MANAGER)) != MANAGER
+        if isinstance(live, dict) and (owner := _foreign_owner(kind, live))
     }
     if not foreign:
         return []
-    listed = ", ".join(f"{name} (managed by {manager})" for name, manager in foreign.items())
+    listed = ", ".join(f"{name} ({owner})" for name, owner in foreign.items())
     return [
         EdenReferenceError(
             f"Objects with the names of this experiment belong to somebody else: {listed}. "
             "Choose another eden_name or eden_namespace, or remove them."
         )
     ]
+
+
+def judge_volumes(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenReferenceError]:
+    """The problems of inputs that would change a volume that exists, which Kubernetes refuses.
+
+    A workload's volumes are as its claim templates say, whoever enlarged a claim since.
+    """
+    problems: dict[str, EdenReferenceError] = {}
+    for volume in parameters["volumes"]:
+        workload, name = volume["workload"], volume["claim"]
+        live = seen.objects.get(("StatefulSet", workload)) if workload else seen.claims.get(name)
+        spec = _volume_spec(live, name if workload else "")
+        if spec is None:
+            continue
+        holder = (
+            f"the volume {name} of {describe('StatefulSet', parameters['namespace'], workload)}"
+            if workload
+            else describe("PersistentVolumeClaim", parameters["namespace"], name)
+        )
+        stored = {
+            volume["variable"]: str(spec.get("resources", {}).get("requests", {}).get("storage", "")),
+            "eden_storage_class": spec.get("storageClassName") or "",
+        }
+        if amount(stored[volume["variable"]]) != amount(volume["size"]):
+            problems.setdefault(
+                volume["variable"],
+                _volume_problem(volume["variable"], volume["size"], holder, stored[volume["variable"]]),
+            )
+        wanted, held = parameters["storage_class"], stored["eden_storage_class"]
+        # The server fills the class of a claim in, and that of a template not.
+        if wanted != held and (workload or wanted):
+            problems.setdefault(
+                "eden_storage_class", _volume_problem("eden_storage_class", wanted, holder, held)
+            )
+    return list(problems.values())
+
+
+def _volume_spec(live: Answer, template: str) -> Object | None:
+    if not isinstance(live, dict):
+        return None
+    if not template:
+        return t.cast("Object", live.get("spec", {}))
+    claims = live.get("spec", {}).get("volumeClaimTemplates") or []
+    return next((claim["spec"] for claim in claims if claim["metadata"]["name"] == template), None)
+
+
+def _volume_problem(variable: str, wanted: str, holder: str, held: str) -> EdenReferenceError:
+    return InputError(
+        f"{variable} is {wanted or 'empty'}, but {holder} was made with {held or 'none'}, and a volume that "
+        f"exists is not changed. "
+        + (f"Set {variable} to {held}" if held else f"Leave {variable} empty")
+        + ", or make a new experiment with another eden_name."
+    )
 
 
 def find_experiment_id(
@@ -415,6 +529,18 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
         if error.status == 403:
             return Refused(error)
         raise
+
+
+def _foreign_owner(kind: str, live: Object) -> str:
+    """Who an object belongs to if not to us; ours has our label, or fields that we applied."""
+    manager = _labels(live).get(MANAGER_LABEL, "")
+    fields = live.get("metadata", {}).get("managedFields") or []
+    if manager == MANAGER or any(entry.get("manager") == FIELD_MANAGER for entry in fields):
+        return ""
+    # A claim without labels may be left over of an experiment: find_experiment_id judges those.
+    if kind == "PersistentVolumeClaim" and not manager:
+        return ""
+    return f"managed by {manager}" if manager else f"not made by {MANAGER}"
 
 
 def _labels(live: Object) -> dict[str, str]:

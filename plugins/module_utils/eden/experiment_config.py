@@ -48,6 +48,11 @@ DEFAULT: dict[str, t.Any] = {
 # A ConfigMap holds 1 MiB; the rest is room for what goes with the text.
 LARGEST = 1024 * 1024 - 4096
 DEEPEST = 64
+# EDEN adds deadlines to the time of day, which ends in the year 9999.
+MOST_SECONDS = 10**9
+EXAMPLE = (
+    "{parallel_variants: 1, evaluation_schema: {score: real}, objective: {expr: score, direction: maximize}}"
+)
 
 # Names that the variant object uses for itself.
 RESERVED_METRICS = frozenset(
@@ -123,12 +128,12 @@ def parse(content: bytes, variable: str) -> tuple[str, t.Any, list[Problem]]:
     try:
         written = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        return "", None, [Problem(variable, rule, f"one that is not UTF-8 (byte {error.start})")]
+        return "", None, [Problem(variable, rule, f"one that is not UTF-8 (byte {error.start})", EXAMPLE)]
     try:
         _refuse_depth(written)
         return written, yaml.load(written, Loader=_unique_keys_loader()), []
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        return "", None, [Problem(variable, rule, f"one that cannot be read: {_said(error)}")]
+        return "", None, [Problem(variable, rule, f"one that cannot be read: {_said(error)}", EXAMPLE)]
 
 
 def dump(config: t.Mapping[str, t.Any]) -> str:
@@ -144,13 +149,17 @@ def dump_problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
     try:
         written = dump(config)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        return [Problem(variable, f"must hold what YAML can hold: {_said(error)}")]
+        rule = "must hold texts, numbers, booleans, lists and mappings"
+        return [Problem(variable, rule, f"what YAML cannot hold: {_said(error)}", EXAMPLE)]
     return [_too_large(variable)] if len(written) > LARGEST else []
 
 
 def _too_large(variable: str) -> Problem:
     return Problem(
-        variable, f"must be smaller than {LARGEST // 1024} KiB, the room of a ConfigMap", "a larger one"
+        variable,
+        f"must be smaller than {LARGEST // 1024} KiB, the room of a ConfigMap",
+        "a larger one",
+        EXAMPLE,
     )
 
 
@@ -265,7 +274,7 @@ def _finite(variable: str, value: t.Any) -> list[Problem]:
 
 
 def _null(variable: str, value: t.Any) -> list[Problem]:
-    return [] if value is None else [Problem(variable, "must be null")]
+    return [] if value is None else [Problem(variable, "must be null", "", "null")]
 
 
 def _policy(example: str, kinds: t.Mapping[str, tuple[t.Mapping[str, Check], tuple[str, ...]]]) -> Check:
@@ -298,7 +307,12 @@ def _baseline(variable: str, value: t.Any) -> list[Problem]:
     found = _BASELINE(variable, value)
     if isinstance(value, dict) and value.get("enabled") is False and "metrics" in value:
         found.append(
-            Problem(member(variable, "metrics"), "must not be given where baseline.enabled is false")
+            Problem(
+                member(variable, "metrics"),
+                "must not be given where baseline.enabled is false",
+                "",
+                "{enabled: false}",
+            )
         )
     return found
 
@@ -321,7 +335,9 @@ def _misspelled(variable: str, config: t.Mapping[t.Any, t.Any]) -> list[Problem]
             and (like := suggestion(key, set(_KEYS) - set(config), 0.9))
         ):
             found.append(
-                Problem(member(variable, key), f"is not a key that EDEN reads; did you mean {like}?")
+                Problem(
+                    member(variable, key), f"is not a key that EDEN reads; did you mean {like}?", "", like
+                )
             )
     return found
 
@@ -339,11 +355,12 @@ def _policy_metric(variable: str, config: t.Mapping[str, t.Any]) -> list[Problem
         return []
     name = f"{variable}.termination_policy.metric"
     rule = "must be a metric of evaluation_schema of the type integer or real"
-    return [
-        Problem(
-            name, rule, shown(name, metric), next((key for key in schema if isinstance(key, str)), "score")
-        )
-    ]
+    return [Problem(name, rule, shown(name, metric), _declared(schema)[0][:LONGEST_METRIC])]
+
+
+def _declared(schema: t.Mapping[t.Any, t.Any]) -> list[str]:
+    """Names of metrics that the schema declares, for a message."""
+    return [key for key in schema if isinstance(key, str) and METRIC.fullmatch(key)][:5] or ["score"]
 
 
 def _baseline_metrics(variable: str, config: t.Mapping[str, t.Any]) -> list[Problem]:
@@ -355,18 +372,16 @@ def _baseline_metrics(variable: str, config: t.Mapping[str, t.Any]) -> list[Prob
         name = member(f"{variable}.baseline.metrics", key)
         kind = schema.get(key)
         if kind not in METRIC_TYPES:
-            found.append(
-                Problem(
-                    name,
-                    f"is not a metric of evaluation_schema, which has {', '.join(map(str, schema))}"[:200],
-                )
-            )
+            names = _declared(schema)
+            rule = f"is not a metric of evaluation_schema, which has {', '.join(names)[:200]}"
+            found.append(Problem(name, rule, "", names[0][:LONGEST_METRIC]))
         elif not _fits(value, kind):
             found.append(
                 Problem(
                     name,
                     f"must be of the type {kind}, as evaluation_schema says",
                     shown_with_kind(name, value),
+                    {"integer": "1", "real": "0.5"}.get(kind, "done"),
                 )
             )
     return found
@@ -392,7 +407,7 @@ def _at(config: t.Mapping[str, t.Any], *keys: str) -> t.Any:
 _METRIC_POLICIES = ("convergence_window", "target_condition")
 _metric_reference = _not_empty("the name of a metric", "score")
 _direction = choice("maximize", "minimize")
-_seconds = number_above_zero("a number of seconds", "600")
+_seconds = number_above_zero("a number of seconds", "600", MOST_SECONDS)
 
 _AUTO_CHECKPOINT = mapping(
     "{enabled: false}",
@@ -466,7 +481,7 @@ _KEYS: dict[str, Check] = {
 }
 
 _CONFIG = mapping(
-    "{parallel_variants: 1, evaluation_schema: {score: real}, objective: {expr: score, direction: maximize}}",
+    EXAMPLE,
     _KEYS,
     ["parallel_variants", "evaluation_schema", "objective"],
     closed=False,

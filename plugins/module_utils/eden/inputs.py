@@ -22,6 +22,7 @@ from ansible_collections.eden.reference.plugins.module_utils.eden.ids import (
     EXPERIMENT_ID,
 )
 from ansible_collections.eden.reference.plugins.module_utils.eden.values import (
+    PLAIN_KEY,
     Check,
     Problem,
     Unresolved,
@@ -55,6 +56,8 @@ QUANTITY = re.compile(
     r"\+?([0-9]{1,15}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})"
     r"(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?"
 )
+HUGE_PAGES = "hugepages-"
+LARGEST_SIZE = 2**63
 SUFFIXES = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
@@ -67,6 +70,13 @@ IMAGE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
+
+LONGEST_PATH = 4096
+LONGEST_CONTEXT = 1024
+LONGEST_URL = 2048
+LARGEST_SECONDS = 2**63 - 1
+# So many problems are told, and the number of the others.
+MOST_TOLD = 50
 
 CONFIG_RULE = "must name a YAML file on this machine with the experiment config"
 CONFIG_EXAMPLE = "'{{ inventory_dir }}/experiment-config.yaml'"
@@ -88,7 +98,8 @@ def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[
             found.append(_unknown(name))
     for name, rule in RULES.items():
         if name in variables:
-            found += unresolved(name, variables[name]) or rule(name, variables[name])
+            broken = rule(name, variables[name])
+            found += unresolved(name, variables[name], broken) or broken
         elif name in REQUIRED:
             found.append(Problem(name, "is required", "", REQUIRED[name]))
     if not any(problem.variable.startswith("eden_experiment_config_file") for problem in found):
@@ -113,10 +124,13 @@ def refusal(found: t.Sequence[Problem], host: str) -> InputError:
     """The error that lists all problems, one on each line."""
     count = "One input" if len(found) == 1 else f"{len(found)} inputs"
     verb = "breaks" if len(found) == 1 else "break"
-    lines = [problem.line for problem in found]
+    told = found[:MOST_TOLD]
+    lines = [problem.line for problem in told]
+    if len(found) > len(told):
+        lines.append(f"{len(found) - len(told)} more problems are not listed.")
     return InputError(
-        "\n".join([f"{count} of {host} {verb} a rule; nothing was written.", *lines]),
-        problems=[problem.as_result() for problem in found],
+        "\n".join([f"{count} of {_printable(host)} {verb} a rule; nothing was written.", *lines]),
+        problems=[problem.as_result() for problem in told],
     )
 
 
@@ -138,19 +152,30 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def unresolved(variable: str, value: t.Any) -> list[Problem]:
-    """The parts of a value that could not be worked out."""
+def unresolved(variable: str, value: t.Any, broken: t.Sequence[Problem]) -> list[Problem]:
+    """The parts of a value that could not be worked out, each with its rule where ``broken`` holds that."""
+    rules = {problem.variable: problem for problem in broken}
+    return [
+        Problem(
+            name,
+            rules[name].rule if name in rules else "must be a value or a template that can be worked out",
+            f"a template that could not be worked out: {part.reason}",
+            rules[name].example if name in rules else "'{{ inventory_hostname }}'",
+        )
+        for name, part in _parts(variable, value)
+    ]
+
+
+def _parts(variable: str, value: t.Any) -> t.Iterator[tuple[str, Unresolved]]:
+    """The names and the values of all parts that could not be worked out."""
     if isinstance(value, Unresolved):
-        return [Problem(variable, f"could not be worked out: {value.reason}")]
-    if isinstance(value, dict):
-        return [problem for key, part in value.items() for problem in unresolved(member(variable, key), part)]
-    if isinstance(value, list):
-        return [
-            problem
-            for index, part in enumerate(value)
-            for problem in unresolved(member(variable, index), part)
-        ]
-    return []
+        yield variable, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _parts(member(variable, key), part)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _parts(member(variable, index), part)
 
 
 def _unknown(name: str) -> Problem:
@@ -160,8 +185,12 @@ def _unknown(name: str) -> Problem:
         if like
         else "the names that begin with eden_ are kept for the inputs of eden.reference"
     )
-    # The name is the user's and may be anything.
-    return Problem(name if name.isascii() and name.isprintable() else ascii(name), f"is not an input; {hint}")
+    return Problem(_printable(name), f"is not an input; {hint}", "", like or next(iter(RULES)))
+
+
+def _printable(name: str) -> str:
+    """A name that is the user's and may be anything, short and in ASCII."""
+    return name if PLAIN_KEY.fullmatch(name) else shown("", name)
 
 
 def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -> list[Problem]:
@@ -180,13 +209,19 @@ def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> lis
     if not path:
         return []
     if variables.get("eden_experiment_config", experiment_config.DEFAULT) != experiment_config.DEFAULT:
-        return [Problem(variable, "excludes eden_experiment_config: leave one of the two out")]
+        rule = "excludes eden_experiment_config: leave one of the two out"
+        return [Problem(variable, rule, "", "''")]
     try:
         content = read(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return [Problem(variable, CONFIG_RULE, f"{shown(variable, path)} ({reason})", CONFIG_EXAMPLE)]
     _text, config, found = experiment_config.parse(content, variable)
+    if not found and not isinstance(config, dict):
+        # What the file holds may be a secret: it need not be the file that was meant.
+        return [
+            Problem(variable, CONFIG_RULE, f"{shown(variable, path)}, which holds no mapping", CONFIG_EXAMPLE)
+        ]
     return found or experiment_config.problems(config, variable)
 
 
@@ -199,13 +234,19 @@ def _name(wanted: str, example: str, pattern: re.Pattern[str], longest: int, *, 
     )
 
 
+def _short(wanted: str, example: str, longest: int) -> Check:
+    return text(
+        f"{wanted} of at most {longest} characters", example, lambda value: len(value) <= longest, empty=True
+    )
+
+
 def _namespace(variable: str, value: t.Any) -> list[Problem]:
     found = _NAMESPACE(variable, value)
     if not found and value.startswith("kube-"):
         return [
             Problem(
                 variable,
-                "must not be a namespace of Kubernetes itself (kube-…)",
+                "must not be a namespace of Kubernetes itself, whose names begin with kube-",
                 shown(variable, value),
                 "eden",
             )
@@ -248,7 +289,8 @@ def _port_is_right(name: str) -> bool:
 
 
 def _is_size(value: str) -> bool:
-    return STORAGE_SIZE.fullmatch(value) is not None and int(value[:-2]) > 0
+    size = amount(value) if STORAGE_SIZE.fullmatch(value) else None
+    return size is not None and 0 < size < LARGEST_SIZE
 
 
 def _is_label_key(value: str) -> bool:
@@ -294,7 +336,7 @@ def _quantity(variable: str, value: t.Any) -> list[Problem]:
 def _resource_name(variable: str, value: t.Any) -> list[Problem]:
     known = ("cpu", "memory", "ephemeral-storage")
     if isinstance(value, str) and (
-        value in known or (("/" in value or value.startswith("hugepages-")) and _is_label_key(value))
+        value in known or (_is_device(value) and "kubernetes.io/" not in value and _is_label_key(value))
     ):
         return []
     like = suggestion(value, known, 0.6) if isinstance(value, str) else ""
@@ -318,10 +360,36 @@ def _resources(variable: str, value: t.Any) -> list[Problem]:
             member(f"{variable}.requests", key),
             f"must not be greater than the limit {shown(variable, limits[key])}",
             shown(variable, requests[key]),
+            shown(variable, limits[key]),
         )
         for key in requests
         if key in limits and (amount(requests[key]) or 0) > (amount(limits[key]) or 0)
+    ] + [
+        problem
+        for key in dict.fromkeys([*requests, *limits])
+        if _is_device(key)
+        for problem in _device(variable, key, requests.get(key), limits.get(key))
     ]
+
+
+def _is_device(resource: str) -> bool:
+    return "/" in resource or resource.startswith(HUGE_PAGES)
+
+
+def _device(variable: str, resource: str, request: t.Any, limit: t.Any) -> list[Problem]:
+    """What is wrong with a resource that cannot be shared, such as a device or huge pages."""
+    page = amount(resource.removeprefix(HUGE_PAGES)) if resource.startswith(HUGE_PAGES) else Decimal(1)
+    if not page:
+        rule = "its name must end with a size of pages such as hugepages-2Mi"
+        return [Problem(member(f"{variable}.limits", resource), rule, "", "hugepages-2Mi")]
+    example = "1" if page == 1 else resource.removeprefix(HUGE_PAGES)
+    unit = "a whole number" if page == 1 else f"a multiple of {example}"
+    if limit is None or (request is not None and amount(request) != amount(limit)):
+        name, got = member(f"{variable}.limits", resource), "" if limit is None else shown("", limit)
+        return [Problem(name, "must be there and equal to the request: it cannot be shared", got, example)]
+    if (amount(limit) or Decimal(1)) % page:
+        return [Problem(member(f"{variable}.limits", resource), f"must be {unit}", shown("", limit), example)]
+    return []
 
 
 def _toleration(variable: str, value: t.Any) -> list[Problem]:
@@ -354,6 +422,8 @@ def _url(variable: str, value: t.Any) -> list[Problem]:
 
 
 def _url_fault(value: str) -> str:
+    if len(value) > LONGEST_URL:
+        return f"is longer than {LONGEST_URL} characters"
     try:
         parts = urlsplit(value)
         host, port = parts.hostname, parts.port
@@ -383,10 +453,119 @@ def _experiment_config(variable: str, value: t.Any) -> list[Problem]:
 
 
 def _is_cidr(value: str) -> bool:
+    # Kubernetes takes neither a netmask nor a zone.
+    return (
+        re.fullmatch(r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})", value) is not None and _network(value) is not None
+    )
+
+
+def _network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        return "/" in value and bool(ipaddress.ip_network(value))
+        return ipaddress.ip_network(value)
     except ValueError:
-        return False
+        return None
+
+
+def _ip_block(variable: str, value: t.Any) -> list[Problem]:
+    found = _IP_BLOCK(variable, value)
+    if found:
+        return found
+    whole = _network(value["cidr"])
+    return [
+        Problem(
+            f"{variable}.except[{index}]",
+            f"must be a smaller part of {value['cidr']}",
+            shown(variable, part),
+            "192.0.2.1/32 in 192.0.2.0/24",
+        )
+        for index, part in enumerate(value.get("except", []))
+        if not _is_part(_network(part), whole)
+    ]
+
+
+def _is_part(part: t.Any, whole: t.Any) -> bool:
+    return part.version == whole.version and part != whole and bool(part.subnet_of(whole))
+
+
+def _peer(variable: str, value: t.Any) -> list[Problem]:
+    found = _PEER(variable, value)
+    if found:
+        return found
+    if not value:
+        return [
+            Problem(
+                variable, f"must have one of the keys {', '.join(_PEER_KEYS)}", "none", "{podSelector: {}}"
+            )
+        ]
+    if "ipBlock" in value and len(value) > 1:
+        rule = "must not be given beside a selector"
+        return [Problem(f"{variable}.ipBlock", rule, "", "two peers, one with each")]
+    return []
+
+
+def _port(variable: str, value: t.Any) -> list[Problem]:
+    found = _PORT(variable, value)
+    if not found and "endPort" in value and not value.get("port", value["endPort"] + 1) <= value["endPort"]:
+        rule = "needs a port that is not greater"
+        return [
+            Problem(f"{variable}.endPort", rule, shown("", value["endPort"]), "{port: 8000, endPort: 8443}")
+        ]
+    return found
+
+
+def _expression(form: Check) -> Check:
+    """A check for an expression whose operator says how many values it has."""
+
+    def check(variable: str, value: t.Any) -> list[Problem]:
+        found = form(variable, value)
+        if found:
+            return found
+        operator, values = value["operator"], value.get("values", [])
+        name = f"{variable}.values"
+        if operator in ("Exists", "DoesNotExist") and values:
+            return [Problem(name, f"must be left out with the operator {operator}", "", "[]")]
+        if operator in ("In", "NotIn") and not values:
+            return [Problem(name, f"must hold a value with the operator {operator}", "", "[linux]")]
+        if operator in ("Gt", "Lt") and not (len(values) == 1 and re.fullmatch("[0-9]{1,18}", values[0])):
+            return [
+                Problem(name, f"must hold one whole number as text with the operator {operator}", "", "['4']")
+            ]
+        return []
+
+    return check
+
+
+def _field(variable: str, value: t.Any) -> list[Problem]:
+    found = _FIELD(variable, value)
+    if not found and len(value["values"]) != 1:
+        return [Problem(f"{variable}.values", "must hold one name of a node", "", "[node-1]")]
+    return found
+
+
+def _pod_term(variable: str, value: t.Any) -> list[Problem]:
+    found = _POD_TERM(variable, value)
+    if found:
+        return found
+    keys = [key for key in ("matchLabelKeys", "mismatchLabelKeys") if value.get(key)]
+    if keys and "labelSelector" not in value:
+        rule = f"is required beside {keys[0]}"
+        return [Problem(f"{variable}.labelSelector", rule, "", "{matchLabels: {app: eden}}")]
+    twice = set(value.get("matchLabelKeys", [])) & set(value.get("mismatchLabelKeys", []))
+    if twice:
+        rule = "must name other keys than matchLabelKeys"
+        return [Problem(f"{variable}.mismatchLabelKeys", rule, shown("", min(twice)), "[team]")]
+    return []
+
+
+def _secret_names(variable: str, value: t.Any) -> list[Problem]:
+    found = _SECRET_NAMES(variable, value)
+    return found or [
+        Problem(
+            member(variable, index), "must not name a Secret again", shown("", name), "registry-credentials"
+        )
+        for index, name in enumerate(value)
+        if name in value[:index]
+    ]
 
 
 _NAMESPACE = _name(
@@ -399,7 +578,11 @@ _STORAGE_SIZE = text("a size such as 10Gi (whole number and Mi, Gi or Ti)", "10G
 _URL_EXAMPLE = "https://eden.example.org:8080"
 _URL_RULE = "must be an http or https URL, or empty for a port-forward"
 _URL = text("an http or https URL", _URL_EXAMPLE, empty=True)
-_secret_name = _name("the name of a Secret", "registry-credentials", DNS_NAME, 253)
+_SECRET_NAMES = sequence(
+    "a list of names of Secrets",
+    "[registry-credentials]",
+    _name("the name of a Secret", "registry-credentials", DNS_NAME, 253),
+)
 _pull_policy = choice("IfNotPresent", "Always", "Never")
 _label_key = text("a label key", "kubernetes.io/os", _is_label_key)
 _label_value = text(
@@ -419,11 +602,10 @@ _TOLERATION = mapping(
         "operator": choice("Equal", "Exists"),
         "value": _label_value,
         "effect": choice("NoSchedule", "PreferNoSchedule", "NoExecute"),
-        "tolerationSeconds": whole_number(0, None, 300),
+        "tolerationSeconds": whole_number(0, LARGEST_SECONDS, 300),
     },
 )
 
-_plain = text("text", "linux", empty=True)
 _weight = whole_number(1, 100, 50)
 
 
@@ -432,21 +614,39 @@ def _expressions(operators: tuple[str, ...]) -> Check:
     return sequence(
         "a list of expressions",
         example,
-        mapping(
-            example,
-            {
-                "key": _label_key,
-                "operator": choice(*operators),
-                "values": sequence("a list of texts", "[linux]", _plain),
-            },
-            ["key", "operator"],
+        _expression(
+            mapping(
+                example,
+                {
+                    "key": _label_key,
+                    "operator": choice(*operators),
+                    "values": sequence("a list of label values", "[linux]", _label_value),
+                },
+                ["key", "operator"],
+            )
         ),
     )
 
 
 _node_expressions = _expressions(("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"))
+_node_name = _name("the name of a node", "node-1", DNS_NAME, 253)
+_FIELD = mapping(
+    "{key: metadata.name, operator: In, values: [node-1]}",
+    {
+        "key": choice("metadata.name"),
+        "operator": choice("In", "NotIn"),
+        "values": sequence("a list with the name of a node", "[node-1]", _node_name),
+    },
+    ["key", "operator", "values"],
+)
 _node_term = mapping(
-    "{matchExpressions: []}", {"matchExpressions": _node_expressions, "matchFields": _node_expressions}
+    "{matchExpressions: []}",
+    {
+        "matchExpressions": _node_expressions,
+        "matchFields": sequence(
+            "a list of expressions", "[{key: metadata.name, operator: In, values: [node-1]}]", _field
+        ),
+    },
 )
 _selector = mapping(
     "{matchLabels: {app: eden}}",
@@ -455,16 +655,18 @@ _selector = mapping(
         "matchExpressions": _expressions(("In", "NotIn", "Exists", "DoesNotExist")),
     },
 )
-_texts = sequence("a list of texts", "[eden]", _plain)
-_pod_term = mapping(
+_label_keys = sequence("a list of label keys", "[app]", _label_key)
+_POD_TERM = mapping(
     "{topologyKey: kubernetes.io/hostname}",
     {
         "labelSelector": _selector,
         "namespaceSelector": _selector,
-        "namespaces": _texts,
+        "namespaces": sequence(
+            "a list of namespaces", "[eden]", _name("the name of a namespace", "eden", DNS_LABEL, 63)
+        ),
         "topologyKey": _label_key,
-        "matchLabelKeys": _texts,
-        "mismatchLabelKeys": _texts,
+        "matchLabelKeys": _label_keys,
+        "mismatchLabelKeys": _label_keys,
     },
     ["topologyKey"],
 )
@@ -488,16 +690,23 @@ _pod_affinity = mapping(
     },
 )
 _cidr = text("an address range", "192.0.2.0/24", _is_cidr)
-_peer = mapping(
-    "{podSelector: {}}",
+_IP_BLOCK = mapping(
+    "{cidr: 192.0.2.0/24}",
+    {"cidr": _cidr, "except": sequence("a list of address ranges", "[192.0.2.1/32]", _cidr)},
+    required=["cidr"],
+)
+_PEER_KEYS: dict[str, Check] = {
+    "podSelector": _selector,
+    "namespaceSelector": _selector,
+    "ipBlock": _ip_block,
+}
+_PEER = mapping("{podSelector: {}}", _PEER_KEYS)
+_PORT = mapping(
+    "{port: 443, protocol: TCP}",
     {
-        "podSelector": _selector,
-        "namespaceSelector": _selector,
-        "ipBlock": mapping(
-            "{cidr: 192.0.2.0/24}",
-            {"cidr": _cidr, "except": sequence("a list of address ranges", "[192.0.2.1/32]", _cidr)},
-            required=["cidr"],
-        ),
+        "port": whole_number(1, 65535, 443),
+        "endPort": whole_number(1, 65535, 8443),
+        "protocol": choice("TCP", "UDP", "SCTP"),
     },
 )
 _egress = mapping(
@@ -507,14 +716,7 @@ _egress = mapping(
         "ports": sequence(
             "a list of ports",
             "[{port: 443}]",
-            mapping(
-                "{port: 443, protocol: TCP}",
-                {
-                    "port": whole_number(1, 65535, 443),
-                    "endPort": whole_number(1, 65535, 8443),
-                    "protocol": choice("TCP", "UDP", "SCTP"),
-                },
-            ),
+            _port,
         ),
     },
 )
@@ -579,11 +781,11 @@ RULES: dict[str, Check] = {
     ),
     "eden_namespace": _namespace,
     "eden_manage_namespace": boolean(),
-    "eden_kubeconfig": text("the path of a kubeconfig", "~/.kube/config", empty=True),
-    "eden_context": text("a context of the kubeconfig", "kind-eden", empty=True),
+    "eden_kubeconfig": _short("the path of a kubeconfig", "~/.kube/config", LONGEST_PATH),
+    "eden_context": _short("a context of the kubeconfig", "kind-eden", LONGEST_CONTEXT),
     "eden_image": _image("registry.example.org/eden:1.0.0"),
     "eden_image_pull_policy": _pull_policy,
-    "eden_image_pull_secrets": sequence("a list of names of Secrets", "[registry-credentials]", _secret_name),
+    "eden_image_pull_secrets": _secret_names,
     "eden_postgres_image": _image("postgres:16.6-alpine"),
     "eden_postgres_image_pull_policy": _pull_policy,
     "eden_forgejo_image": _image("codeberg.org/forgejo/forgejo:11-rootless"),
@@ -596,7 +798,7 @@ RULES: dict[str, Check] = {
         empty=True,
     ),
     "eden_experiment_config": _experiment_config,
-    "eden_experiment_config_file": text("the path of a YAML file", CONFIG_EXAMPLE, empty=True),
+    "eden_experiment_config_file": _short("the path of a YAML file", CONFIG_EXAMPLE, LONGEST_PATH),
     "eden_replicas": mapping(
         "{executor_host: 2}",
         {
@@ -643,7 +845,7 @@ RULES: dict[str, Check] = {
     "eden_forgejo_resources": _resources,
     "eden_existing_secret": _name("the name of a Secret", "eden-credentials", DNS_NAME, 253, empty=True),
     "eden_timeout": whole_number(1, 86400, 300),
-    "eden_poll_interval": number_above_zero("a number of seconds", "1.0"),
+    "eden_poll_interval": number_above_zero("a number of seconds", "1.0", 86400),
     "eden_log_level": choice("debug", "info", "warning", "error"),
     "eden_task_store_url": _url,
 }

@@ -12,14 +12,19 @@ import difflib
 import math
 import re
 import typing as t
+import unicodedata
 from dataclasses import asdict, dataclass
 
 SHOWN_LENGTH = 60
+# More letters than this are no slip of the hand.
+FAR = 2
 # Larger numbers are told as such: Python refuses to write out integers of more than 4300 digits.
 SHOWN_NUMBER = 10**18
 SECRET_NAME = re.compile(r"secret|token|password|passwd|credential|api_?key|private_?key", re.IGNORECASE)
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A format character, half of a surrogate pair, a private-use or an unassigned code point.
+INVISIBLE = frozenset({"Cf", "Cs", "Co", "Cn"})
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -95,13 +100,41 @@ def member(variable: str, key: t.Any) -> str:
 
 
 def suggestion(name: str, known: t.Iterable[str], likeness: float = 0.75) -> str:
-    """The known name that is most like ``name``, or an empty text."""
-    return next(iter(difflib.get_close_matches(name[:100], list(known), 1, likeness)), "")
+    """The known name that is most like ``name``, or an empty text.
+
+    One that is one or two letters off counts before one that is as like as ``likeness`` says.
+    """
+    known = list(known)
+    near = [
+        (off, other)
+        for other in known
+        if abs(len(other) - len(name)) <= FAR
+        and (off := distance(name, other)) <= FAR
+        and off < len(other) / 2
+    ]
+    return min(near)[1] if near else next(iter(difflib.get_close_matches(name[:100], known, 1, likeness)), "")
+
+
+def distance(first: str, second: str) -> int:
+    """How many letters are put in, left out, wrong, or exchanged with their neighbour."""
+    above: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first):
+        below = [i + 1]
+        for j, other in enumerate(second):
+            steps = [row[j + 1] + 1, below[j] + 1, row[j] + (letter != other)]
+            if i and j and letter == second[j - 1] and other == first[i - 1]:
+                steps.append(above[j - 1] + 1)
+            below.append(min(steps))
+        above, row = row, below
+    return row[-1]
 
 
 def is_number(value: t.Any) -> bool:
     """Whether this is a finite number; a boolean is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def flaw(value: str) -> str:
@@ -112,6 +145,9 @@ def flaw(value: str) -> str:
         return "which begins or ends with whitespace"
     if CONTROL.search(value):
         return "which holds a control character"
+    for character in value:
+        if character > "~" and unicodedata.category(character) in INVISIBLE:
+            return f"which holds a character that does not show (U+{ord(character):04X})"
     return ""
 
 
@@ -155,13 +191,14 @@ def whole_number(low: int, high: int | None, example: int) -> Check:
     return check
 
 
-def number_above_zero(wanted: str, example: str) -> Check:
-    """A check for a finite number greater than 0."""
+def number_above_zero(wanted: str, example: str, high: int) -> Check:
+    """A check for a number greater than 0 and not greater than ``high``."""
+    rule = f"must be {wanted} greater than 0 and at most {high}"
 
     def check(variable: str, value: t.Any) -> list[Problem]:
-        if is_number(value) and value > 0:
+        if is_number(value) and 0 < value <= high:
             return []
-        return [_mistyped(variable, f"must be {wanted} greater than 0", value, example, r"[0-9]+(\.[0-9]+)?")]
+        return [_mistyped(variable, rule, value, example, r"[0-9]+(\.[0-9]+)?")]
 
     return check
 
@@ -210,7 +247,8 @@ def mapping(
 
     def strange(variable: str, key: t.Any) -> list[Problem]:
         if not isinstance(key, str):
-            return [Problem(member(variable, key), "is not a key: keys are text", shown_with_kind("", key))]
+            got = shown_with_kind("", key)
+            return [Problem(member(variable, key), "is not a key: keys are text", got, next(iter(entries)))]
         return [unknown_key(variable, key, entries)] if closed and key not in entries else []
 
     return check
@@ -235,11 +273,13 @@ def mapping_of(wanted: str, example: str, key_check: Check, value_check: Check) 
     return check
 
 
-def unknown_key(variable: str, key: str, known: t.Iterable[str]) -> Problem:
+def unknown_key(variable: str, key: str, known: t.Collection[str]) -> Problem:
     """The problem of a key that a mapping does not have."""
     like = suggestion(key, known)
     hint = f"did you mean {like}?" if like else f"its keys are {', '.join(known)}"
-    return Problem(member(variable, key), f"is not a key of {variable}; {hint}")
+    return Problem(
+        member(variable, key), f"is not a key of {variable}; {hint}", "", like or next(iter(known))
+    )
 
 
 def either(first: Check, second: Check) -> Check:
@@ -276,6 +316,7 @@ __all__ = [
     "Unresolved",
     "boolean",
     "choice",
+    "distance",
     "either",
     "flaw",
     "is_number",

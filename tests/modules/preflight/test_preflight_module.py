@@ -3,25 +3,33 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 import os
 import pathlib
 import secrets
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import typing as t
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from certificates import Authority
 from control_plane import ControlPlane, free_port
-from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
+from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster import preflight, rights
+from ansible_collections.eden.reference.plugins.module_utils.cluster.apply import prepare
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster
 from ansible_collections.eden.reference.plugins.module_utils.eden.ids import EXPERIMENT_ID
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
+    CredentialsError,
     EdenReferenceError,
     InputError,
     MissingError,
@@ -67,11 +75,14 @@ def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> di
         "claims": ["data-eden-postgres-0", "eden-blob"],
         "storage_class": "",
         "existing_secret": "",
+        "credential_keys": [],
+        "objects": [],
+        "volumes": [],
         "image_pull_secrets": [],
         "task_store_url": "",
         "network_policies": True,
         "disruption_budgets": True,
-        "ingress": False,
+        "ingress": True,
         **changes,
     }
 
@@ -246,6 +257,160 @@ def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
 def test_a_context_that_is_not_there(control_plane: ControlPlane) -> None:
     with pytest.raises(EdenReferenceError, match="context other"):
         preflight.run(Task(parameters(control_plane.kubeconfig, "lab", context="other")))
+
+
+def test_a_server_with_the_certificate_of_an_authority_that_is_not_the_kubeconfigs(
+    control_plane: ControlPlane, tmp_path: pathlib.Path
+) -> None:
+    other = base64.b64encode(Authority("other").pair.certificate).decode()
+    path = altered(
+        control_plane, tmp_path, cluster=lambda cluster: {**cluster, "certificate-authority-data": other}
+    )
+    with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+        preflight.run(Task(parameters(path, "lab")))
+
+
+def test_a_user_whose_certificate_has_expired(control_plane: ControlPlane) -> None:
+    path = control_plane.kubeconfig_for("late", ("system:masters",), datetime.timedelta(days=3))
+    with pytest.raises(ClusterError) as error:
+        preflight.run(Task(parameters(path, "lab")))
+    assert error.value.status == 401
+    assert error.value.message.endswith("Renew the credentials of the kubeconfig.")
+
+
+@pytest.fixture
+def stand_in() -> t.Iterator[tuple[ThreadingHTTPServer, list[str]]]:
+    """A server that is Kubernetes 1.26, and what it was asked for."""
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            requests.append(f"{self.command} {self.path}")
+            content = b'{"gitVersion": "v1.26.9"}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_arguments: t.Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server, requests
+        server.shutdown()
+
+
+def test_a_server_that_is_too_old(
+    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
+) -> None:
+    server, requests = stand_in
+    address = f"http://127.0.0.1:{server.server_port}"
+    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
+    with pytest.raises(EdenReferenceError) as error:
+        preflight.run(Task(parameters(path, "lab")))
+    assert error.value.message == (
+        f"The API server {address} is Kubernetes v1.26.9; 1.27 or newer is needed. "
+        "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
+    )
+    assert requests == ["GET /version"]
+
+
+def test_a_server_whose_certificate_has_expired(
+    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
+) -> None:
+    server, requests = stand_in
+    authority = Authority("stand-in")
+    authority.server("late", ["localhost"], ["127.0.0.1"], datetime.timedelta(days=3)).write(tmp_path, "late")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "late.crt", tmp_path / "late.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    cluster = {
+        "server": f"https://127.0.0.1:{server.server_port}",
+        "certificate-authority-data": base64.b64encode(authority.pair.certificate).decode(),
+    }
+    path = altered(control_plane, tmp_path, cluster=lambda _cluster: cluster)
+    with pytest.raises(UnreachableError, match="certificate has expired"):
+        preflight.run(Task(parameters(path, "lab")))
+    assert requests == []
+
+
+# What is in the namespace
+
+
+def test_the_existing_secret_is_looked_into(admin: ApiClient, namespace: str, look: Look) -> None:
+    data = {"GOOD": "hunter2", "LINE": "hunter2\n"}
+    CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}, "stringData": data})
+    with pytest.raises(CredentialsError, match=r"^Secret \S+/mine lacks ABSENT, LOST\. Add them") as error:
+        look(existing_secret="mine", credential_keys=["GOOD", "ABSENT", "LOST"])
+    assert "hunter2" not in error.value.message
+    with pytest.raises(CredentialsError, match=r"LINE begins or ends with a line break") as error:
+        look(existing_secret="mine", credential_keys=["GOOD", "LINE"])
+    assert "hunter2" not in error.value.message
+    assert look(existing_secret="mine", credential_keys=["GOOD"])["changed"] is False
+
+
+def stateful_set(name: str, labels: dict[str, str], size: str) -> dict[str, t.Any]:
+    container = {"name": "a", "image": "a:1"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "serviceName": name,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+        },
+    }
+
+
+def test_a_workload_of_somebody_else_is_not_taken_over(admin: ApiClient, namespace: str, look: Look) -> None:
+    helm = {"app.kubernetes.io/managed-by": "Helm"}
+    service = {"metadata": {"name": "eden-forgejo"}, "spec": {"ports": [{"port": 1}]}}
+    AppsV1Api(admin).create_namespaced_stateful_set(namespace, stateful_set("eden-postgres", helm, "1Gi"))
+    CoreV1Api(admin).create_namespaced_service(namespace, service)
+    objects = [
+        {"kind": "StatefulSet", "name": "eden-postgres"},
+        {"kind": "Service", "name": "eden-forgejo"},
+        {"kind": "Service", "name": "eden-postgres"},
+    ]
+    with pytest.raises(EdenReferenceError) as error:
+        look(objects=objects)
+    assert error.value.message.startswith(
+        "Objects with the names of this experiment belong to somebody else: "
+        f"Service {namespace}/eden-forgejo (not made by eden.reference), "
+        f"StatefulSet {namespace}/eden-postgres (managed by Helm). Choose another eden_name"
+    )
+
+
+def test_a_workload_of_ours_without_labels_is_known_by_its_fields(
+    control_plane: ControlPlane, namespace: str, look: Look
+) -> None:
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare(stateful_set("eden-postgres", {}, "1Gi"), namespace))
+    assert look(objects=[{"kind": "StatefulSet", "name": "eden-postgres"}])["changed"] is False
+
+
+def test_a_volume_that_exists_keeps_its_size(control_plane: ControlPlane, namespace: str, look: Look) -> None:
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare(stateful_set("eden-postgres", MANAGED, "10Gi"), namespace))
+    volume = {"workload": "eden-postgres", "claim": "data", "variable": "eden_storage_sizes.postgres"}
+    known = {"objects": [{"kind": "StatefulSet", "name": "eden-postgres"}]}
+    with pytest.raises(InputError) as error:
+        look(**known, volumes=[{**volume, "size": "5Gi"}])
+    assert error.value.message == (
+        f"eden_storage_sizes.postgres is 5Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
+        "was made with 10Gi, and a volume that exists is not changed. Set eden_storage_sizes.postgres to "
+        "10Gi, or make a new experiment with another eden_name."
+    )
+    assert look(**known, volumes=[{**volume, "size": "10240Mi"}])["changed"] is False
+    # The server says the same, but only after other objects were written.
+    with pytest.raises(ClusterError, match="Forbidden"):
+        cluster.apply(prepare(stateful_set("eden-postgres", MANAGED, "5Gi"), namespace))
 
 
 # Rights

@@ -13,7 +13,11 @@ Manifests = list[dict[str, t.Any]]
 
 # What the modules of earlier phases publish.
 PUBLISHED: dict[str, t.Any] = {
-    "__eden_found": {"experiment_id": EXPERIMENT_ID, "seed_commit": None},
+    "__eden_found": {
+        "experiment_id": EXPERIMENT_ID,
+        "seed_commit": None,
+        "unbound_claims": "{{ __eden_claims.values() | list }}",
+    },
     "__eden_inputs": {"config_text": "parallel_variants: 1\n", "config_checksum": "0" * 64},
     "__eden_credentials": {
         "digests": {reader: reader * 4 for reader in ("postgres", "forgejo", "task_store", "git", "web_ui")}

@@ -15,6 +15,8 @@ OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
 VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
 WORKLOADS = ("StatefulSet", "Deployment", "Job")
+# The components whose pods end.
+ENDING = ("seed", "bind")
 
 
 @pytest.fixture(params=CASES)
@@ -92,10 +94,10 @@ def test_pods_meet_pod_security_restricted(objects: Manifests) -> None:
 
 
 def test_containers_have_requests_and_services_a_startup_probe(objects: Manifests) -> None:
-    for name, pod in pods(objects).items():
+    for pod in pods(objects).values():
         for container in pod["spec"]["containers"]:
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
-            if "seed" not in name:
+            if pod["metadata"]["labels"]["app.kubernetes.io/component"] not in ENDING:
                 assert container["startupProbe"]["periodSeconds"] == 1
                 assert "initialDelaySeconds" not in json.dumps(container)
 
@@ -212,6 +214,23 @@ def test_clones_are_no_claims_and_limited(manifests: dict[str, Manifests]) -> No
     assert limits == {"orchestrator": "5Gi", "executor-host": "5Gi", "web-ui": "5Gi"}
 
 
+def test_each_claim_without_a_statefulset_is_bound_by_a_pod_like_its_service(
+    manifests: dict[str, Manifests],
+) -> None:
+    placement = ("nodeSelector", "tolerations", "affinity", "securityContext", "imagePullSecrets")
+    for case, claims in (("plain", {"plain-blob", "plain-artifacts"}), ("knobs", {"knobs-blob"})):
+        objects = manifests[case]
+        assert {
+            item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"
+        } == claims
+        service = named(objects, "Deployment", f"{case}-task-store-server")["spec"]["template"]["spec"]
+        binding = [pod["spec"] for name, pod in pods(objects).items() if f"{case}-bind-" in name]
+        for spec in binding:
+            assert {key: spec[key] for key in placement} == {key: service[key] for key in placement}
+            assert spec["containers"][0]["image"] == service["containers"][0]["image"]
+        assert {spec["volumes"][0]["persistentVolumeClaim"]["claimName"] for spec in binding} == claims
+
+
 def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -> None:
     assert "storageClassName" not in json.dumps(manifests["plain"])
 
@@ -244,7 +263,7 @@ def test_evictions_take_one_pod_of_a_service_at_a_time(objects: Manifests) -> No
         covering = [
             budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()
         ]
-        assert len(covering) == (component != "seed"), name
+        assert len(covering) == (component not in ENDING), name
 
 
 def test_how_many_pods_evictions_take_is_an_input(manifests: dict[str, Manifests]) -> None:

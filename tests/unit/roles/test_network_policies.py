@@ -10,7 +10,7 @@ from manifest_cases import CASES, Manifests
 
 SERVERS = {"postgres": 5432, "forgejo": 3000, "task-store-server": 8080, "web-ui": 8090}
 HOSTS = ("ideator-host", "executor-host", "evaluator-host")
-COMPONENTS = (*SERVERS, *HOSTS, "orchestrator", "seed")
+COMPONENTS = (*SERVERS, *HOSTS, "orchestrator", "seed", "bind")
 
 # Each client, and the servers that it needs.
 EDGES = {

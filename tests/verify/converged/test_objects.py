@@ -38,6 +38,20 @@ OBJECTS = {
             "postgres",
             "forgejo",
             "seed",
+            "bind",
+            "task-store-server",
+            "orchestrator",
+            "ideator-host",
+            "executor-host",
+            "evaluator-host",
+            "web-ui",
+        )
+    },
+    "poddisruptionbudgets": {
+        f"{HOST}-{name}"
+        for name in (
+            "postgres",
+            "forgejo",
             "task-store-server",
             "orchestrator",
             "ideator-host",
@@ -50,7 +64,7 @@ OBJECTS = {
         f"data-{HOST}-postgres-0",
         f"data-{HOST}-forgejo-0",
         f"{HOST}-blob",
-        f"artifacts-{HOST}-web-ui-0",
+        f"{HOST}-artifacts",
     },
 }
 # Made by Kubernetes itself.

@@ -89,9 +89,13 @@ def test_undefined_variables_are_named_where_they_are_used() -> None:
         eden_resources={"limits": {"memory": "1Gi", "cpu": "{{ nope }}"}},
         eden_image_pull_secrets=["a", "{{ hidden.deep }}"],
     ) == [
-        "eden_context: could not be worked out: 'nowhere' is undefined",
-        "eden_image_pull_secrets[1]: could not be worked out: 'hidden' is undefined",
-        "eden_resources.limits.cpu: could not be worked out: 'nope' is undefined",
+        "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
+        "got a template that could not be worked out: 'nowhere' is undefined; for example kind-eden",
+        "eden_image_pull_secrets[1]: must be the name of a Secret, "
+        "got a template that could not be worked out: 'hidden' is undefined; "
+        "for example registry-credentials",
+        "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m, not negative, "
+        "got a template that could not be worked out: 'nope' is undefined",
     ]
 
 
@@ -107,8 +111,16 @@ def test_undefined_variables_are_named_where_they_are_used() -> None:
 )
 def test_a_template_that_fails_is_a_problem(template: str, words: str) -> None:
     [line] = lines(eden_context=template)
-    assert line.startswith("eden_context: could not be worked out: ")
-    assert words in line
+    assert line.startswith("eden_context: must be a context of the kubeconfig ")
+    got = line.partition(", got a template that could not be worked out: ")[2]
+    assert words in got
+    assert got.endswith("; for example kind-eden")
+
+
+def test_a_template_that_fails_is_told_in_ascii() -> None:
+    [line] = lines(eden_context="{{ undefined_\u202e }}")
+    assert line.isascii()
+    assert line.isprintable()
 
 
 def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
@@ -121,7 +133,7 @@ def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
 def test_variables_that_are_no_inputs_are_not_worked_out() -> None:
     assert lines(eden_admin_token="{{ lookup('ansible.builtin.pipe', 'false') }}") == [
         "eden_admin_token: is not an input; the names that begin with eden_ are kept for the inputs of "
-        "eden.reference"
+        "eden.reference; for example eden_name"
     ]
 
 

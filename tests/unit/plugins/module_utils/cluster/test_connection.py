@@ -264,3 +264,77 @@ def test_no_file_keeps_the_keys_of_the_kubeconfig(tmp_path: t.Any, monkeypatch: 
             configuration = client.call_args.kwargs["configuration"]
             assert pathlib.Path(configuration.key_file).read_bytes() == b"a certificate or a key"
         assert list(tmp_path.iterdir()) == [path]
+
+
+USABLE: dict[str, t.Any] = {
+    "clusters": [{"name": "a", "cluster": {"server": "https://192.0.2.1:6443"}}],
+    "users": [{"name": "a", "user": {"token": "hunter2"}}],
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    "current-context": "a",
+}
+
+
+def with_cluster(cluster: t.Any) -> bytes:
+    return json.dumps({**USABLE, "clusters": [{"name": "a", "cluster": cluster}]}).encode()
+
+
+def with_server(server: t.Any) -> bytes:
+    return with_cluster({"server": server})
+
+
+def with_user(user: t.Any) -> bytes:
+    return json.dumps({**USABLE, "users": [{"name": "a", "user": user}]}).encode()
+
+
+UNUSABLE: list[tuple[bytes, str]] = [
+    (b"", "file is empty"),
+    (b"\x00hunter2", "special characters are not allowed"),
+    (b"\xffhunter2", "invalid start byte"),
+    (b"hunter2", "it has not the form of a kubeconfig"),
+    (b"- hunter2", "it has not the form of a kubeconfig"),
+    (b"token: 'hunter2\n", "found unexpected end of stream"),
+    (b"token: hunter2 x: y", "mapping values are not allowed here"),
+    (b"!!python/object/apply:os.system ['hunter2']", "could not determine a constructor"),
+    (json.dumps({**USABLE, "current-context": "b"}).encode(), "Expected object with name b"),
+    (json.dumps({**USABLE, "users": [{"name": "a", "token": "hunter2"}]}).encode(), "key user"),
+    (json.dumps({**USABLE, "clusters": None}).encode(), "Expected object with name a"),
+    (with_cluster({}), "is no http or https URL"),
+    (with_cluster({"server": "https://a", "certificate-authority": "/nowhere"}), "File does not exist"),
+    *((with_server(server), "is no http or https URL") for server in ("", "a:b", "ftp://a", "https://a:x")),
+    (with_server(5), "it has not the form of a kubeconfig"),
+    (with_server("https://[::1"), "Invalid IPv6 URL"),
+    (with_server("https://hunter2:hunter2@192.0.2.1"), "holds a user name"),
+    (with_user("hunter2"), "it has not the form of a kubeconfig"),
+    (with_user({"token": "hunter2\n"}), "its token holds a line break"),
+    (with_user({"token": "hunter\u20ac"}), "its token holds a line break"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), UNUSABLE)
+def test_kubeconfig_of_no_use_is_told_and_not_quoted(tmp_path: t.Any, content: bytes, words: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(content)
+    with pytest.raises(EdenReferenceError) as error:
+        Cluster.connect({"kubeconfig": str(path)})
+    assert error.value.message.startswith(f"Could not read a kubeconfig from {path}: ")
+    assert error.value.message.endswith("to one that kubectl takes, such as ~/.kube/config.")
+    assert words in error.value.message
+    assert "hunter" not in error.value.message
+    assert error.value.message.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"<html>hunter2</html>", b"[]", b"null", b"\xff"])
+def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body: bytes) -> None:
+    cluster = script(Answer(200, body)).cluster()
+    with pytest.raises(UnreachableError, match=r"what answers at http://\S+ is no Kubernetes API") as error:
+        cluster.version()
+    assert "hunter2" not in error.value.message
+
+
+def test_proxy_that_is_none_is_told(tmp_path: t.Any) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(with_cluster({"server": "https://192.0.2.1", "proxy-url": "ftp://192.0.2.2"}))
+    with pytest.raises(
+        EdenReferenceError, match=r"^Could not prepare a connection to https://192\.0\.2\.1: "
+    ):
+        Cluster.connect({"kubeconfig": str(path)})

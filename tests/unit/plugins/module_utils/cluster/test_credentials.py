@@ -138,6 +138,33 @@ def test_verified_lists_what_is_missing(live: dict[str, t.Any] | None, words: st
         credentials.verified(cluster, "ns", "s", ["PASSWORD", "KEY"], "Do this.")
 
 
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("hunter2\n", "begins or ends with a line break or a blank"),
+        (" hunter2", "begins or ends with a line break or a blank"),
+        ("\ufeffhunter2", "begins with a byte order mark"),
+        ("hunter2\x00", "holds a control character"),
+        ("hun\nter2", "holds a control character"),
+    ],
+)
+def test_verified_refuses_values_of_no_use_and_does_not_tell_them(value: str, fault: str) -> None:
+    cluster: t.Any = FakeCluster(secret(KEY="k", PASSWORD=value))
+    with pytest.raises(CredentialsError) as error:
+        credentials.verified(cluster, "ns", "s", ["PASSWORD", "KEY"], "Do this.")
+    assert error.value.message.startswith(
+        f"Secret ns/s has values that no service can use: PASSWORD {fault}. "
+    )
+    assert error.value.data == {"unusable": ["PASSWORD"]}
+    assert "hunter" not in error.value.message
+
+
+@pytest.mark.parametrize("value", ["p\u00e4ss w\u00f6rd", "a:b@c/d?e#f%", "0" * 64])
+def test_verified_takes_any_other_value(value: str) -> None:
+    cluster: t.Any = FakeCluster(secret(KEY=value))
+    assert credentials.verified(cluster, "ns", "s", ["KEY"], "") == {"KEY": value}
+
+
 def test_digest_changes_for_the_readers_of_a_changed_key_only() -> None:
     values = {"PASSWORD": "a", "KEY": "k"}
     before = credentials.digests(values, PARAMETERS["readers"], "KEY")

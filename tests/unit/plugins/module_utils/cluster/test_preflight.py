@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import typing as t
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster.connection 
 from ansible_collections.eden.reference.plugins.module_utils.eden.ids import EXPERIMENT_ID
 from ansible_collections.eden.reference.plugins.module_utils.errors import (
     ClusterError,
+    CredentialsError,
     EdenReferenceError,
     InputError,
     MissingError,
@@ -69,10 +71,13 @@ class FakeCluster:
         self._refuse("read", kind, name)
         return self.objects.get((kind, name))
 
-    def list(self, kind: str) -> list[Object]:
-        assert kind == "StorageClass"
+    def list(self, kind: str, namespace: str = "") -> list[Object]:
         self._refuse("list", kind, "")
-        return self.storage_classes
+        if kind == "StorageClass":
+            return self.storage_classes
+        assert namespace == "lab"
+        found = {name: live for (of, name), live in self.objects.items() if of == kind}
+        return [{**live, "metadata": {**live["metadata"], "name": name}} for name, live in found.items()]
 
     def create(self, definition: Object) -> Object:
         kind = definition["kind"]
@@ -105,6 +110,9 @@ def parameters(**changes: t.Any) -> dict[str, t.Any]:
         "claims": CLAIMS,
         "storage_class": "",
         "existing_secret": "",
+        "credential_keys": [],
+        "objects": [],
+        "volumes": [],
         "image_pull_secrets": [],
         "task_store_url": "",
         "network_policies": True,
@@ -149,6 +157,7 @@ def test_an_empty_cluster(cluster: FakeCluster, check_mode: bool) -> None:
         "namespace_exists": False,
         "experiment_id_source": "minted",
         "seed_commit": None,
+        "unbound_claims": CLAIMS,
         "server_version": "v1.31.2",
         "warnings": [],
     }
@@ -166,6 +175,7 @@ def test_a_full_cluster(cluster: FakeCluster) -> None:
         "experiment_id": STORED,
         "experiment_id_source": "stored",
         "seed_commit": COMMIT,
+        "unbound_claims": CLAIMS,
         "server_version": "v1.31.2",
         "warnings": [],
     }
@@ -395,6 +405,26 @@ def test_an_existing_secret_that_is_not_there(cluster: FakeCluster, namespace_ex
     )
 
 
+def test_the_existing_secret_must_have_every_key(cluster: FakeCluster) -> None:
+    cluster.objects[("Secret", "mine")] = {"data": {"B": "Yg==", "C": ""}}
+    message = refusal(CredentialsError, existing_secret="mine", credential_keys=["A", "B", "C"])
+    assert message == (
+        "Secret lab/mine lacks A, C. Add them, or leave eden_existing_secret empty to have a Secret made."
+    )
+    assert run(existing_secret="mine", credential_keys=["B"])["changed"] is False
+
+
+def test_the_existing_secret_must_have_values_of_use(cluster: FakeCluster) -> None:
+    data = {"A": base64.b64encode(b"hunter2\n").decode(), "B": base64.b64encode(b"\xff").decode()}
+    cluster.objects[("Secret", "mine")] = {"data": data}
+    message = refusal(CredentialsError, existing_secret="mine", credential_keys=["A", "B"])
+    assert message.startswith(
+        "Secret lab/mine has values that no service can use: "
+        "A begins or ends with a line break or a blank, B is not UTF-8. "
+    )
+    assert "hunter2" not in message
+
+
 def test_pull_secrets_that_are_not_there_are_all_named(cluster: FakeCluster) -> None:
     cluster.objects |= {("Secret", "a"): {}}
     message = refusal(image_pull_secrets=["a", "b", "c", "b"])
@@ -428,6 +458,145 @@ def test_objects_of_another_manager(cluster: FakeCluster, kind: str, name: str) 
         "Objects with the names of this experiment belong to somebody else: "
         f"{kind} lab/{name} (managed by Helm). Choose another eden_name or eden_namespace, or remove them."
     )
+
+
+OBJECTS = [
+    {"kind": "StatefulSet", "name": "eden-postgres"},
+    {"kind": "Deployment", "name": "eden-task-store-server"},
+    {"kind": "Service", "name": "eden-forgejo"},
+]
+OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
+
+
+@pytest.mark.parametrize("row", OBJECTS, ids=[row["kind"] for row in OBJECTS])
+@pytest.mark.parametrize(
+    ("labels", "owner"),
+    [
+        ({"app.kubernetes.io/managed-by": "Helm"}, "managed by Helm"),
+        ({"app": "postgres"}, "not made by eden.reference"),
+        (None, "not made by eden.reference"),
+    ],
+)
+def test_objects_that_somebody_else_made(
+    cluster: FakeCluster, row: dict[str, str], labels: dict[str, str] | None, owner: str
+) -> None:
+    cluster.objects[row["kind"], row["name"]] = {"metadata": {"labels": labels}}
+    assert refusal(objects=OBJECTS).startswith(
+        "Objects with the names of this experiment belong to somebody else: "
+        f"{row['kind']} lab/{row['name']} ({owner}). Choose another eden_name"
+    )
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"labels": OURS}, {"labels": None, "managedFields": [{"manager": "eden.reference"}]}]
+)
+def test_our_own_objects_are_known_without_their_label(
+    cluster: FakeCluster, metadata: dict[str, t.Any]
+) -> None:
+    cluster.objects |= {(row["kind"], row["name"]): {"metadata": metadata} for row in OBJECTS}
+    # Others in the namespace do not matter.
+    cluster.objects["StatefulSet", "theirs"] = {"metadata": {}}
+    assert run(objects=OBJECTS)["changed"] is False
+
+
+def test_a_configmap_that_somebody_else_made(cluster: FakeCluster) -> None:
+    cluster.objects["ConfigMap", "eden-experiment"] = {"metadata": {}, "data": {"experiment_id": STORED}}
+    assert "ConfigMap lab/eden-experiment (not made by eden.reference)" in refusal()
+
+
+# Volumes that exist
+
+VOLUMES = [
+    {"workload": "eden-postgres", "claim": "data", "size": "10Gi", "variable": "eden_storage_sizes.postgres"},
+    {"workload": "", "claim": "eden-blob", "size": "10Gi", "variable": "eden_storage_sizes.blob"},
+]
+
+
+def volume_spec(size: str, storage_class: str | None = None) -> Object:
+    named = {"storageClassName": storage_class} if storage_class else {}
+    return {"resources": {"requests": {"storage": size}}, **named}
+
+
+@pytest.fixture
+def kept(cluster: FakeCluster) -> t.Callable[[Object, Object], None]:
+    """Puts volumes with these specs into the cluster: of Postgres, and of the blobs."""
+
+    def put(postgres: Object, blob: Object) -> None:
+        template = {"metadata": {"name": "data"}, "spec": postgres}
+        cluster.objects["StatefulSet", "eden-postgres"] = {
+            "metadata": {"labels": OURS},
+            "spec": {"volumeClaimTemplates": [template]},
+        }
+        cluster.objects["PersistentVolumeClaim", "eden-blob"] = {**claim(STORED, **OURS), "spec": blob}
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("postgres", "blob", "storage_class"),
+    [
+        (volume_spec("10Gi"), volume_spec("10240Mi", "standard"), ""),
+        (volume_spec("10Gi", "standard"), volume_spec("10Gi", "standard"), "standard"),
+    ],
+)
+def test_volumes_that_stay_as_they_are(
+    kept: t.Callable[[Object, Object], None], postgres: Object, blob: Object, storage_class: str
+) -> None:
+    kept(postgres, blob)
+    assert run(objects=OBJECTS, volumes=VOLUMES, storage_class=storage_class)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("postgres", "blob", "storage_class", "words"),
+    [
+        (
+            volume_spec("20Gi"),
+            volume_spec("10Gi"),
+            "",
+            "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
+            "made with 20Gi, and a volume that exists is not changed. "
+            "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name.",
+        ),
+        (
+            volume_spec("10Gi"),
+            volume_spec("5Gi"),
+            "",
+            "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was made with 5Gi, ",
+        ),
+        (
+            volume_spec("10Gi", "fast"),
+            volume_spec("10Gi", "fast"),
+            "standard",
+            "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was made "
+            "with fast, ",
+        ),
+        (
+            volume_spec("10Gi"),
+            volume_spec("10Gi", "standard"),
+            "standard",
+            "was made with none, and a volume that exists is not changed. Leave eden_storage_class empty, ",
+        ),
+        (
+            volume_spec("10Gi", "fast"),
+            volume_spec("10Gi", "fast"),
+            "",
+            "eden_storage_class is empty, but the",
+        ),
+    ],
+)
+def test_volumes_that_would_change(
+    kept: t.Callable[[Object, Object], None], postgres: Object, blob: Object, storage_class: str, words: str
+) -> None:
+    kept(postgres, blob)
+    message = refusal(InputError, objects=OBJECTS, volumes=VOLUMES, storage_class=storage_class)
+    assert words in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_template_of_another_name_is_not_judged(kept: t.Callable[[Object, Object], None]) -> None:
+    kept(volume_spec("1Gi"), volume_spec("10Gi"))
+    other = [{**VOLUMES[0], "claim": "other"}]
+    assert run(objects=OBJECTS, volumes=other)["changed"] is False
 
 
 # Experiment id
@@ -515,6 +684,13 @@ def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: Fak
 
 
 # Seed commit
+
+
+def test_claims_without_a_volume_are_told(cluster: FakeCluster) -> None:
+    bound, pending = CLAIMS
+    for name, phase in ((bound, "Bound"), (pending, "Pending")):
+        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
+    assert run()["unbound_claims"] == [pending]
 
 
 def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:

@@ -303,3 +303,25 @@ def test_a_text_gives_its_config_back(value: object) -> None:
 def test_a_config_that_cannot_be_stored(value: object) -> None:
     [problem] = experiment_config.dump_problems({"extra": value})
     assert problem.variable == "eden_experiment_config"
+
+
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    [
+        ({"\u202e": "real", "loss": "real"}, "loss"),
+        ({10**5000: "real"}, "score"),
+        ({"x" * 500: "real"}, "x" * 200),
+    ],
+)
+def test_only_names_of_metrics_are_told(schema: dict[t.Any, str], names: str) -> None:
+    config = {**DEFAULT, "evaluation_schema": schema, "baseline": {"metrics": {"other": 1}}}
+    policy = {"kind": "target_condition", "metric": "other", "threshold": 1}
+    found = problems({**config, "termination_policy": policy})
+    assert {problem.example for problem in found[-2:]} == {names[:63]}
+    assert found[-1].rule == f"is not a metric of evaluation_schema, which has {names}"
+
+
+@pytest.mark.parametrize("value", [10**9 + 1, 1e300, 10**400])
+def test_deadlines_end_before_the_calendar(value: float) -> None:
+    [problem] = problems({**DEFAULT, "execution_task_deadline": value})
+    assert problem.rule.endswith("greater than 0 and at most 1000000000")

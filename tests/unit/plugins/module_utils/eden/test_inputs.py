@@ -25,6 +25,9 @@ RIGHT: dict[str, t.Any] = {**DEFAULTS, "eden_name": "eden", "eden_namespace": "e
 ID = "exp_01jabcdefghjkmnpqrstvwxyz0"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
+NOW = "requiredDuringSchedulingIgnoredDuringExecution"
+TERM = f".nodeAffinity.{NOW}.nodeSelectorTerms[0]"
+
 
 def check(**changes: t.Any) -> list[Problem]:
     return inputs.check({**RIGHT, **changes})
@@ -136,8 +139,46 @@ def test_the_default_config_is_the_one_that_a_file_may_replace() -> None:
         ),
         ("eden_disruption_budgets", False),
         ("eden_max_unavailable", 0),
+        (
+            "eden_web_ui_peers",
+            [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.0/25", "192.0.2.128/32"]}}],
+        ),
+        ("eden_worker_egress", [{}, {"ports": [{"port": 80, "endPort": 80}]}]),
+        (
+            "eden_affinity",
+            {
+                "nodeAffinity": {
+                    NOW: {
+                        "nodeSelectorTerms": [
+                            {
+                                "matchExpressions": [
+                                    {"key": "a", "operator": "Exists"},
+                                    {"key": "b", "operator": "Gt", "values": ["4"]},
+                                ],
+                                "matchFields": [
+                                    {"key": "metadata.name", "operator": "In", "values": ["node.b"]}
+                                ],
+                            }
+                        ]
+                    }
+                },
+                "podAffinity": {
+                    NOW: [
+                        {
+                            "topologyKey": "a",
+                            "labelSelector": {},
+                            "matchLabelKeys": ["a"],
+                            "namespaces": ["b"],
+                        }
+                    ]
+                },
+            },
+        ),
+        ("eden_resources", {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": 1}}),
+        ("eden_storage_sizes", {"blob": "8388607Ti"}),
         ("eden_timeout", 1),
         ("eden_timeout", 86400),
+        ("eden_poll_interval", 86400),
         ("eden_poll_interval", 0.001),
         ("eden_poll_interval", 3),
         ("eden_log_level", "debug"),
@@ -226,19 +267,29 @@ def test_each_input_takes_values_of_its_own_type_only(name: str, value: object) 
         (
             "eden_experiment_config",
             {**experiment_config.DEFAULT, "objective": Unresolved("'x' is undefined")},
-            "eden_experiment_config.objective: could not be worked out: 'x' is undefined",
+            "eden_experiment_config.objective: must be a mapping with the keys expr, direction, "
+            "got a template that could not be worked out: 'x' is undefined; "
+            "for example {expr: score, direction: maximize}",
+        ),
+        (
+            "eden_experiment_config",
+            {**experiment_config.DEFAULT, "extra": [Unresolved("'x' is undefined")]},
+            "eden_experiment_config.extra[0]: must be a value or a template that can be worked out, "
+            "got a template that could not be worked out: 'x' is undefined; "
+            "for example '{{ inventory_hostname }}'",
         ),
         (
             "eden_tolerations",
             [{"key": Unresolved("'x' is undefined")}],
-            "eden_tolerations[0].key: could not be worked out: 'x' is undefined",
+            "eden_tolerations[0].key: must be a label key, or empty, "
+            "got a template that could not be worked out: 'x' is undefined; for example dedicated",
         ),
         ("eden_storage_size", "1Gi", "eden_storage_size: is not an input; did you mean eden_storage_sizes?"),
         (
             "eden_admin_token",
             "hunter2",
             "eden_admin_token: is not an input; the names that begin with eden_ are kept for the inputs of "
-            "eden.reference",
+            "eden.reference; for example eden_name",
         ),
         (
             "eden_existing_secret",
@@ -466,6 +517,97 @@ WRONG: list[tuple[str, t.Any, str]] = [
             ({"ports": [{"protocol": "tcp"}]}, "[0].ports[0].protocol"),
         )
     ),
+    *(
+        ("eden_resources", value, suffix)
+        for value, suffix in (
+            ({"limits": {"nvidia.com/gpu": "0.5"}}, ".limits['nvidia.com/gpu']"),
+            ({"requests": {"nvidia.com/gpu": 1}}, ".limits['nvidia.com/gpu']"),
+            (
+                {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}},
+                ".limits['nvidia.com/gpu']",
+            ),
+            ({"limits": {"hugepages-x": 1}}, ".limits.hugepages-x"),
+            ({"limits": {"hugepages-2Mi": "3Mi"}}, ".limits.hugepages-2Mi"),
+            ({"limits": {"kubernetes.io/x": 1}}, ".limits['kubernetes.io/x']"),
+        )
+    ),
+    ("eden_storage_sizes", {"blob": "8388608Ti"}, ".blob"),
+    ("eden_image_pull_secrets", ["a", "b", "a"], "[2]"),
+    ("eden_kubeconfig", "x" * 4097, ""),
+    ("eden_context", "x" * 1025, ""),
+    ("eden_task_store_url", "http://eden/" + "x" * 2048, ""),
+    *(("eden_poll_interval", value, "") for value in (86401, 10**400)),
+    (
+        "eden_tolerations",
+        [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 2**63}],
+        "[0].tolerationSeconds",
+    ),
+    *(
+        ("eden_affinity", {"nodeAffinity": {NOW: {"nodeSelectorTerms": [{key: [expression]}]}}}, suffix)
+        for key, expression, suffix in (
+            ("matchExpressions", {"key": "a", "operator": "In"}, f"{TERM}.matchExpressions[0].values"),
+            (
+                "matchExpressions",
+                {"key": "a", "operator": "Exists", "values": ["b"]},
+                f"{TERM}.matchExpressions[0].values",
+            ),
+            (
+                "matchExpressions",
+                {"key": "a", "operator": "Gt", "values": ["b"]},
+                f"{TERM}.matchExpressions[0].values",
+            ),
+            (
+                "matchExpressions",
+                {"key": "a", "operator": "Lt", "values": ["1", "2"]},
+                f"{TERM}.matchExpressions[0].values",
+            ),
+            (
+                "matchExpressions",
+                {"key": "a", "operator": "In", "values": ["b c"]},
+                f"{TERM}.matchExpressions[0].values[0]",
+            ),
+            ("matchFields", {"key": "a", "operator": "In", "values": ["b"]}, f"{TERM}.matchFields[0].key"),
+            (
+                "matchFields",
+                {"key": "metadata.name", "operator": "In", "values": ["a", "b"]},
+                f"{TERM}.matchFields[0].values",
+            ),
+        )
+    ),
+    *(
+        (
+            "eden_affinity",
+            {"podAffinity": {NOW: [{"topologyKey": "a", **term}]}},
+            f".podAffinity.{NOW}[0]{suffix}",
+        )
+        for term, suffix in (
+            ({"namespaces": ["A"]}, ".namespaces[0]"),
+            ({"matchLabelKeys": ["a"]}, ".labelSelector"),
+            ({"labelSelector": {}, "matchLabelKeys": ["/"]}, ".matchLabelKeys[0]"),
+            (
+                {"labelSelector": {}, "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"]},
+                ".mismatchLabelKeys",
+            ),
+            (
+                {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn"}]}},
+                ".labelSelector.matchExpressions[0].values",
+            ),
+        )
+    ),
+    *(
+        ("eden_web_ui_peers", [value], suffix)
+        for value, suffix in (
+            ({}, "[0]"),
+            ({"podSelector": {}, "ipBlock": {"cidr": "192.0.2.0/24"}}, "[0].ipBlock"),
+            ({"ipBlock": {"cidr": "192.0.2.0/255.255.255.0"}}, "[0].ipBlock.cidr"),
+            ({"ipBlock": {"cidr": "192.0.2.0/024"}}, "[0].ipBlock.cidr"),
+            ({"ipBlock": {"cidr": "fe80::%1/64"}}, "[0].ipBlock.cidr"),
+            ({"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.0/24"]}}, "[0].ipBlock.except[0]"),
+            ({"ipBlock": {"cidr": "192.0.2.0/24", "except": ["2001:db8::/64"]}}, "[0].ipBlock.except[0]"),
+        )
+    ),
+    ("eden_worker_egress", [{"ports": [{"endPort": 443}]}], "[0].ports[0].endPort"),
+    ("eden_worker_egress", [{"ports": [{"port": 8443, "endPort": 443}]}], "[0].ports[0].endPort"),
     *(("eden_forgejo_image", value, "") for value in ("forgejo", "forgejo:latest")),
     *(("eden_postgres_image", value, "") for value in ("postgres", "postgres:latest")),
 ]
@@ -533,7 +675,8 @@ def test_a_file_excludes_a_config() -> None:
     config = {**experiment_config.DEFAULT, "parallel_variants": 2}
     found = check(eden_experiment_config=config, eden_experiment_config_file="/nowhere")
     assert [problem.line for problem in found] == [
-        "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out"
+        "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out; "
+        "for example ''"
     ]
 
 
@@ -544,6 +687,15 @@ def missing_file(folder: pathlib.Path) -> pathlib.Path:
 def pipe(folder: pathlib.Path) -> pathlib.Path:
     os.mkfifo(folder / "pipe")
     return folder / "pipe"
+
+
+@pytest.mark.parametrize("content", ["hunter2", "- hunter2", "12345", "", "hunter2:hunter3"])
+def test_what_a_file_of_something_else_holds_is_not_told(content: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(content)
+    [problem] = check(eden_experiment_config_file=str(path))
+    assert problem.got.endswith("which holds no mapping")
+    assert "hunter" not in problem.line.replace(str(tmp_path), "")
 
 
 def directory(folder: pathlib.Path) -> pathlib.Path:
@@ -592,6 +744,22 @@ def test_the_refusal_lists_every_problem() -> None:
         "example": "300",
     }
     assert inputs.refusal(found[:1], "lab").message.startswith("One input of lab breaks a rule;")
+
+
+def test_the_refusal_does_not_list_what_nobody_reads() -> None:
+    error = inputs.refusal(check(eden_image_pull_secrets=["/"] * 1000), "lab")
+    assert error.message.startswith("1000 inputs of lab break a rule;")
+    assert error.message.endswith("\n950 more problems are not listed.")
+    assert len(error.message.splitlines()) == 52
+    assert len(error.as_result()["problems"]) == 50
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "a\nb", "x" * 10**6])
+def test_names_of_the_user_are_told_short_and_in_ascii(name: str) -> None:
+    message = inputs.refusal(inputs.check({**RIGHT, f"eden_{name}": 1}), name).message
+    assert message.isascii()
+    assert len(message) < 1000
+    assert len(message.splitlines()) == 2
 
 
 # Properties. The same examples in every run, so that a failure is the change's.

@@ -107,6 +107,9 @@ def test_parts_have_names(key: object, name: str) -> None:
         ("a\n", "'a\\n', which begins or ends with whitespace"),
         ("a\x00b", "'a\\x00b', which holds a control character"),
         ("a\u2028b", "'a\\u2028b', which holds a control character"),
+        ("a\u202eb", "'a\\u202eb', which holds a character that does not show (U+202E)"),
+        ("a\u200bb", "'a\\u200bb', which holds a character that does not show (U+200B)"),
+        ("a\ud800b", "'a\\ud800b', which holds a character that does not show (U+D800)"),
         ("", "an empty text"),
         (" ", "' ', which begins or ends with whitespace"),
         (3, "the number 3"),
@@ -136,9 +139,24 @@ def test_whole_numbers_include_their_bounds(value: object) -> None:
     assert values.whole_number(1, 9, 5)("eden_x", value) == []
 
 
-@pytest.mark.parametrize("value", [0, -0.1, False, True, "1", None, float("inf"), float("nan")])
-def test_a_number_above_zero_is_finite(value: object) -> None:
-    assert len(values.number_above_zero("a number", "1")("eden_x", value)) == 1
+@pytest.mark.parametrize("value", [0, -0.1, False, True, "1", None, float("inf"), float("nan"), 9.1, 10**400])
+def test_a_number_above_zero_ends_somewhere(value: object) -> None:
+    [problem] = values.number_above_zero("a number", "1", 9)("eden_x", value)
+    assert problem.rule == "must be a number greater than 0 and at most 9"
+
+
+@pytest.mark.parametrize("value", [0.001, 1, 9, 9.0])
+def test_a_number_above_zero_includes_its_end(value: object) -> None:
+    assert values.number_above_zero("a number", "1", 9)("eden_x", value) == []
+
+
+@pytest.mark.parametrize("value", [True, "1", float("inf"), float("nan")])
+def test_what_is_no_number(value: object) -> None:
+    assert not values.is_number(value)
+
+
+def test_a_number_may_be_greater_than_a_float() -> None:
+    assert values.is_number(10**400)
 
 
 @pytest.mark.parametrize("value", ["yes", "no", "true", 0, 1, None, ""])
@@ -150,7 +168,7 @@ def test_a_mapping_names_the_key_that_was_meant() -> None:
     check = values.mapping("{}", {"executor_host": values.boolean(), "web_ui": values.boolean()}, ["web_ui"])
     assert [problem.line for problem in check("eden_x", {"executor_hosts": True, 3: 4})] == [
         "eden_x.executor_hosts: is not a key of eden_x; did you mean executor_host?",
-        "eden_x[3]: is not a key: keys are text, got the number 3",
+        "eden_x[3]: is not a key: keys are text, got the number 3; for example executor_host",
         "eden_x.web_ui: is required; for example {}",
     ]
 

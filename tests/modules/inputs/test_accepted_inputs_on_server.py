@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real API server takes what is rendered from inputs that the checks take."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from control_plane import ControlPlane
+from input_strategies import accepted_cases
+from rendering import rendered
+
+from ansible_collections.eden.reference.plugins.module_utils.cluster.apply import prepare
+from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster
+from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
+
+# As many hosts of one run of ansible; other ones than those of the unit tests come after those.
+CASES = max(10, int(os.environ.get("EDEN_FUZZ_EXAMPLES", "0")) // 20)
+
+
+def test_the_server_takes_what_the_checks_take(
+    control_plane: ControlPlane, namespace: str, tmp_path: pathlib.Path
+) -> None:
+    cases = accepted_cases(CASES)
+    assert len(cases) == CASES
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    refused: list[str] = []
+    for case, objects in rendered(tmp_path, cases).items():
+        assert objects
+        for item in objects:
+            try:
+                cluster.apply(prepare(item, namespace), dry_run=True)
+            except ClusterError as error:
+                refused.append(f"{case}: {error.message}")
+    assert refused == []
