@@ -727,7 +727,10 @@ _ingress = mapping(
         "host": _name("a host name in lower case", "eden.example.org", DNS_NAME, 253),
         "class_name": _name("the name of an IngressClass", "nginx", DNS_NAME, 253, empty=True),
         "annotations": mapping_of(
-            "a mapping of annotations to texts", "{example.org/auth: sso}", _label_key, _plain
+            "a mapping of annotations to texts",
+            "{example.org/auth: sso}",
+            _label_key,
+            text("text", "sso", empty=True),
         ),
         "tls_secret": _name("the name of a Secret", "eden-tls", DNS_NAME, 253, empty=True),
     },
