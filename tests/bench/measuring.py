@@ -45,7 +45,7 @@ NAMED = re.compile(r"cannot pull|failed to pull|failing to pull|ErrImagePull|Ima
 # How long what belongs to a deleted namespace may take to go, too.
 GONE_SECONDS = 120.0
 # The node's controllers come to rest before a clock is started.
-REST = 5.0
+REST = 3.0
 
 
 def measure(upstream: Path | None, image: str, rounds: int, several: int, output: Path) -> Document:
