@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import secrets
 import signal
 import sys
@@ -61,7 +62,7 @@ class Table:
         """The table, as Markdown."""
         yield "| what | trials | requests disturbed | failures |"
         yield "|---|---|---|---|"
-        for group, count in self._done.items():
+        for group, count in sorted(self._done.items()):
             yield f"| {group} | {count} | {self._faults[group] or ''} | {self._failed[group]} |"
         yield f"| sum | {sum(self._done.values())} | {sum(self._faults.values())} | {self.failed} |"
 
@@ -81,7 +82,7 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace, reference: Reference) -> list[Trial]:
-    """The trials that are asked for."""
+    """The trials that are asked for, in an order in which those of every group are done early."""
     seed = options.seed
 
     def some(found: list[Trial]) -> list[Trial]:
@@ -96,7 +97,9 @@ def chosen(options: argparse.Namespace, reference: Reference) -> list[Trial]:
     if not options.faults:
         found += trials.in_pairs(reference, options.pairs, seed)
         found += trials.at_times(reference, options.random_kills, seed)
-    return [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
+    found = [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
+    random.Random(seed).shuffle(found)
+    return found
 
 
 def versions(rig: Rig) -> str:

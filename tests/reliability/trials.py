@@ -8,15 +8,17 @@ import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import faults
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
-from traffic import Judge
+from traffic import Judge, Reply
 
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
+LOST: tuple[Reply, ...] = ("reset", "half")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
         _endured(
             f"{kind}, {rate:.0%} of requests",
             f"{kind} at {rate:.0%}, seed {seed}",
-            lambda kind=kind, rate=rate: faults.at_random(kind, rate, seed),
+            partial(faults.at_random, kind, rate, seed),
             sure=False,
         )
         for kind in faults.KINDS
@@ -99,9 +101,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
 def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
     """Each request takes longer."""
     return [
-        _endured(
-            "latency", f"{milliseconds} ms", lambda milliseconds=milliseconds: faults.slow(milliseconds / 1e3)
-        )
+        _endured("latency", f"{milliseconds} ms", partial(faults.slow, milliseconds / 1000))
         for milliseconds in wanted
     ]
 
@@ -109,7 +109,7 @@ def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
 def black_holes(reference: Reference) -> list[Trial]:
     """Each request that an undisturbed run sends gets no answer."""
     return [
-        _endured("one request without an answer", f"request {n}", lambda n=n: faults.black_hole(n))
+        _endured("one request without an answer", f"request {n}", partial(faults.black_hole, n))
         for n in range(1, len(reference.first.requests) + 1)
     ]
 
@@ -121,17 +121,17 @@ def lost_replies(reference: Reference) -> list[Trial]:
         _endured(
             "executed, reply lost",
             f"write {n}: {reply}",
-            lambda n=n, reply=reply: faults.lost_reply(n, reply),
+            partial(faults.lost_reply, n, reply),
         )
         for n in writes
-        for reply in ("reset", "half")
+        for reply in LOST
     ]
 
 
 def watches() -> list[Trial]:
     """The watches break in each way."""
     return [
-        _endured("broken watches", fault, lambda fault=fault: faults.broken_watches(fault))
+        _endured("broken watches", fault, partial(faults.broken_watches, fault))
         for fault in faults.WATCH_FAULTS
     ]
 

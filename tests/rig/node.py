@@ -176,9 +176,7 @@ class Node:
         self.kubelet.logs = lambda namespace, pod, _container: self._logs.get((namespace, pod), "")
         self.kubelet.__enter__()
         self._register()
-        listed = self.kube.ask("GET", "/api/v1/pods")
-        version = listed["metadata"]["resourceVersion"]
-        threading.Thread(target=self._follow, args=(version,), name="node", daemon=True).start()
+        threading.Thread(target=self._follow, name="node", daemon=True).start()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -211,16 +209,25 @@ class Node:
         }
         self.kube.ask("POST", "/apis/storage.k8s.io/v1/storageclasses", storage)
 
-    def _follow(self, version: str) -> None:
+    def _follow(self) -> None:
+        """List and watch the pods in turn: the list repairs whatever ends a watch."""
+        failures = 0
         while not self._closed.is_set():
             try:
-                for change, pod in self.kube.watch("/api/v1/pods", version):
-                    version = pod["metadata"]["resourceVersion"]
+                listed = self.kube.ask("GET", "/api/v1/pods")
+                for pod in listed["items"]:
+                    self._meet("MODIFIED", pod)
+                for change, pod in self.kube.watch("/api/v1/pods", listed["metadata"]["resourceVersion"]):
+                    if change == "ERROR":
+                        break
                     self._meet(change, pod)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if not self._closed.is_set():
+                    failures = 0
+            except Exception as error:
+                failures += 1
+                if failures == ATTEMPTS:
                     self.problems.append(f"watch of the pods: {error!r}")
-                return
+                    return
+            self._closed.wait(LOOK_SECONDS)
 
     def _meet(self, change: str, pod: Object) -> None:
         """Begin what the state of a pod asks for, once."""
