@@ -156,12 +156,14 @@ class Node:
         kube: the API server, as the administrator.
         kubelet: what the API server reaches pods through.
         problems: what went wrong in the node itself: a test that finds something here cannot be trusted.
+        missing_images: the images that its registry does not have.
     """
 
     def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
         self.kube = Kube(control_plane.url, control_plane.context_for("node", ("system:masters",)))
         self.kubelet = FakeKubelet(directory)
         self.problems: list[str] = []
+        self.missing_images: set[str] = set()
         self._directory = directory
         self._stores: dict[str, TaskStore] = {}
         self._logs: dict[Key, str] = {}
@@ -310,6 +312,8 @@ class Node:
         self._need_pod(pod)
         namespace = pod["metadata"]["namespace"]
         container = pod["spec"]["containers"][0]
+        if container["image"] in self.missing_images:
+            raise NotYet("ErrImagePull", f"failed to resolve reference {container['image']}: not found")
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])
