@@ -82,7 +82,7 @@ def prepare(definition: Object, namespace: str) -> Object:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
     # Without the tags that ansible hangs on what it templates, which YAML cannot show.
-    prepared = json.loads(json.dumps(definition))
+    prepared, namespace = json.loads(json.dumps([definition, namespace]))
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
     if not metadata.get("name"):
