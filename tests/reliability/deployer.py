@@ -21,6 +21,8 @@ CLUSTER_ROLES = f"/apis/{RBAC}/v1/clusterroles"
 CLUSTER_BINDINGS = f"/apis/{RBAC}/v1/clusterrolebindings"
 # The authorizer learns of a change through a watch.
 PATIENCE = 60.0
+# Of a rollout: on the rig each takes seconds.
+TIMEOUT = 60
 
 Rules = list[Object]
 
@@ -100,7 +102,7 @@ class Deployer:
     def experiment(self, **variables: t.Any) -> Experiment:
         """The user's experiment."""
         found = self._rig.experiment(self.namespace, (self.name, ()))
-        found.variables.update(variables)
+        found.variables.update(eden_timeout=TIMEOUT, **variables)
         return found
 
     def may(self, rules: Rules) -> None:
