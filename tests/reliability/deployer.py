@@ -107,7 +107,9 @@ class Deployer:
 
     def may(self, rules: Rules) -> None:
         """Let the user do that in the namespace, and nothing else there."""
-        self._grant(PATHS["Role"].format(self.namespace), PATHS["RoleBinding"].format(self.namespace), "Role", rules)
+        self._grant(
+            PATHS["Role"].format(self.namespace), PATHS["RoleBinding"].format(self.namespace), "Role", rules
+        )
 
     def may_everywhere(self, rules: Rules) -> None:
         """Let the user do that in the whole cluster, and nothing else there."""
@@ -185,5 +187,3 @@ def refusal(outcome: Outcome, grant: Grant, namespace: str) -> str:
             f"{[str(request) for request in outcome.writes]}: {tail(outcome)}"
         )
     return ""
-
-

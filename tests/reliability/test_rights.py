@@ -19,7 +19,7 @@ from traffic import PASS, Fate, Judge, Request
 from trials import Trial
 
 # All of them: tests/reliability/run --all
-TAKEN_AWAY = 8
+TAKEN_AWAY = 6
 # In the middle of the infra phase, and where the task store is up and the identities are made.
 LATER = (12, 45)
 
@@ -93,7 +93,9 @@ def damage(experiment: Experiment) -> None:
     kube.ask("PATCH", secret, {"data": {"EDEN_SESSION_SECRET": None}}, MERGE)
     kube.ask("DELETE", f"{PATHS['ConfigMap'].format(namespace)}/eden-seed")
     jobs = PATHS["Job"].format(namespace)
-    (job,) = [row for row in kube.objects("Job", namespace) if row["metadata"]["name"].startswith("eden-seed-")]
+    (job,) = [
+        row for row in kube.objects("Job", namespace) if row["metadata"]["name"].startswith("eden-seed-")
+    ]
     path = f"{jobs}/{job['metadata']['name']}"
     kube.ask("DELETE", path, {"propagationPolicy": "Background"})
     spec = {key: job["spec"][key] for key in ("backoffLimit", "template")}
@@ -114,7 +116,9 @@ def damage(experiment: Experiment) -> None:
 def test_a_namespace_that_is_managed(rig: Rig, entered: ExitStack) -> None:
     deployer = entered.enter_context(Deployer(rig))
     deployer.may(shipped("Role"))
-    of_the_cluster = [rule for rule in shipped("ClusterRole", deployer.namespace) if rule["verbs"] != ["create"]]
+    of_the_cluster = [
+        rule for rule in shipped("ClusterRole", deployer.namespace) if rule["verbs"] != ["create"]
+    ]
     deployer.may_everywhere(of_the_cluster)
     experiment = entered.enter_context(deployer.experiment(eden_manage_namespace=True))
     bring_up(experiment)

@@ -97,7 +97,9 @@ def _comment(resource: str) -> str:
 
 def test_everything_is_in_one_namespace() -> None:
     namespace = OBJECTS["Namespace"]["metadata"]["name"]
-    named = [part["metadata"].get("namespace") for kind, part in OBJECTS.items() if kind in ("Role", "RoleBinding")]
+    named = [
+        part["metadata"].get("namespace") for kind, part in OBJECTS.items() if kind in ("Role", "RoleBinding")
+    ]
     assert named == [namespace, namespace]
     (names,) = {
         name for _verb, _group, resource, name in grants("ClusterRole") if resource == "namespaces" and name

@@ -185,7 +185,10 @@ def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
 
 
 def test_secrets_are_needed_by_their_names_where_these_are_known() -> None:
-    known: dict[str, t.Any] = {"credentials_secret": "eden-credentials", "identity_secrets": ["eden-a", "eden-b"]}
+    known: dict[str, t.Any] = {
+        "credentials_secret": "eden-credentials",
+        "identity_secrets": ["eden-a", "eden-b"],
+    }
     everywhere = rights.needed("lab", manage_namespace=False, namespace_exists=True, **known)
     assert [(item.verb, item.name) for item in everywhere if item.resource == "secrets"] == [
         ("get", "eden-credentials"),
