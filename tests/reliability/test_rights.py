@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook as a user with the Role that is shipped: it is enough, all of it is used, and less is refused."""
+"""The playbook as a user with the shipped Role: it is enough, all of it is used, and less is refused."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def entered() -> Iterator[ExitStack]:
         yield stack
 
 
-def successful(experiment: Experiment, *arguments: str, **options: str) -> Outcome:
+def successful(experiment: Experiment, *arguments: str, playbook: str = "site.yml") -> Outcome:
     """The outcome of a run that is to succeed."""
-    outcome = experiment.run(*arguments, **options)
+    outcome = experiment.run(*arguments, playbook=playbook)
     assert outcome.status == 0, tail(outcome)
     return outcome
 
