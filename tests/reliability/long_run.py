@@ -74,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
+    parser.add_argument("--rights", action="store_true", help="rights taken away only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
     parser.add_argument("--pairs", type=int, default=SAMPLE, metavar="N", help="kills of two runs in a row")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of all that is random")
@@ -89,6 +90,10 @@ def chosen(options: argparse.Namespace, reference: Reference) -> list[Trial]:
         return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
 
     found: list[Trial] = []
+    if options.rights or not (options.kills or options.faults):
+        found += some(trials.rights_taken_away())
+    if options.rights:
+        return [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
     if not options.faults:
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
     if not options.kills:

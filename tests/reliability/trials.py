@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import faults
+from deployer import Deployer, Grant, grants, refusal, rules_of, shipped
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
@@ -134,6 +135,46 @@ def watches() -> list[Trial]:
         _endured("broken watches", fault, partial(faults.broken_watches, fault))
         for fault in faults.WATCH_FAULTS
     ]
+
+
+def rights_taken_away() -> list[Trial]:
+    """Each right of the Role and of the ClusterRole that are shipped is taken away, one at a time."""
+    named = [*grants(shipped("Role")), *grants(shipped("ClusterRole"))]
+    # The rights on a resource as a whole, and those on one name of several.
+    whole = [Grant(*found) for found in dict.fromkeys(grant[:3] for grant in named)]
+    single = [grant for grant in named if grant.resource == "secrets" and grant.name]
+    return [
+        Trial("a right taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant))
+        for grant in (*whole, *single)
+        # What a run does without, and says so.
+        if grant.resource != "storageclasses"
+    ]
+
+
+def _refused(rig: Rig, lost: Grant) -> Verdict:
+    """A run without a right that it needs, by a user who has all others."""
+    on_namespaces = lost.resource == "namespaces"
+    creating = on_namespaces and lost.verb == "create"
+    with Deployer(rig, namespace_exists=not creating) as deployer:
+        everywhere = grants(shipped("ClusterRole", deployer.namespace))
+        inside = grants(shipped("Role"))
+        kept = [
+            [grant for grant in found if lost not in (grant, grant._replace(name=""))]
+            for found in (inside, everywhere)
+        ]
+        if creating:
+            deployer.may_everywhere(rules_of(kept[0] + kept[1]))
+        else:
+            deployer.may(rules_of(kept[0]))
+            deployer.may_everywhere(rules_of(kept[1]))
+        variables = {"eden_manage_namespace": on_namespaces, "eden_ingress": {"host": "eden.example.org"}}
+        with deployer.experiment(**variables) as experiment:
+            outcome = experiment.run()
+    where = "" if creating else deployer.namespace
+    verdict = Verdict(outcomes=[outcome])
+    problem = refusal(outcome, lost, where)
+    verdict.need(not problem, "T-RBAC", problem)
+    return verdict
 
 
 def sample(trials: t.Sequence[Trial], count: int, seed: int) -> list[Trial]:
