@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ import trials
 from fixtures import experiment, rig
 from kills import undisturbed
 from oracles import Reference
+from pools import Pool
 from thin_rig import Rig
 from trials import Trial
 
@@ -47,6 +48,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def reference(rig: Rig) -> Reference:
     """What a run comes to that nothing happens to."""
     return undisturbed(rig)
+
+
+@pytest.fixture(scope="session")
+def pool(rig: Rig) -> Iterator[Pool]:
+    """Experiments that are up."""
+    with Pool(rig) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
