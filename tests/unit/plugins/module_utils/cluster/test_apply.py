@@ -236,8 +236,11 @@ class TaggedText(str):
 def test_tags_of_ansible_are_no_part_of_a_diff() -> None:
     definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TaggedText("c")}}
     wanted = apply.prepare(definition, TaggedText("ns"))
-    answer = apply.result([apply.Change("created", None, wanted)], diff=True)
-    assert "namespace: ns" in answer["diff"][0]["after"]
+    listed = {**wanted, "kind": TaggedText("ConfigMap")}
+    changes = [apply.Change("created", None, wanted), apply.Change("deleted", listed, None)]
+    created, deleted = apply.result(changes, diff=True)["diff"]
+    assert "namespace: ns" in created["after"]
+    assert "kind: ConfigMap" in deleted["before"]
 
 
 class RefusingCluster(FakeCluster):
