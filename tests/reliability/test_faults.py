@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trials
 from oracles import Reference
+from trials import Survive
 
 # All of them: tests/reliability/run --all
 RATE = 0.05
 MILLISECONDS = 50
 LOST_REPLIES = 3
 BLACK_HOLES = 2
-
-Survive = Callable[..., None]
 
 
 def test_random_errors_and_latency(survive: Survive, seed: int) -> None:

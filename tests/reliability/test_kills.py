@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trials
 from kills import CUTS
 from oracles import Reference
+from trials import Survive
 
 # Each costs three runs. All of them: tests/reliability/run --all
 BOUNDARIES = 3
@@ -15,8 +14,6 @@ WRITES_OF_EACH_CUT = 2
 RANDOM_TIMES = 2
 PAIRS = 1
 CUT_NAMES = [f" {cut}" for cut in CUTS]
-
-Survive = Callable[..., None]
 
 
 def test_at_task_boundaries(survive: Survive, reference: Reference) -> None:

@@ -16,7 +16,7 @@ from kube import MERGE, PATHS
 from oracles import Reference, Verdict, judge_run, nothing_is_left, tail
 from thin_rig import Experiment, Outcome, Rig
 from traffic import PASS, Fate, Judge, Request
-from trials import Trial
+from trials import Survive
 
 # All of them: tests/reliability/run --all
 TAKEN_AWAY = 6
@@ -26,8 +26,6 @@ LATER = (12, 45)
 EVERYTHING = {"eden_ingress": {"host": "eden.example.org"}, "eden_replicas": {"ideator_host": 2}}
 SECOND_IDEATOR = "eden-ideator-host-2-identity"
 NOTHING_OPTIONAL = {"eden_network_policies": False, "eden_disruption_budgets": False, "eden_ingress": {}}
-
-Survive = Callable[[list[Trial], int], None]
 
 
 @pytest.fixture
@@ -144,7 +142,7 @@ def test_a_namespace_that_does_not_exist(rig: Rig, entered: ExitStack) -> None:
 
 
 def test_a_right_that_is_taken_away(survive: Survive) -> None:
-    survive(trials.rights_taken_away(), TAKEN_AWAY)
+    survive((trials.rights_taken_away(), TAKEN_AWAY))
 
 
 def at_write(number: int, happen: Callable[[], None]) -> Judge:

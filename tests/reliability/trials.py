@@ -22,6 +22,10 @@ AT_A_TIME = 2
 LOST: tuple[Reply, ...] = ("reset", "half")
 
 
+# Of the fixture: takes lists of trials, each with how many of them are tried.
+Survive = t.Callable[..., None]
+
+
 @dataclass(frozen=True)
 class Trial:
     """One experiment to be disturbed.
