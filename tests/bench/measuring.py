@@ -58,12 +58,12 @@ def measure(upstream: Path | None, image: str, rounds: int, several: int, output
             contenders.append(Chart(testbed, work, upstream))
         results = {**surroundings(testbed, image, upstream), "patience": PATIENCE, "runs": []}
         bench = Bench(testbed, image, work, output, results)
-        for number in range(1, max(rounds, several) + 1):
-            turn = contenders if number % 2 else contenders[::-1]
-            for contender in turn if number <= rounds else []:
-                bench.one(number, contender)
-            for contender in turn if number <= several else []:
-                bench.several(number, contender)
+        for contender in contenders:
+            bench.clear([contender.namespace, *contender.several])
+        for perform, count in ((bench.one, rounds), (bench.several, several)):
+            for number in range(1, count + 1):
+                for contender in contenders if number % 2 else contenders[::-1]:
+                    perform(number, contender)
     return results
 
 
@@ -87,7 +87,7 @@ class Bench:
     def one(self, number: int, contender: Contender) -> None:
         """All that one experiment is put through."""
         sound, changed = self._settings(), self._settings("changed.yaml")
-        self._clear([contender.namespace])
+        self.clear([contender.namespace])
         if isinstance(contender, Collection):
             self._run(number, "check", contender, [contender.check(sound)])
         cold = self._run(number, "cold", contender, [contender.one(sound)])
@@ -98,13 +98,13 @@ class Bench:
         unchanged["writes"] = len(window.writes)
         self._run(number, "changed", contender, [contender.one(changed)])
         self._run(number, "broken", contender, [contender.one(self._settings("changed.yaml", broken=True))])
-        self._clear([contender.namespace])
+        self.clear([contender.namespace])
 
     def several(self, number: int, contender: Contender) -> None:
         """Several experiments at once."""
-        self._clear(contender.several)
+        self.clear(contender.several)
         self._run(number, "several", contender, contender.all(self._settings()))
-        self._clear(contender.several)
+        self.clear(contender.several)
 
     def _run(self, number: int, measure: str, contender: Contender, commands: Commands) -> Document:
         """Run commands at the same time; keep how long they took together, and what the pods did."""
@@ -140,7 +140,7 @@ class Bench:
         (self.output / f"{name}.log").write_text(output)
         (self.output / "results.json").write_text(json.dumps(self.results, indent=1) + "\n")
 
-    def _clear(self, namespaces: list[str]) -> None:
+    def clear(self, namespaces: list[str]) -> None:
         """Delete namespaces and await the end of their volumes."""
         self.testbed.kubectl("delete", "namespace", *namespaces, "--ignore-not-found")
         deadline = time.monotonic() + GONE_SECONDS
