@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from serving import Server, Serving
 from traffic import Fate, Request, Traffic, be_silent, reset
 from websocket_server import read_head
 
@@ -26,7 +27,7 @@ PIECE = 64 * 1024
 OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
 
 
-class ApiProxy:
+class ApiProxy(Serving):
     """Hands requests on to the API server, while entered.
 
     Attributes:
@@ -57,26 +58,13 @@ class ApiProxy:
                 with contextlib.suppress(OSError):
                     super().finish()
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
+        class ResettingServer(Server):
             def shutdown_request(self, request: t.Any) -> None:
                 # Without the end that would go before a reset.
                 self.close_request(request)
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> ApiProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler, ResettingServer)
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def write_kubeconfig(self, path: Path) -> Path:
         """A kubeconfig that leads here."""
