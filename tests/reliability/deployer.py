@@ -41,8 +41,8 @@ class Grant(t.NamedTuple):
 
 def shipped(kind: str, namespace: str = SHIPPED_NAMESPACE) -> Rules:
     """The rules of the Role or ClusterRole that is shipped, for another namespace."""
-    documents = yaml.safe_load_all(SHIPPED.read_text())
-    (rules,) = [document["rules"] for document in documents if document["kind"] == kind]
+    objects = yaml.safe_load(SHIPPED.read_text())["items"]
+    (rules,) = [item["rules"] for item in objects if item["kind"] == kind]
     for rule in rules:
         if rule["resources"] == ["namespaces"] and "resourceNames" in rule:
             rule["resourceNames"] = [namespace]

@@ -197,11 +197,11 @@ SEED = {"component": "repo-init", "created": 1.0, "scheduled": 1.5, "started": 2
 def bars(picture: str) -> dict[str, tuple[float, float]]:
     """Where each bar that has a title begins and ends, in the picture's units."""
     found = {}
-    for bar in ElementTree.fromstring(picture).iter(f"{SVG}rect"):
-        title = bar.find(f"{SVG}title")
+    for shape in ElementTree.fromstring(picture).iter(f"{SVG}rect"):
+        title = shape.find(f"{SVG}title")
         if title is not None and title.text:
-            begin = float(bar.attrib["x"])
-            found[title.text] = (begin, begin + float(bar.attrib["width"]))
+            begin = float(shape.attrib["x"])
+            found[title.text] = (begin, begin + float(shape.attrib["width"]))
     return found
 
 

@@ -14,7 +14,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster import righ
 
 PATH = CHECKOUT / "docs/deployer-role.yaml"
 TEXT = PATH.read_text()
-OBJECTS = {document["kind"]: document for document in yaml.safe_load_all(TEXT)}
+OBJECTS = {item["kind"]: item for item in yaml.safe_load(TEXT)["items"]}
 DEFAULTS = yaml.safe_load((CHECKOUT / "roles/eden/defaults/main.yml").read_text())
 REPLICAS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main.yml").read_text())["__eden_default_replicas"]
 
@@ -91,7 +91,7 @@ def test_a_rule_that_an_input_avoids_says_so(option: str) -> None:
 
 def _comment(resource: str) -> str:
     """The line above the one rule for the resource."""
-    found = re.search(rf"# (.*)\n  - apiGroups: .*\n    resources: \[{re.escape(resource)}\]\n", TEXT)
+    found = re.search(rf"# (.*)\n +- apiGroups: .*\n +resources: \[{re.escape(resource)}\]\n", TEXT)
     return found[1] if found else ""
 
 
