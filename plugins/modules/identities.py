@@ -30,7 +30,8 @@ attributes:
     support: full
     details:
       - Reads only.
-      - Where the task store or the admin's token is not there yet, predicts that everything is minted.
+      - Where the task store or the admin's token is not there yet, a Secret with an id and a token is taken
+        to be good, one without a token is predicted to be reissued, and one without an id to be minted.
   diff_mode:
     support: full
     details: Shows ids, names and whether a token is replaced, never a token.

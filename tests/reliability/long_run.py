@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import secrets
 import signal
@@ -15,9 +16,13 @@ import typing as t
 from importlib.metadata import version
 from pathlib import Path
 
+import check_mode
+import drift
 import kills
+import secret_damage
 import trials
 from oracles import Reference, Verdict
+from pools import Pool
 from thin_rig import Rig
 from trials import Trial
 
@@ -74,6 +79,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
+    parser.add_argument("--rights", action="store_true", help="rights taken away only")
+    parser.add_argument("--drift", action="store_true", help="check mode, Secrets and drift only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
     parser.add_argument("--pairs", type=int, default=SAMPLE, metavar="N", help="kills of two runs in a row")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of all that is random")
@@ -81,25 +88,38 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(options: argparse.Namespace, reference: Reference) -> list[Trial]:
+def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> list[Trial]:
     """The trials that are asked for, in an order in which those of every group are done early."""
     seed = options.seed
+    everything = not (options.kills or options.faults or options.rights or options.drift)
 
     def some(found: list[Trial]) -> list[Trial]:
         return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
 
     found: list[Trial] = []
-    if not options.faults:
+    if options.rights or everything:
+        found += some(trials.rights_taken_away())
+    if options.kills or everything:
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
-    if not options.kills:
-        found += trials.rates(seed) + trials.latencies() + trials.watches()
-        found += some(trials.lost_replies(reference)) + some(trials.black_holes(reference))
-    if not options.faults:
         found += trials.in_pairs(reference, options.pairs, seed)
         found += trials.at_times(reference, options.random_kills, seed)
+    if options.faults or everything:
+        found += trials.rates(seed) + trials.latencies() + trials.watches()
+        found += some(trials.lost_replies(reference)) + some(trials.black_holes(reference))
+    if options.drift or everything:
+        for group in by_group(check_mode.trials(pool), secret_damage.trials(pool), drift.trials(pool, seed)):
+            found += some(group)
     found = [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
     random.Random(seed).shuffle(found)
     return found
+
+
+def by_group(*found: list[Trial]) -> list[list[Trial]]:
+    """The trials, those of a group together."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in itertools.chain(*found):
+        groups.setdefault(trial.group, []).append(trial)
+    return list(groups.values())
 
 
 def versions(rig: Rig) -> str:
@@ -115,7 +135,11 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
-    with tempfile.TemporaryDirectory(prefix="reliability-") as directory, Rig(Path(directory)) as rig:
+    with (
+        tempfile.TemporaryDirectory(prefix="reliability-") as directory,
+        Rig(Path(directory)) as rig,
+        Pool(rig) as pool,
+    ):
         print(f"seed {options.seed}; {versions(rig)}", flush=True)
         reference = kills.undisturbed(rig)
         first = reference.first
@@ -124,7 +148,7 @@ def main() -> int:
             f"{len(first.writes)} of them writes, {reference.boundaries} task boundaries",
             flush=True,
         )
-        found = chosen(options, reference)
+        found = chosen(options, reference, pool)
         table = Table(len(found))
         trials.perform(rig, reference, found, table.report, stop)
         for problem in rig.node.problems:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import faults
+from deployer import Deployer, Grant, grants, refusal, rules_of, shipped
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
@@ -19,6 +20,10 @@ from traffic import Judge, Reply
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
 LOST: tuple[Reply, ...] = ("reset", "half")
+
+
+# Of the fixture: takes lists of trials, each with how many of them are tried.
+Survive = t.Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def at_times(reference: Reference, count: int, seed: int) -> list[Trial]:
     dice = random.Random(f"{seed} times")
     return [
         _killed("killed at a random time", AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
@@ -80,7 +85,7 @@ def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
 
     return [
         _killed("killed twice", kill(), AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
@@ -136,11 +141,51 @@ def watches() -> list[Trial]:
     ]
 
 
+def rights_taken_away() -> list[Trial]:
+    """Each right of the Role and of the ClusterRole that are shipped is taken away, one at a time."""
+    named = [*grants(shipped("Role")), *grants(shipped("ClusterRole"))]
+    # The rights on a resource as a whole, and those on one name of several.
+    whole = [Grant(*found) for found in dict.fromkeys(grant[:3] for grant in named)]
+    single = [grant for grant in named if grant.resource == "secrets" and grant.name]
+    return [
+        Trial("a right taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant))
+        for grant in (*whole, *single)
+        # What a run does without, and says so.
+        if grant.resource != "storageclasses"
+    ]
+
+
+def _refused(rig: Rig, lost: Grant) -> Verdict:
+    """A run without a right that it needs, by a user who has all others."""
+    on_namespaces = lost.resource == "namespaces"
+    creating = on_namespaces and lost.verb == "create"
+    with Deployer(rig, namespace_exists=not creating) as deployer:
+        everywhere = grants(shipped("ClusterRole", deployer.namespace))
+        inside = grants(shipped("Role"))
+        kept = [
+            [grant for grant in found if lost not in (grant, grant._replace(name=""))]
+            for found in (inside, everywhere)
+        ]
+        if creating:
+            deployer.may_everywhere(rules_of(kept[0] + kept[1]))
+        else:
+            deployer.may(rules_of(kept[0]))
+            deployer.may_everywhere(rules_of(kept[1]))
+        variables = {"eden_manage_namespace": on_namespaces, "eden_ingress": {"host": "eden.example.org"}}
+        with deployer.experiment(**variables) as experiment:
+            outcome = experiment.run()
+    where = "" if creating else deployer.namespace
+    verdict = Verdict(outcomes=[outcome])
+    problem = refusal(outcome, lost, where)
+    verdict.need(not problem, "T-RBAC", problem)
+    return verdict
+
+
 def sample(trials: t.Sequence[Trial], count: int, seed: int) -> list[Trial]:
     """Some of the trials, in their order."""
     if count >= len(trials):
         return list(trials)
-    chosen = set(random.Random(f"{seed} {trials[0].group}").sample(range(len(trials)), count))
+    chosen = set(random.Random(f"{seed} {trials[0].name}").sample(range(len(trials)), count))
     return [trial for number, trial in enumerate(trials) if number in chosen]
 
 

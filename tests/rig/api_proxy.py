@@ -31,12 +31,13 @@ class ApiProxy:
 
     Attributes:
         url: where it listens.
+        context: whose certificate new connections to the API server have.
     """
 
     def __init__(self, server: str, context: ssl.SSLContext, traffic: Traffic) -> None:
         address = urlsplit(server)
         self._address = (str(address.hostname), int(address.port or 443))
-        self._context = context
+        self.context = context
         self._traffic = traffic
         proxy = self
 
@@ -91,7 +92,7 @@ class ApiProxy:
         return path
 
     def _connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(*self._address, timeout=60, context=self._context)
+        return http.client.HTTPSConnection(*self._address, timeout=60, context=self.context)
 
     def _pass(
         self, head: list[str], stream: t.Any, client: socket.socket, upstream: http.client.HTTPSConnection
@@ -121,7 +122,7 @@ class ApiProxy:
         """Hands on bytes in both directions until one side ends."""
         with socket.create_connection(self._address, timeout=60) as plain:
             plain.settimeout(None)
-            with self._context.wrap_socket(plain, server_hostname=self._address[0]) as server:
+            with self.context.wrap_socket(plain, server_hostname=self._address[0]) as server:
                 server.sendall("\r\n".join([*head, "", ""]).encode())
                 back = threading.Thread(target=_pump, args=(server, client), daemon=True)
                 back.start()

@@ -97,10 +97,13 @@ class ControlPlane:
             write_private(path, json.dumps(content).encode())
         return path
 
-    def context_for(self, user: str, groups: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """What an HTTPS connection to the API server needs to be the user's."""
+    def context_for(self, user: str, groups: tuple[str, ...] = (), age: timedelta = NEW) -> ssl.SSLContext:
+        """What an HTTPS connection to the API server needs to be the user's.
+
+        With an ``age``, its certificate was valid for a day that long ago.
+        """
         with tempfile.TemporaryDirectory(dir=self.directory) as directory:
-            self._authority.client(user, groups).write(Path(directory), "user")
+            self._authority.client(user, groups, age).write(Path(directory), "user")
             context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
             context.load_cert_chain(Path(directory, "user.crt"), Path(directory, "user.key"))
         return context

@@ -8,10 +8,14 @@ import http.client
 import json
 import socket
 import ssl
+import time
 import typing as t
 from urllib.parse import urlsplit
 
 Object = dict[str, t.Any]
+
+# The API server closes a connection over which nothing came for 90 seconds.
+IDLE_SECONDS = 30.0
 
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
@@ -52,7 +56,7 @@ class Kube:
         address = urlsplit(server)
         self._address = (str(address.hostname), int(address.port or 443))
         self._context = context
-        self._idle: list[http.client.HTTPSConnection] = []
+        self._idle: list[tuple[float, http.client.HTTPSConnection]] = []
         self._watching: list[http.client.HTTPSConnection] = []
 
     def close(self) -> None:
@@ -61,17 +65,13 @@ class Kube:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()
 
     def ask(self, method: str, path: str, body: Object | None = None, kind: str = JSON) -> Object:
         """The answer; raises ``KubeError`` where it is a refusal."""
         content = json.dumps(body).encode() if body is not None else None
         headers = {"Accept": "application/json", **({"Content-Type": kind} if content else {})}
-        # Both operations on the list are atomic.
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect(60)
+        connection = self._idle_connection() or self._connect(60)
         try:
             connection.request(method, path, content, headers)
             response = connection.getresponse()
@@ -79,7 +79,7 @@ class Kube:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle.append((time.monotonic(), connection))
         if response.status >= 300:
             raise KubeError(method, path, response.status, text)
         return dict(json.loads(text))
@@ -113,6 +113,16 @@ class Kube:
         finally:
             self._watching.remove(connection)
             connection.close()
+
+    def _idle_connection(self) -> http.client.HTTPSConnection | None:
+        """One that is still open; both operations on the list are atomic."""
+        with contextlib.suppress(IndexError):
+            while True:
+                since, connection = self._idle.pop()
+                if time.monotonic() - since < IDLE_SECONDS:
+                    return connection
+                connection.close()
+        return None
 
     def _connect(self, seconds: float | None) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(*self._address, timeout=seconds, context=self._context)

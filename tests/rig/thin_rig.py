@@ -93,8 +93,9 @@ class Run:
         What does not end by itself is killed, and told of in the outcome.
         """
         with self._killing:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+            if self.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, number)
             deadline = time.monotonic() + DYING_SECONDS
             while (left := processes(self._token)) and time.monotonic() < deadline:
                 time.sleep(0.005)

@@ -48,6 +48,8 @@ ARGUMENTS: dict[str, t.Any] = {
 # Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
 PARALLEL = 8
+# What is lost with such an object is more than the object.
+KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
 
 APPLIED_ANNOTATION = "eden.reference/applied"
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
@@ -81,7 +83,6 @@ def prepare(definition: Object, namespace: str) -> Object:
     Raises:
         InputError: it is not an object, or it is a Secret, whose data would pass through variables.
     """
-    # Without the tags that ansible hangs on what it templates, which YAML cannot show.
     prepared = json.loads(json.dumps(definition))
     kind = kind_of(prepared)
     metadata = prepared.setdefault("metadata", {})
@@ -133,10 +134,45 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
     if is_current(live, definition):
         return Change("unchanged", live, live)
     # The server knows what its defaults and the fields of other owners make of the definition.
-    predicted = cluster.apply(definition, dry_run=True)
+    try:
+        predicted = cluster.apply(definition, dry_run=True)
+    except ClusterError as error:
+        if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            error.message = f"{error.message} {way_out(live, definition)}".rstrip()
+        raise
     if essence(predicted) == essence(live):
         return Change("unchanged", live, live)
     return Change("updated", live, predicted if check_mode else cluster.apply(definition))
+
+
+def way_out(live: Object, definition: Object) -> str:
+    """What to do about an object that the server refuses to change to its definition."""
+    kind, metadata = definition["kind"], definition["metadata"]
+    places = ", ".join(differing(live, definition))
+    differs = f"It differs from what is wanted in {places}." if places else ""
+    if kind in KEPT:
+        return differs
+    where = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
+    stays = ", whose volumes stay" if kind == "StatefulSet" else ""
+    return (
+        f"{differs} Where somebody made it with what cannot be changed any more, delete it{stays}, and run "
+        f"again: kubectl delete {kind.lower()} {metadata['name']}{where}."
+    ).lstrip()
+
+
+def differing(live: t.Any, wanted: t.Any, path: str = "") -> t.Iterator[str]:
+    """The places where ``live`` does not hold what ``wanted`` states, but for the digest of all of it."""
+    if contains(live, wanted):
+        return
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        for key, value in wanted.items():
+            if key != APPLIED_ANNOTATION and value is not None:
+                yield from differing(live.get(key), value, f"{path}.{key}".lstrip("."))
+    elif isinstance(wanted, list) and isinstance(live, list) and len(live) == len(wanted):
+        for number, (held, value) in enumerate(zip(live, wanted, strict=True)):
+            yield from differing(held, value, f"{path}[{number}]")
+    else:
+        yield path
 
 
 def surplus(
@@ -240,4 +276,5 @@ def _shown(value: Object | None) -> str:
     }
     if annotations:
         kept["metadata"]["annotations"] = annotations
-    return yaml.safe_dump(kept, sort_keys=False)
+    # Without the tags that ansible hangs on texts, which YAML cannot show.
+    return yaml.safe_dump(json.loads(json.dumps(kept)), sort_keys=False)

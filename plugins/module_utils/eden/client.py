@@ -56,6 +56,14 @@ class Credential:
 
 
 @dataclass(frozen=True)
+class Bearer:
+    """Whom the task store takes the bearer of a token for; ``name`` is empty where that worker has none."""
+
+    worker_id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Group:
     """A group; ``members`` are the ids of workers and groups."""
 
@@ -161,15 +169,16 @@ class TaskStore:
             self._nonsense(action, "/events")
         return events, after
 
-    def whoami(self, worker_id: str, token: str) -> str | None:
-        """The id that the task store gives to the bearer of the token, or None where it refuses the token."""
+    def whoami(self, worker_id: str, token: str) -> Bearer | None:
+        """Whom the task store takes the bearer of the token for, or None where it refuses the token."""
         action = f"verify the token of {worker_id}"
         answer = self._ask(
             action, "GET", "/whoami", bearer=(worker_id, token), expected={401: "unauthorized"}
         )
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             return None
-        return _text(answer.document, "worker_id") or self._nonsense(action, "/whoami")
+        found = Bearer(_text(answer.document, "worker_id"), _text(answer.document, "name"))
+        return found if found.worker_id else self._nonsense(action, "/whoami")
 
     def find_workers(self, name: str) -> list[Worker]:
         """The workers of exactly that name, by their ids, which is in the order of their registration."""
@@ -421,4 +430,13 @@ def _reason(error: Exception) -> str:
         error = inner
 
 
-__all__ = ["Credential", "Group", "LostReplyError", "TaskStore", "Worker", "is_token", "network_session"]
+__all__ = [
+    "Bearer",
+    "Credential",
+    "Group",
+    "LostReplyError",
+    "TaskStore",
+    "Worker",
+    "is_token",
+    "network_session",
+]

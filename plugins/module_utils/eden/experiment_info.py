@@ -66,22 +66,22 @@ def run(task: Task) -> dict[str, t.Any]:
             "changed": False,
             "available": True,
             "state": store.state(),
-            "workers": [identity(cluster, store, wanted.namespace, worker) for worker in wanted.workers],
+            "workers": [identity(cluster, store, wanted, worker) for worker in wanted.workers],
             **progress(events),
         }
 
 
 def identity(
-    cluster: Cluster, store: TaskStore, namespace: str, worker: identities.WantedWorker
+    cluster: Cluster, store: TaskStore, wanted: identities.Wanted, worker: identities.WantedWorker
 ) -> dict[str, t.Any]:
     """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
-    held = identities.read_secret(cluster, namespace, worker.secret)
-    complete = bool(held.worker_id and held.token)
+    held = identities.read_secret(cluster, wanted.namespace, worker.secret)
     return {
         "name": worker.name,
         "secret": worker.secret,
         "worker_id": held.worker_id,
-        "accepted": complete and store.whoami(held.worker_id, held.token) == held.worker_id,
+        "accepted": bool(held.worker_id)
+        and identities.bearer_of(store, wanted, worker, held) == held.worker_id,
     }
 
 

@@ -180,7 +180,7 @@ def run(task: Task) -> dict[str, t.Any]:
         }
         with task_store(cluster, wanted, task.check_mode) as store:
             if store is None:
-                task.progress("no task store to ask yet: every identity will be minted")
+                task.progress("no task store to ask yet: what the identity Secrets hold is taken to be good")
                 observation = observe_secrets(wanted, held)
                 steps = plan_unseen(observation)
             else:
@@ -416,7 +416,7 @@ def observe(store: TaskStore, wanted: Wanted, held: t.Mapping[str, Held]) -> Obs
     """
     return Observation(
         wanted.label,
-        tuple(_observe_worker(store, worker, held[worker.name]) for worker in wanted.workers),
+        tuple(_observe_worker(store, wanted, worker, held[worker.name]) for worker in wanted.workers),
         tuple(
             GroupObservation(group.name, group.members, tuple(store.find_groups(group.name)))
             for group in wanted.groups
@@ -424,12 +424,28 @@ def observe(store: TaskStore, wanted: Wanted, held: t.Mapping[str, Held]) -> Obs
     )
 
 
-def _observe_worker(store: TaskStore, worker: WantedWorker, held: Held) -> WorkerObservation:
-    bearer = (store.whoami(held.worker_id, held.token) or "") if held.worker_id and held.token else ""
-    if bearer == ANONYMOUS:
+def bearer_of(store: TaskStore, wanted: Wanted, worker: WantedWorker, held: Held) -> str:
+    """The id that the task store gives to the bearer of the Secret's token.
+
+    Empty where it refuses the token, and where the bearer is another of the wanted workers: two Secrets whose
+    contents were swapped are both good, and each service would act as the other.
+
+    Raises:
+        IdentityError: the task store does not authenticate anybody.
+    """
+    bearer = store.whoami(held.worker_id, held.token) if held.worker_id and held.token else None
+    if bearer is None:
+        return ""
+    if bearer.worker_id == ANONYMOUS:
         raise IdentityError(
             "The task store runs without authentication: it answers everybody. Start it with --admin-token."
         )
+    others = {other.name for other in wanted.workers} - {worker.name}
+    return "" if bearer.name in others else bearer.worker_id
+
+
+def _observe_worker(store: TaskStore, wanted: Wanted, worker: WantedWorker, held: Held) -> WorkerObservation:
+    bearer = bearer_of(store, wanted, worker, held)
     proven = bool(bearer) and bearer == held.worker_id
     return WorkerObservation(
         name=worker.name,

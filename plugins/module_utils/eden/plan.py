@@ -28,7 +28,7 @@ class WorkerObservation:
         worker_id: the id that the Secret holds; empty where it holds none.
         has_token: whether the Secret holds a token.
         bearer: the id that the task store gives to the bearer of that token; empty where it refuses the
-            token, or was not asked because there is none.
+            token, where the bearer is another of the wanted workers, and where there is no token.
         held: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
         namesakes: the registry's rows of ``name``, looked up unless ``bearer`` is ``worker_id``.
     """
@@ -71,17 +71,21 @@ class WorkerStep:
 
 @dataclass(frozen=True)
 class GroupStep:
-    """What to do for a group: create it where ``group_id`` is empty, then add the workers of ``add``."""
+    """What to do for a group: create it where ``group_id`` is empty, then add the workers of ``add``.
+
+    A group that is ``unseen`` is there, though nobody could be asked for its id.
+    """
 
     name: str
     group_id: str
     members: tuple[str, ...]
     add: tuple[str, ...]
+    unseen: bool = False
 
     @property
     def verb(self) -> str:
         """The group's action: ``unchanged``, ``created`` or ``extended``."""
-        if not self.group_id:
+        if not self.group_id and not self.unseen:
             return "created"
         return "extended" if self.add else "unchanged"
 
@@ -114,11 +118,31 @@ def plan(observation: Observation) -> Plan:
 
 
 def plan_unseen(observation: Observation) -> Plan:
-    """The steps that a run will take once there is a task store, which nobody could ask yet."""
-    return Plan(
-        tuple(GroupStep(group.name, "", (), group.members) for group in observation.groups),
-        tuple(WorkerStep(worker.name, "minted") for worker in observation.workers),
+    """The steps that a run will take once there is a task store, which nobody could ask yet.
+
+    What the Secrets hold is taken to be good, as it is when the task store only restarts.
+    """
+    workers = tuple(map(_decide_unseen, observation.workers))
+    # Groups are made before the first worker.
+    exist = any(worker.worker_id for worker in observation.workers)
+    new = {step.name for step in workers if step.verb == "minted"}
+    groups = (
+        GroupStep(
+            group.name,
+            "",
+            (),
+            tuple(name for name in group.members if name in new or not exist),
+            unseen=exist,
+        )
+        for group in observation.groups
     )
+    return Plan(tuple(groups), workers)
+
+
+def _decide_unseen(worker: WorkerObservation) -> WorkerStep:
+    if not worker.worker_id:
+        return WorkerStep(worker.name, "minted")
+    return WorkerStep(worker.name, "unchanged" if worker.has_token else "reissued", worker.worker_id)
 
 
 def decide(worker: WorkerObservation, instance: str) -> WorkerStep:

@@ -62,6 +62,18 @@ def token_of_another(world: World) -> None:
     )
 
 
+def swapped(world: World) -> None:
+    world.run()
+    one, other = world.values("id-operator"), world.values("id-orchestrator")
+    world.put("id-operator", other)
+    world.put("id-orchestrator", one)
+
+
+def copied_from_another(world: World) -> None:
+    world.run()
+    world.put("id-operator", world.values("id-orchestrator"))
+
+
 def id_only(world: World) -> None:
     world.mint("operator", world.label)
     world.put("id-operator", {"worker_id": world.mint("operator", world.label)})
@@ -126,6 +138,8 @@ ROWS: list[t.Any] = [
     (refused_and_unknown, "minted", "created", 1),
     (refused_and_unlabelled, "reissued", "created", 1),
     (token_of_another, "reissued", "unchanged", 1),
+    (swapped, "reissued", "unchanged", 1),
+    (copied_from_another, "reissued", "unchanged", 1),
     (id_only, "reissued", "created", 2),
     (id_only_and_unknown, "minted", "created", 1),
     (token_only, "reissued", "unchanged", 1),

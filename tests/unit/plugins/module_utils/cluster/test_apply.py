@@ -211,9 +211,12 @@ class Tagged(str):
 
 
 def test_diff_shows_what_ansible_has_templated() -> None:
-    definition = apply.prepare({**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}, "ns")
-    (difference,) = apply.result([apply.Change("created", None, definition)], diff=True)["diff"]
+    definition = {**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}
+    definition["metadata"].pop("namespace", None)
+    change = apply.Change("created", None, apply.prepare(definition, Tagged("ns")))
+    (difference,) = apply.result([change], diff=True)["diff"]
     assert "k: templated" in difference["after"]
+    assert "namespace: ns" in difference["after"]
 
 
 def test_unchanged_objects_have_no_diff() -> None:
@@ -222,3 +225,40 @@ def test_unchanged_objects_have_no_diff() -> None:
         "objects": [{"kind": "ConfigMap", "name": "c", "outcome": "unchanged"}],
         "diff": [],
     }
+
+
+class TaggedText(str):
+    """A text as ansible hands it over: with tags, of which YAML knows nothing."""
+
+    __slots__ = ()
+
+
+def test_tags_of_ansible_are_no_part_of_a_diff() -> None:
+    definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TaggedText("c")}}
+    wanted = apply.prepare(definition, TaggedText("ns"))
+    listed = {**wanted, "kind": TaggedText("ConfigMap")}
+    changes = [apply.Change("created", None, wanted), apply.Change("deleted", listed, None)]
+    created, deleted = apply.result(changes, diff=True)["diff"]
+    assert "namespace: ns" in created["after"]
+    assert "kind: ConfigMap" in deleted["before"]
+
+
+class RefusingCluster(FakeCluster):
+    def apply(self, definition: dict[str, t.Any], dry_run: bool = False) -> dict[str, t.Any]:
+        raise ClusterError("apply", "it", 422, "Unprocessable Entity")
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("ConfigMap", "run again: kubectl delete configmap c --namespace ns."),
+        ("PersistentVolumeClaim", "It differs from what is wanted in data.k, data.list[0]."),
+    ],
+)
+def test_a_refused_change_names_the_fields_and_the_way_out(kind: str, advice: str) -> None:
+    wanted = prepared(data={"k": "v", "same": "s", "list": ["a", "b"]}) | {"kind": kind}
+    live = copy.deepcopy(wanted) | {"data": {"k": "other", "same": "s", "list": ["x", "b"]}}
+    with pytest.raises(ClusterError) as caught:
+        apply.bring(RefusingCluster(live), wanted, True)  # type: ignore[arg-type]
+    assert "data.k, data.list[0]" in caught.value.message
+    assert caught.value.message.endswith(advice)

@@ -14,6 +14,7 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from ansible_collections.eden.reference.plugins.module_utils.eden.client import (
+    Bearer,
     Credential,
     Group,
     LostReplyError,
@@ -151,7 +152,7 @@ Call = t.Callable[[TaskStore], t.Any]
                 "GET", "/whoami", 200, {"worker_id": W, "name": "w"}, bearer=f"Bearer {W}:{WORKER_TOKEN}"
             ),
             lambda store: store.whoami(W, WORKER_TOKEN),
-            W,
+            Bearer(W, "w"),
         ),
         (
             Exchange(

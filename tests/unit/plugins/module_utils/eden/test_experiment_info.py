@@ -9,9 +9,16 @@ from unittest import mock
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_info
-from ansible_collections.eden.reference.plugins.module_utils.eden.identities import Held, WantedWorker
+from ansible_collections.eden.reference.plugins.module_utils.eden.client import Bearer
+from ansible_collections.eden.reference.plugins.module_utils.eden.identities import (
+    Held,
+    Wanted,
+    WantedWorker,
+)
 
 WORKER = WantedWorker("executor-host-1", "eden-executor-host-1-identity", {})
+OTHER = WantedWorker("operator", "eden-operator-identity", {})
+WANTED = Wanted("ns", "eden", "exp_" + "0" * 26, "store", 80, "", "admin", "key", (WORKER, OTHER), (), 1)
 ID = "wkr_" + "0" * 26
 
 
@@ -39,19 +46,21 @@ def test_no_events() -> None:
 @pytest.mark.parametrize(
     ("held", "bearer", "accepted"),
     [
-        (Held("1", ID, "token"), ID, True),
+        (Held("1", ID, "token"), Bearer(ID, WORKER.name), True),
+        (Held("1", ID, "token"), Bearer(ID, "adopted by its id"), True),
+        (Held("1", ID, "token"), Bearer(ID, OTHER.name), False),
         (Held("1", ID, "token"), None, False),
-        (Held("1", ID, "token"), "wkr_" + "1" * 26, False),
-        (Held("1", ID, ""), ID, False),
-        (Held(), ID, False),
+        (Held("1", ID, "token"), Bearer("wkr_" + "1" * 26, WORKER.name), False),
+        (Held("1", ID, ""), Bearer(ID, WORKER.name), False),
+        (Held(), Bearer(ID, WORKER.name), False),
     ],
-    ids=["taken", "refused", "another's", "no-token", "no-secret"],
+    ids=["taken", "adopted", "swapped", "refused", "another's", "no-token", "no-secret"],
 )
-def test_worker_is_accepted_by_its_own_token_only(held: Held, bearer: str | None, accepted: bool) -> None:
+def test_worker_is_accepted_by_its_own_token_only(held: Held, bearer: Bearer | None, accepted: bool) -> None:
     store = mock.Mock()
     store.whoami.return_value = bearer
     with mock.patch.object(experiment_info.identities, "read_secret", return_value=held):
-        found = experiment_info.identity(mock.Mock(), store, "ns", WORKER)
+        found = experiment_info.identity(mock.Mock(), store, WANTED, WORKER)
     assert found == {
         "name": "executor-host-1",
         "secret": "eden-executor-host-1-identity",

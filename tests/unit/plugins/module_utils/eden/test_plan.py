@@ -234,11 +234,28 @@ def test_two_workers_to_mint_share_nothing() -> None:
     assert [step.verb for step in plan(Observation(OURS, workers, ())).workers] == ["minted", "minted"]
 
 
-def test_unseen() -> None:
-    workers = (observed(name="a", **HELD), observed(name="b"))
-    steps = plan_unseen(Observation(OURS, workers, (GroupObservation("g", ("a",)),)))
-    assert steps.workers == (WorkerStep("a", "minted"), WorkerStep("b", "minted"))
-    assert steps.groups == (GroupStep("g", "", (), ("a",)),)
+def unseen(*workers: WorkerObservation, members: tuple[str, ...] = ("a", "b")) -> tuple[list[str], GroupStep]:
+    steps = plan_unseen(Observation(OURS, workers, (GroupObservation("g", members),)))
+    assert steps.changes is any(step.verb != "unchanged" for step in (*steps.workers, *steps.groups))
+    return [step.verb for step in steps.workers], steps.groups[0]
+
+
+def test_unseen_registry_of_nothing() -> None:
+    verbs, group = unseen(observed(name="a", **TOKEN_ONLY), observed(name="b"))
+    assert verbs == ["minted", "minted"]
+    assert (group.verb, group.add) == ("created", ("a", "b"))
+
+
+def test_unseen_registry_that_the_secrets_vouch_for() -> None:
+    verbs, group = unseen(observed(name="a", **HELD), observed(name="b", **HELD))
+    assert verbs == ["unchanged", "unchanged"]
+    assert (group.verb, group.add) == ("unchanged", ())
+
+
+def test_unseen_registry_with_a_secret_gone_and_one_without_token() -> None:
+    verbs, group = unseen(observed(name="a", **ID_ONLY), observed(name="b"))
+    assert verbs == ["reissued", "minted"]
+    assert (group.verb, group.add) == ("extended", ("b",))
 
 
 ROWS = st.builds(

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check mode at each stage of an installation: it writes nothing, and foretells the run to the object."""
+
+from __future__ import annotations
+
+import typing as t
+
+from oracles import Reference, Verdict, differences, state, tail
+from outcomes import Changes, Told, come_true, predict, predict_without_diff, rest
+from pools import TASK_STORE, Pool, await_no_pods, path_of, settled
+from thin_rig import Experiment, Rig
+from trials import Trial
+
+GROUP = "check mode foretells the run"
+PHASES = ("infra", "seed", "task_store", "identities", "app_tier")
+
+
+def trials(pool: Pool) -> list[Trial]:
+    """One for each stage, and one for each thing that check mode cannot ask a run of."""
+    found = [_from_nothing("absent namespace", _nothing), _from_nothing("empty namespace", _empty_namespace)]
+    for number, phase in enumerate(PHASES, 1):
+        found.append(_from_nothing(f"after {phase}", _tagged(PHASES[:number])))
+    found.append(Trial(GROUP, "full", lambda _rig, _reference: _installed(pool, _as_it_is)))
+    found.append(Trial(GROUP, "no task store", lambda _rig, _reference: _installed(pool, _no_task_store)))
+    return found
+
+
+def _from_nothing(name: str, prepare: t.Callable[[Experiment], None]) -> Trial:
+    def perform(rig: Rig, reference: Reference) -> Verdict:
+        verdict = Verdict()
+        with rig.experiment() as experiment:
+            prepare(experiment)
+            predicted = _predict_twice(verdict, experiment)
+            # The last phase, which is verify, changes nothing.
+            verdict.need(
+                bool(predicted.changes) is (name != f"after {PHASES[-1]}"),
+                "T-CHECK",
+                f"check mode tells of {predicted.changes}",
+            )
+            come_true(verdict, experiment, predicted)
+            if not verdict.violations:
+                verdict.violations += [
+                    f"O3 {line}" for line in differences(reference.state, state(experiment))
+                ]
+        return verdict
+
+    return Trial(GROUP, name, perform)
+
+
+def _predict_twice(verdict: Verdict, experiment: Experiment) -> Told:
+    """What check mode tells, with a diff or without."""
+    plain, predicted = predict_without_diff(verdict, experiment), predict(verdict, experiment)
+    same = plain.changes == predicted.changes
+    verdict.need(same, "T-CHECK", f"{plain.changes} became {predicted.changes} by --diff")
+    return predicted
+
+
+def _nothing(_experiment: Experiment) -> None:
+    pass
+
+
+def _empty_namespace(experiment: Experiment) -> None:
+    experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": experiment.namespace}})
+
+
+def _tagged(phases: t.Sequence[str]) -> t.Callable[[Experiment], None]:
+    def prepare(experiment: Experiment) -> None:
+        outcome = experiment.run("--tags", ",".join(phases))
+        assert outcome.status == 0, tail(outcome)
+
+    return prepare
+
+
+def _installed(pool: Pool, disturb: t.Callable[[Experiment], Changes]) -> Verdict:
+    verdict = Verdict()
+    with pool.borrowed(verdict) as experiment:
+        before = settled(experiment)
+        expected = disturb(experiment)
+        predicted = _predict_twice(verdict, experiment)
+        verdict.need(predicted.changes == expected, "T-CHECK", f"predicted are {predicted.changes}")
+        come_true(verdict, experiment, predicted)
+        rest(verdict, experiment)
+        verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    return verdict
+
+
+def _as_it_is(_experiment: Experiment) -> Changes:
+    return {}
+
+
+def _no_task_store(experiment: Experiment) -> Changes:
+    experiment.kube.ask("DELETE", path_of(experiment, "Deployment", TASK_STORE))
+    await_no_pods(experiment, "task-store-server")
+    return {f"Deployment {TASK_STORE}": "created"}

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects that somebody deletes or changes: check mode names them, the run repairs them, the rest stays."""
+
+from __future__ import annotations
+
+import copy
+import http
+import random
+import re
+import typing as t
+
+from kube import MERGE, PATHS, KubeError, Object
+from oracles import State, Verdict, differences, identities_hold, state
+from outcomes import Changes, come_true, predict, rest, texts, told, written
+from pools import Pool, path_of, settled
+from thin_rig import INSTANCE, Experiment
+from trials import Trial
+
+DRIFT = "an object drifted"
+FOREIGN = "a foreign field"
+FEATURE = "a feature turned off"
+IMMUTABLE = "an immutable field changed"
+
+OURS = "eden.reference"
+MANAGER_LABEL = "app.kubernetes.io/managed-by"
+EXPERIMENT = f"{INSTANCE}-experiment"
+# Jobs end of themselves, and Secrets have tests of their own.
+KINDS = (
+    "ConfigMap",
+    "Deployment",
+    "Ingress",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+)
+KINDS += ("Service", "StatefulSet")
+# Under the name of nobody who deploys.
+SOMEBODY = "fieldManager=somebody"
+
+Path = tuple[t.Any, ...]
+Damage = t.Callable[[Experiment, random.Random], None]
+
+# What others may add to objects of ours, by kind.
+ADDITIONS: dict[str, Object] = {
+    "ConfigMap": {"data": {"of-another": "text"}},
+    "Service": {"spec": {"sessionAffinity": "ClientIP"}},
+    "Deployment": {"spec": {"template": {"metadata": {"annotations": {"example.com/restarted": "now"}}}}},
+    "StatefulSet": {"spec": {"template": {"metadata": {"annotations": {"example.com/restarted": "now"}}}}},
+}
+
+
+def trials(pool: Pool, seed: int = 0) -> list[Trial]:
+    """Every drift."""
+    return [*drift_trials(pool, seed), *foreign_trials(pool), *feature_trials(pool), *immutable_trials(pool)]
+
+
+def drift_trials(pool: Pool, seed: int) -> list[Trial]:
+    """Each object deleted, and each class of fields of it changed."""
+    found = []
+    for kind, name, live in _objects(pool):
+        ways: dict[str, tuple[str, Damage]] = {}
+        # Deleting the namespace deletes all, and a claim that is in use stays until its pod goes.
+        if kind not in ("Namespace", "PersistentVolumeClaim"):
+            ways["deleted"] = ("created", _deleted(kind, name))
+        for part, roots in (
+            ("label", (("metadata", "labels"),)),
+            ("annotation", (("metadata", "annotations"),)),
+            ("field", (("spec",), ("data",))),
+        ):
+            paths = [path for path in _owned(live) if any(path[: len(root)] == root for root in roots)]
+            # A volume that exists is not changed, which preflight says.
+            kept = part == "field" and (live.get("immutable") or kind == "PersistentVolumeClaim")
+            if paths and not kept:
+                ways[f"{part} changed"] = ("updated", _changed(kind, name, roots))
+                ways[f"{part} removed"] = ("updated", _changed(kind, name, roots, remove=True))
+        # The server wants all of these.
+        if kind == "Ingress":
+            ways.pop("field removed")
+        for way, (outcome, damage) in ways.items():
+            found.append(_drift_trial(pool, kind, name, way, outcome, damage, seed))
+    return found
+
+
+def foreign_trials(pool: Pool) -> list[Trial]:
+    """Each object with something that somebody else added: it is no drift, and stays."""
+    found = []
+    for kind, name, live in _objects(pool):
+        additions: dict[str, Object] = {
+            "label": {"metadata": {"labels": {"example.com/of-another": "label"}}},
+            "annotation": {"metadata": {"annotations": {"example.com/of-another": "annotation"}}},
+        }
+        if kind in ADDITIONS and not live.get("immutable"):
+            additions["field"] = ADDITIONS[kind]
+        found += [_foreign_trial(pool, kind, name, what, addition) for what, addition in additions.items()]
+    return found
+
+
+def feature_trials(pool: Pool) -> list[Trial]:
+    """Each feature turned off, and on again: its objects go and come, volumes and Secrets stay."""
+    return [
+        _feature_trial(pool, "eden_network_policies", False, r"NetworkPolicy .*"),
+        _feature_trial(pool, "eden_disruption_budgets", False, r"PodDisruptionBudget .*"),
+        _feature_trial(pool, "eden_ingress", {}, r"Ingress .*"),
+        _feature_trial(
+            pool, "eden_replicas", {"executor_host": 0}, rf"StatefulSet {INSTANCE}-executor-host-1"
+        ),
+    ]
+
+
+def immutable_trials(pool: Pool) -> list[Trial]:
+    """What the API server lets nobody change, after somebody made the object anew with another value."""
+    return [
+        Trial(IMMUTABLE, "the experiment's id", lambda _rig, _reference: _another_id(pool)),
+        *(
+            Trial(
+                IMMUTABLE,
+                f"{kind} {name} {'.'.join(path)}",
+                lambda _rig, _reference, kind=kind, name=name, path=path, value=value: _another_value(
+                    pool, kind, name, path, value
+                ),
+            )
+            for kind, name, path, value in (
+                ("Service", f"{INSTANCE}-postgres", ("spec", "clusterIP"), ""),
+                ("StatefulSet", f"{INSTANCE}-orchestrator", ("spec", "podManagementPolicy"), "OrderedReady"),
+                ("StatefulSet", f"{INSTANCE}-postgres", ("spec", "podManagementPolicy"), "OrderedReady"),
+            )
+        ),
+    ]
+
+
+def _objects(pool: Pool) -> list[tuple[str, str, Object]]:
+    """The objects that an installation makes: kind, name in each experiment, and one of them."""
+    with pool.borrowed(Verdict()) as experiment:
+        namespace = experiment.kube.ask("GET", path_of(experiment, "Namespace", experiment.namespace))
+        found = [("Namespace", "", namespace)]
+        for kind in KINDS:
+            for thing in experiment.kube.objects(kind, experiment.namespace):
+                if any(entry["manager"] == OURS for entry in thing["metadata"]["managedFields"]):
+                    found.append((kind, thing["metadata"]["name"], thing))
+    return found
+
+
+def _path(experiment: Experiment, kind: str, name: str) -> str:
+    return path_of(experiment, kind, name or experiment.namespace)
+
+
+def _title(experiment: Experiment, kind: str, name: str) -> str:
+    return f"{kind} {name or experiment.namespace}"
+
+
+def _owned(live: Object) -> list[Path]:
+    """The places of the values that we applied."""
+    (fields,) = [
+        entry["fieldsV1"]
+        for entry in live["metadata"]["managedFields"]
+        if entry["manager"] == OURS and entry["operation"] == "Apply"
+    ]
+    return list(_leaves(fields, live, ()))
+
+
+def _leaves(fields: Object, live: t.Any, path: Path) -> t.Iterator[Path]:
+    inner = {name: below for name, below in fields.items() if name != "."}
+    if not inner and path:
+        yield path
+    for name, below in inner.items():
+        sort, _colon, key = name.partition(":")
+        if sort == "f" and isinstance(live, dict) and key in live:
+            yield from _leaves(below, live[key], (*path, key))
+        elif sort == "k" and isinstance(live, list):
+            wanted = re.findall(r'"(\w+)":(?:"([^"]*)"|(\d+))', key)
+            for index, item in enumerate(live):
+                if all(str(item.get(part)) == (text or number) for part, text, number in wanted):
+                    yield from _leaves(below, item, (*path, index))
+
+
+def _deleted(kind: str, name: str) -> Damage:
+    def damage(experiment: Experiment, _dice: random.Random) -> None:
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        experiment.kube.ask("DELETE", _path(experiment, kind, name), options)
+
+    return damage
+
+
+def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False) -> Damage:
+    """Another value, or none, at a place that is drawn, for the first that the API server takes."""
+
+    def damage(experiment: Experiment, dice: random.Random) -> None:
+        path = _path(experiment, kind, name)
+        live = experiment.kube.ask("GET", path)
+        places = [place for place in _owned(live) if any(place[: len(root)] == root for root in roots)]
+        refusals = []
+        for place in dice.sample(places, len(places)):
+            for value in [None] if remove else _others(_at(live, place)):
+                changed = copy.deepcopy(live)
+                if remove:
+                    _at(changed, place[:-1]).pop(place[-1])
+                else:
+                    _at(changed, place[:-1])[place[-1]] = value
+                changed["metadata"].pop("resourceVersion")
+                try:
+                    stored = experiment.kube.ask("PUT", f"{path}?{SOMEBODY}", changed)
+                except KubeError as error:
+                    if error.status != http.HTTPStatus.UNPROCESSABLE_ENTITY and error.status != 400:
+                        raise
+                    refusals.append(f"{place}: {error}")
+                    continue
+                # The server may have filled in what was taken out.
+                if _find(stored, place) != _find(live, place):
+                    return
+        raise AssertionError(f"the API server takes no change of {kind} {name}: {refusals[-3:]}")
+
+    return damage
+
+
+def _at(value: t.Any, place: Path) -> t.Any:
+    for step in place:
+        value = value[step]
+    return value
+
+
+def _find(value: t.Any, place: Path) -> t.Any:
+    try:
+        return _at(value, place)
+    except (KeyError, IndexError):
+        return None
+
+
+def _others(value: t.Any) -> list[t.Any]:
+    """Values of the same type."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1]
+    if isinstance(value, str):
+        number = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), value, count=1)
+        return [text for text in (f"{value}x", number, "another") if text != value]
+    if isinstance(value, list):
+        inside = [(index, other) for index, item in enumerate(value) for other in _others(item)]
+        return [[*value[:index], other, *value[index + 1 :]] for index, other in inside] + [value[:-1]]
+    if isinstance(value, dict):
+        return [{**value, key: other} for key, item in value.items() for other in _others(item)]
+    return []
+
+
+def _drift_trial(
+    pool: Pool, kind: str, name: str, way: str, outcome: str, damage: Damage, seed: int
+) -> Trial:
+    title = f"{kind} {name}".strip()
+
+    def perform(_rig: t.Any, _reference: t.Any) -> Verdict:
+        verdict = Verdict()
+        with pool.borrowed(verdict) as experiment:
+            before = settled(experiment)
+            damage(experiment, random.Random(f"{seed} {title} {way}"))
+            _repair(verdict, experiment, before, {_title(experiment, kind, name): outcome})
+        return verdict
+
+    return Trial(DRIFT, f"{title} {way}", perform)
+
+
+def _repair(verdict: Verdict, experiment: Experiment, before: State, expected: Changes) -> None:
+    """Check mode names the objects, the run writes these and no other, and all is as it was."""
+    predicted = predict(verdict, experiment)
+    verdict.need(
+        predicted.changes == expected, "T-DRIFT", f"predicted are {predicted.changes} and not {expected}"
+    )
+    real = come_true(verdict, experiment, predicted)
+    found = written(real.outcome)
+    verdict.need(found == expected.keys(), "T-DRIFT", f"the run wrote {sorted(found)} and not {expected}")
+    rest(verdict, experiment)
+    verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    identities_hold(verdict, experiment, state(experiment))
+
+
+def _foreign_trial(pool: Pool, kind: str, name: str, what: str, addition: Object) -> Trial:
+    title = f"{kind} {name}".strip()
+
+    def perform(_rig: t.Any, _reference: t.Any) -> Verdict:
+        verdict = Verdict()
+        with pool.borrowed(verdict) as experiment:
+            path = _path(experiment, kind, name)
+            experiment.kube.ask("PATCH", f"{path}?{SOMEBODY}", addition, MERGE)
+            before = settled(experiment)
+            predicted = predict(verdict, experiment)
+            verdict.need(not predicted.changes, "T-DRIFT", f"predicted are {predicted.changes}")
+            rest(verdict, experiment)
+            verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+            # The object is repaired around it.
+            _changed(kind, name, (("metadata", "labels"),))(experiment, random.Random(title))
+            real = told(experiment)
+            verdict.outcomes.append(real.outcome)
+            expected = {_title(experiment, kind, name): "updated"}
+            verdict.need(real.changes == expected, "T-DRIFT", f"the run changed {real.changes}")
+            live = experiment.kube.ask("GET", path)
+            verdict.need(_holds(live, addition), "T-DRIFT", "what somebody else had added is gone")
+            experiment.kube.ask("PATCH", f"{path}?{SOMEBODY}", _without(addition), MERGE)
+        return verdict
+
+    return Trial(FOREIGN, f"{title} {what}", perform)
+
+
+def _holds(live: t.Any, part: t.Any) -> bool:
+    if isinstance(part, dict):
+        return isinstance(live, dict) and all(_holds(live.get(key), value) for key, value in part.items())
+    return bool(live == part)
+
+
+def _without(addition: t.Any) -> t.Any:
+    """The patch that takes an addition out."""
+    if isinstance(addition, dict):
+        return {key: _without(value) for key, value in addition.items()}
+    return None
+
+
+def _feature_trial(pool: Pool, variable: str, off: t.Any, goes: str) -> Trial:
+    def perform(_rig: t.Any, _reference: t.Any) -> Verdict:
+        verdict = Verdict()
+        with pool.borrowed(verdict) as experiment:
+            before, variables = settled(experiment), dict(experiment.variables)
+            gone = {name for name in before.objects if re.fullmatch(goes, name)}
+            verdict.need(gone, "rig", f"there is nothing like {goes}")
+            experiment.variables[variable] = off
+            predicted = predict(verdict, experiment)
+            real = come_true(verdict, experiment, predicted)
+            verdict.need(
+                real.changes == dict.fromkeys(gone, "deleted"), "T-DRIFT", f"the run changed {real.changes}"
+            )
+            verdict.need(written(real.outcome) == gone, "T-DRIFT", f"the run wrote {texts(real.outcome)}")
+            rest(verdict, experiment)
+            left = settled(experiment).objects
+            verdict.need(left.keys() == before.objects.keys() - gone, "T-DRIFT", f"{sorted(left)} are left")
+            experiment.variables = variables
+            _repair(verdict, experiment, before, dict.fromkeys(gone, "created"))
+        return verdict
+
+    return Trial(FEATURE, variable, perform)
+
+
+def _another_id(pool: Pool) -> Verdict:
+    verdict = Verdict()
+    with pool.borrowed(verdict) as experiment:
+        before = settled(experiment)
+        live = _made_anew(experiment, "ConfigMap", EXPERIMENT, ("data", "experiment_id"), f"exp_{1:026d}")
+        run = told(experiment)
+        verdict.outcomes.append(run.outcome)
+        verdict.need(run.outcome.status != 0 and not run.outcome.writes, "O8", "the run was not refused")
+        told_of = (
+            f"ConfigMap {experiment.namespace}/{EXPERIMENT} says that the experiment is exp_",
+            "volumes",
+        )
+        for part in (*told_of, live["data"]["experiment_id"]):
+            verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
+        # The way out that is known here: the ConfigMap goes, and the claims say whose data they hold.
+        experiment.kube.ask("DELETE", path_of(experiment, "ConfigMap", EXPERIMENT))
+        _repair(verdict, experiment, before, {f"ConfigMap {EXPERIMENT}": "created"})
+    return verdict
+
+
+def _another_value(pool: Pool, kind: str, name: str, path: Path, value: str) -> Verdict:
+    verdict = Verdict()
+    with pool.borrowed(verdict) as experiment:
+        before = settled(experiment)
+        _made_anew(experiment, kind, name, path, value)
+        run = told(experiment)
+        verdict.outcomes.append(run.outcome)
+        if run.outcome.status == 0:
+            rest(verdict, experiment)
+        else:
+            for part in (f"{kind} {experiment.namespace}/{name}", path[-1], "kubectl delete"):
+                verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
+            _deleted(kind, name)(experiment, random.Random())
+            repaired = told(experiment)
+            verdict.outcomes.append(repaired.outcome)
+            verdict.need(repaired.outcome.status == 0, "O1", f"the advice did not help: {repaired.message}")
+            rest(verdict, experiment)
+        verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    return verdict
+
+
+def _made_anew(experiment: Experiment, kind: str, name: str, path: Path, value: str) -> Object:
+    """Somebody deletes the object and makes it with another value; what it was."""
+    live = experiment.kube.ask("GET", path_of(experiment, kind, name))
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
+    body = {key: copy.deepcopy(part) for key, part in live.items() if key != "status"}
+    body["metadata"] = {key: live["metadata"][key] for key in ("name", "labels", "annotations")}
+    if kind == "Service":
+        body["spec"].pop("clusterIPs")
+    _at(body, path[:-1])[path[-1]] = value
+    experiment.kube.ask("POST", f"{PATHS[kind].format(experiment.namespace)}?{SOMEBODY}", body)
+    return live

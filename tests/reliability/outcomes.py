@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says that it changes, object by object, and which objects its requests write."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from dataclasses import dataclass
+
+from kills import CALLBACKS
+from kube import PATHS, Object
+from oracles import Verdict, tail
+from thin_rig import INSTANCE, Experiment, Outcome
+
+COLLECTION = "eden.reference."
+_SEED_JOB = re.compile(rf"{INSTANCE}-seed-[0-9a-f]{{8}}")
+_KINDS = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()} | {"namespaces": "Namespace"}
+
+Changes = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A run, and what it told of.
+
+    Attributes:
+        outcome: the run.
+        changes: what becomes of each object that does not stay as it is, by its kind and name; a group of
+            the registry counts as an object.
+        shown: the objects of which a diff was shown.
+        message: why it failed.
+    """
+
+    outcome: Outcome
+    changes: Changes
+    shown: set[str]
+    message: str
+
+
+def told(experiment: Experiment, *arguments: str) -> Told:
+    """Run the playbook to its end."""
+    path = experiment.directory / "outcomes.jsonl"
+    path.write_text("")
+    experiment.environment = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        "ANSIBLE_CALLBACKS_ENABLED": "outcomes",
+        "EDEN_RIG_OUTCOMES": str(path),
+    }
+    try:
+        outcome = experiment.run(*arguments)
+    finally:
+        experiment.environment = {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    answers = [(row["action"].removeprefix(COLLECTION), row["result"]) for row in rows]
+    changes: Changes = {}
+    shown: set[str] = set()
+    for action, answer in answers:
+        if action in _CHANGES and not answer.get("failed"):
+            changes |= {_plain(name): what for name, what in _CHANGES[action](answer).items()}
+            shown |= {_plain(name) for name in _shown(action, answer.get("diff") or [])}
+    message = "\n".join(str(answer["msg"]) for _action, answer in answers if answer.get("failed"))
+    return Told(outcome, changes, shown, message)
+
+
+def predict(verdict: Verdict, experiment: Experiment) -> Told:
+    """What check mode tells: without a write, and with a diff of just what changes."""
+    found = told(experiment, "--check", "--diff")
+    _need_no_write(verdict, found)
+    verdict.need(
+        found.shown == found.changes.keys(), "T-CHECK", f"the diff shows {found.shown} of {found.changes}"
+    )
+    return found
+
+
+def predict_without_diff(verdict: Verdict, experiment: Experiment) -> Told:
+    """What check mode tells where no diff is asked for."""
+    found = told(experiment, "--check")
+    _need_no_write(verdict, found)
+    verdict.need(not found.shown, "T-CHECK", f"a diff shows {found.shown}")
+    return found
+
+
+def _need_no_write(verdict: Verdict, found: Told) -> None:
+    verdict.outcomes.append(found.outcome)
+    verdict.need(found.outcome.status == 0, "T-CHECK", f"check mode ended with: {tail(found.outcome)}")
+    verdict.need(not found.outcome.writes, "T-CHECK", f"check mode wrote {texts(found.outcome)}")
+
+
+def come_true(verdict: Verdict, experiment: Experiment, predicted: Told) -> Told:
+    """The run does what check mode told."""
+    real = told(experiment)
+    verdict.outcomes.append(real.outcome)
+    verdict.need(real.outcome.status == 0, "O1", f"the run ended with: {tail(real.outcome)}")
+    for name in sorted(predicted.changes.keys() | real.changes.keys()):
+        said, done = predicted.changes.get(name), real.changes.get(name)
+        verdict.need(said == done, "T-CHECK", f"{name}: predicted was {said}, and it was {done}")
+    said, done = (run.outcome.recap.get("changed") for run in (predicted, real))
+    verdict.need(said == done, "T-CHECK", f"predicted were {said} changed tasks, and there were {done}")
+    return real
+
+
+def rest(verdict: Verdict, experiment: Experiment) -> None:
+    """O2: the next run changes nothing and writes nothing."""
+    again = told(experiment)
+    verdict.outcomes.append(again.outcome)
+    still = not again.outcome.status and not again.changes and not again.outcome.writes
+    verdict.need(
+        still and again.outcome.recap.get("changed") == 0,
+        "O2",
+        f"the next run ended with {again.outcome.status}, changed {again.changes} and wrote "
+        f"{texts(again.outcome)}: {tail(again.outcome)}",
+    )
+
+
+def written(outcome: Outcome) -> set[str]:
+    """The objects that the requests of a run write; what goes to the task store is named by its request."""
+    return {
+        _plain(_written(request.target) if request.side == "api" else str(request))
+        for request in outcome.writes
+    }
+
+
+def texts(outcome: Outcome) -> list[str]:
+    """The requests of a run that write."""
+    return [str(request) for request in outcome.writes]
+
+
+def _written(target: str) -> str:
+    parts = target.partition("?")[0].split("/")
+    if parts[-2] in _KINDS:
+        return f"{_KINDS[parts[-2]]} {parts[-1]}"
+    return f"{_KINDS.get(parts[-1], target)} (a new one)"
+
+
+def _applied(answer: Object) -> Changes:
+    return {
+        f"{row['kind']} {row['name']}": row["outcome"]
+        for row in answer["objects"]
+        if row["outcome"] != "unchanged"
+    }
+
+
+def _generated(answer: Object) -> Changes:
+    return {f"Secret {answer['secret']}": ", ".join(answer["generated"])} if answer["generated"] else {}
+
+
+def _identified(answer: Object) -> Changes:
+    changes = {
+        f"Secret {row['secret']}": row["action"]
+        for row in answer["identities"].values()
+        if row["action"] != "unchanged"
+    }
+    return changes | {
+        f"Group {name}": f"{row['action']} with {', '.join(row['added'])}"
+        for name, row in answer["groups"].items()
+        if row["action"] != "unchanged"
+    }
+
+
+_CHANGES: dict[str, t.Callable[[Object], Changes]] = {
+    "apply": _applied,
+    "credentials": _generated,
+    "identities": _identified,
+}
+
+
+def _shown(action: str, diff: t.Any) -> t.Iterator[str]:
+    """The objects that a diff is about."""
+    if action != "identities":
+        for part in diff:
+            kind, _blank, name = part["before_header"].partition(" ")
+            yield f"{kind} {name.rpartition('/')[2]}"
+        return
+    if not diff:
+        return
+    before, after = diff["before"], diff["after"]
+    for name, worker in after["workers"].items():
+        if before["workers"].get(name) != worker:
+            yield f"Secret {worker['secret']}"
+    for name, group in after["groups"].items():
+        if before["groups"].get(name) != group:
+            yield f"Group {name}"
+
+
+def _plain(name: str) -> str:
+    """The name without the digest of what differs from run to run while there is no experiment."""
+    return _SEED_JOB.sub(f"{INSTANCE}-seed-DIGEST", name)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Experiments that are up with everything that the collection can make, lent to one trial after the other."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import time
+import typing as t
+from contextlib import ExitStack
+
+from kube import PATHS, Object
+from oracles import State, Verdict, state, tail
+from thin_rig import INSTANCE, PATIENCE, Experiment, Rig
+
+TASK_STORE = f"{INSTANCE}-task-store-server"
+INGRESS = {"host": "eden.example.com", "annotations": {"example.com/class": "internal"}}
+# Counts what became of a Deployment, which is more after a repair.
+REVISION = "deployment.kubernetes.io/revision"
+
+
+class Pool:
+    """Experiments of a rig, while entered."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._idle: list[Experiment] = []
+        self._all = ExitStack()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._all.close()
+
+    @contextlib.contextmanager
+    def borrowed(self, verdict: Verdict) -> t.Iterator[Experiment]:
+        """An experiment that is up; it is given back unless the verdict on it is bad."""
+        # Both operations on the list are atomic.
+        try:
+            experiment = self._idle.pop()
+        except IndexError:
+            experiment = self._made()
+        yield experiment
+        if not verdict.violations:
+            self._idle.append(experiment)
+
+    def _made(self) -> Experiment:
+        experiment = self._all.enter_context(self._rig.experiment())
+        experiment.variables["eden_ingress"] = INGRESS
+        outcome = experiment.run()
+        assert outcome.status == 0, tail(outcome)
+        return experiment
+
+
+def path_of(experiment: Experiment, kind: str, name: str) -> str:
+    """Where the API server has the object."""
+    if kind == "Namespace":
+        return f"/api/v1/namespaces/{name}"
+    return f"{PATHS[kind].format(experiment.namespace)}/{name}"
+
+
+def settled(experiment: Experiment) -> State:
+    """What there is of the experiment, comparable to what there was of it before."""
+    found = state(experiment)
+    for thing in found.objects.values():
+        thing["metadata"]["annotations"].pop(REVISION, None)
+    # Jobs end of themselves.
+    objects = {name: thing for name, thing in found.objects.items() if not name.startswith("Job ")}
+    pods = {component: count for component, count in found.pods.items() if component not in ("bind", "seed")}
+    return dataclasses.replace(found, objects=objects, pods=pods)
+
+
+def await_no_pods(experiment: Experiment, component: str) -> None:
+    """Return when there is no pod of the component."""
+    deadline = time.monotonic() + PATIENCE
+    while any(
+        pod["metadata"]["labels"].get("app.kubernetes.io/component") == component
+        for pod in experiment.kube.objects("Pod", experiment.namespace)
+    ):
+        assert time.monotonic() < deadline, f"the pods of {component} stay"
+        time.sleep(0.05)
+
+
+def values(secret: Object) -> dict[str, str]:
+    """The values of a Secret as text."""
+    return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+
+def encoded(texts: t.Mapping[str, str]) -> dict[str, str]:
+    """The values of a Secret as they are sent."""
+    return {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
