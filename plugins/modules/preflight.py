@@ -72,6 +72,19 @@ options:
     type: list
     elements: str
     default: []
+  credentials_secret:
+    description:
+      - Name of the Secret with the credentials. When empty, O(existing_secret).
+      - Rights on Secrets that are restricted to names must be rights on this one.
+    type: str
+    default: ""
+  identity_secrets:
+    description:
+      - Names of the Secrets with the identities.
+      - Rights on Secrets that are restricted to names must be rights on each of these.
+    type: list
+    elements: str
+    default: []
   objects:
     description: Objects of the experiment, which must belong to nobody else if they exist.
     type: list
@@ -196,6 +209,9 @@ missing_rights:
     namespace:
       description: Namespace, empty for the whole cluster.
       type: str
+    name:
+      description: Name of the one object that the right is needed for, empty for any.
+      type: str
     why:
       description: What the right is needed for.
       type: str
@@ -204,6 +220,7 @@ missing_rights:
       group: ""
       resource: secrets
       namespace: eden
+      name: ""
       why: credentials and identities are kept in Secrets
 """
 

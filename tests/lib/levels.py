@@ -59,7 +59,7 @@ def lint(run: Run) -> None:
         argument for kind in TYPED for argument in ("-p", f"ansible_collections.{COLLECTION}.plugins.{kind}")
     ]
     check("mypy plugins", ["mypy", *packages], **here)
-    check("mypy tests", ["mypy", "tests/lib"], **here)
+    check("mypy tests", ["mypy", "tests/bench", "tests/lib"], **here)
     check("mypy stand-in", ["mypy", "src"], env=here["env"], cwd=CHECKOUT / "tests/standin")
     check("yamllint", ["yamllint", "--strict", "."], **here)
     run.need_shellcheck()

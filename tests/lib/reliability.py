@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from environments import CHECKOUT, OLDEST, clean, ensure
 
@@ -17,7 +18,11 @@ def main() -> int:
     programs = ensure(OLDEST) / "bin"
     variables = clean([programs])
     variables["PYTHONPATH"] = os.pathsep.join(str(CHECKOUT / "tests" / room) for room in ROOMS)
-    command = [programs / "python", CHECKOUT / "tests/reliability/long_run.py", *sys.argv[1:]]
+    command: list[str | Path] = [
+        programs / "python",
+        CHECKOUT / "tests/reliability/long_run.py",
+        *sys.argv[1:],
+    ]
     with subprocess.Popen(command, env=variables) as process:
         # The run that is told to end prints its table first.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import secrets
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +20,27 @@ from kills import undisturbed
 from oracles import Reference
 from pools import Pool
 from thin_rig import Rig
-from trials import Trial
+from trials import Survive, Trial
 
 __all__ = ["experiment", "rig"]
 
 SEED = pytest.StashKey[int]()
 SAMPLES = pytest.StashKey[list[str]]()
 
-Survive = Callable[[list[Trial], int], None]
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed; with EDEN_RELIABILITY_SEED a run tries what the one with that seed tried."""
-    config.stash[SEED] = int(os.environ.get("EDEN_RELIABILITY_SEED") or secrets.randbelow(10**6))
+    """Take the seed; with EDEN_RELIABILITY_SEED a run tries what the one with that seed tried."""
+    config.stash[SEED] = int(os.environ.get("EDEN_RELIABILITY_SEED") or seed_of_the_commit())
     config.stash[SAMPLES] = []
+
+
+def seed_of_the_commit() -> int:
+    """Another seed for each commit, the same one each time that its tests run."""
+    root = Path(__file__).parents[2]
+    command = ["git", "-c", f"safe.directory={root}", "rev-parse", "HEAD"]
+    return (
+        int(subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout, 16) % 10**6
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -65,13 +72,15 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture
 def survive(rig: Rig, reference: Reference, seed: int, pytestconfig: pytest.Config) -> Survive:
-    """Try so many of the trials, and require that no oracle finds anything."""
+    """Try so many of each list of trials, and require that no oracle finds anything."""
 
-    def survive(found: list[Trial], count: int) -> None:
-        chosen = trials.sample(found, count, seed)
-        names = "; ".join(trial.name for trial in chosen)
-        said = f"{chosen[0].group}: {len(chosen)} of {len(found)}: {names}"
-        pytestconfig.stash[SAMPLES].append(said)
+    def survive(*samples: tuple[list[Trial], int]) -> None:
+        chosen = []
+        for found, count in samples:
+            some = trials.sample(found, count, seed)
+            names = "; ".join(trial.name for trial in some)
+            pytestconfig.stash[SAMPLES].append(f"{some[0].group}: {len(some)} of {len(found)}: {names}")
+            chosen += some
         assert trials.perform(rig, reference, chosen) == {}
 
     return survive

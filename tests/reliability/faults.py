@@ -22,8 +22,6 @@ KINDS: dict[str, Fate] = {
     "reset": Fate(reply="reset"),
 }
 WATCH_FAULTS: tuple[WatchReply, ...] = ("stall", "gone", "garbage", "close")
-# Those of the first wait: each is given up after half a minute.
-STALLED_WATCHES = 3
 
 _NAMES = re.compile(r"rig-[0-9a-f]{8}|(?:exp|wkr|grp)_[0-9a-z]{26}|eden-seed-[0-9a-f]{8}|resourceVersion=\d+")
 
@@ -65,15 +63,7 @@ def lost_reply(write: int, reply: Reply) -> Judge:
 
 def broken_watches(fault: WatchReply) -> Judge:
     """The watches break."""
-    count = 0
-
-    def fate(request: Request) -> Fate:
-        nonlocal count
-        count += request.is_watch
-        spared = not request.is_watch or (fault == "stall" and count > STALLED_WATCHES)
-        return PASS if spared else Fate(watch=fault)
-
-    return fate
+    return lambda request: Fate(watch=fault) if request.is_watch else PASS
 
 
 def endure(rig: Rig, reference: Reference, judge: Judge, sure: bool) -> Verdict:

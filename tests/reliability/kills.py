@@ -14,9 +14,8 @@ from thin_rig import Experiment, Outcome, Rig, Run
 from traffic import PASS, Fate, Judge, Request, spare
 
 CALLBACKS = Path(__file__).parent / "callbacks"
-CUTS = ("before", "unanswered", "answered")
-
 Cut = t.Literal["before", "unanswered", "answered"]
+CUTS: tuple[Cut, ...] = ("before", "unanswered", "answered")
 
 
 class Kill(t.Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import secrets
 import signal
 import sys
@@ -66,7 +67,7 @@ class Table:
         """The table, as Markdown."""
         yield "| what | trials | requests disturbed | failures |"
         yield "|---|---|---|---|"
-        for group, count in self._done.items():
+        for group, count in sorted(self._done.items()):
             yield f"| {group} | {count} | {self._faults[group] or ''} | {self._failed[group]} |"
         yield f"| sum | {sum(self._done.values())} | {sum(self._faults.values())} | {self.failed} |"
 
@@ -78,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
+    parser.add_argument("--rights", action="store_true", help="rights taken away only")
     parser.add_argument("--drift", action="store_true", help="check mode, Secrets and drift only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
     parser.add_argument("--pairs", type=int, default=SAMPLE, metavar="N", help="kills of two runs in a row")
@@ -87,26 +89,29 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> list[Trial]:
-    """The trials that are asked for."""
+    """The trials that are asked for, in an order in which those of every group are done early."""
     seed = options.seed
+    everything = not (options.kills or options.faults or options.rights or options.drift)
 
     def some(found: list[Trial]) -> list[Trial]:
         return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
 
     found: list[Trial] = []
-    everything = not (options.kills or options.faults or options.drift)
+    if options.rights or everything:
+        found += some(trials.rights_taken_away())
     if options.kills or everything:
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
+        found += trials.in_pairs(reference, options.pairs, seed)
+        found += trials.at_times(reference, options.random_kills, seed)
     if options.faults or everything:
         found += trials.rates(seed) + trials.latencies() + trials.watches()
         found += some(trials.lost_replies(reference)) + some(trials.black_holes(reference))
-    if options.kills or everything:
-        found += trials.in_pairs(reference, options.pairs, seed)
-        found += trials.at_times(reference, options.random_kills, seed)
     if options.drift or everything:
         for group in by_group(check_mode.trials(pool), secret_damage.trials(pool), drift.trials(pool, seed)):
             found += some(group)
-    return [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
+    found = [trial for trial in found if options.only in f"{trial.group}: {trial.name}"]
+    random.Random(seed).shuffle(found)
+    return found
 
 
 def by_group(*found: list[Trial]) -> list[list[Trial]]:

@@ -31,6 +31,8 @@ DIGESTS = ("eden.reference/applied", "eden.reference/credentials", "eden.referen
 CLUSTER_IP_FIELDS = ("clusterIP", "clusterIPs")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SEED_JOB = re.compile(rf"{INSTANCE}-seed-[0-9a-f]{{8}}")
+# The label of what a test puts beside the experiment.
+EQUIPMENT = {"tests.eden.reference/equipment": "true"}
 # The kinds whose objects come from controllers, under names that they make up.
 _MADE = ("Pod",)
 
@@ -142,6 +144,8 @@ def state(experiment: Experiment) -> State:
     objects = {}
     for kind in (kind for kind in PATHS if kind not in _MADE):
         for thing in experiment.kube.objects(kind, experiment.namespace):
+            if EQUIPMENT.items() <= (thing["metadata"].get("labels") or {}).items():
+                continue
             essence = _essence(kind, thing, replacements)
             objects[f"{kind} {essence['metadata']['name']}"] = essence
     pods: dict[str, int] = {}

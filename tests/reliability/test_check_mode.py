@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import check_mode
 from pools import Pool
-from trials import Trial
+from trials import Survive
 
 # Each costs four runs. All of them: tests/reliability/run --all
 STAGES = 2
 
-Survive = Callable[[list[Trial], int], None]
-
 
 def test_check_mode_foretells_the_run(survive: Survive, pool: Pool) -> None:
-    survive(check_mode.trials(pool), STAGES)
+    survive((check_mode.trials(pool), STAGES))

@@ -3,30 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import drift
 from pools import Pool
-from trials import Trial
+from trials import Survive
 
 # All of them: tests/reliability/run --all
 DRIFTS = 3
 FOREIGN = 1
 
-Survive = Callable[[list[Trial], int], None]
-
 
 def test_drift(survive: Survive, pool: Pool, seed: int) -> None:
-    survive(drift.drift_trials(pool, seed), DRIFTS)
+    survive((drift.drift_trials(pool, seed), DRIFTS))
 
 
 def test_foreign_fields(survive: Survive, pool: Pool) -> None:
-    survive(drift.foreign_trials(pool), FOREIGN)
+    survive((drift.foreign_trials(pool), FOREIGN))
 
 
 def test_features_turned_off(survive: Survive, pool: Pool) -> None:
-    survive(drift.feature_trials(pool), 1)
+    survive((drift.feature_trials(pool), 1))
 
 
 def test_immutable_fields(survive: Survive, pool: Pool) -> None:
-    survive(drift.immutable_trials(pool), 1)
+    survive((drift.immutable_trials(pool), 1))

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trials
 from oracles import Reference
-from trials import Trial
+from trials import Survive
 
 # All of them: tests/reliability/run --all
 RATE = 0.05
@@ -15,26 +13,16 @@ MILLISECONDS = 50
 LOST_REPLIES = 3
 BLACK_HOLES = 2
 
-Survive = Callable[[list[Trial], int], None]
+
+def test_random_errors_and_latency(survive: Survive, seed: int) -> None:
+    errors, latencies = trials.rates(seed, [RATE]), trials.latencies([MILLISECONDS])
+    survive((errors, len(errors)), (latencies, len(latencies)))
 
 
-def test_random_errors(survive: Survive, seed: int) -> None:
-    found = trials.rates(seed, [RATE])
-    survive(found, len(found))
-
-
-def test_latency(survive: Survive) -> None:
-    survive(trials.latencies([MILLISECONDS]), 1)
-
-
-def test_no_answer_to_a_request(survive: Survive, reference: Reference) -> None:
-    survive(trials.black_holes(reference), BLACK_HOLES)
-
-
-def test_lost_replies(survive: Survive, reference: Reference) -> None:
-    survive(trials.lost_replies(reference), LOST_REPLIES)
+def test_lost_requests_and_replies(survive: Survive, reference: Reference) -> None:
+    survive((trials.black_holes(reference), BLACK_HOLES), (trials.lost_replies(reference), LOST_REPLIES))
 
 
 def test_broken_watches(survive: Survive) -> None:
     found = trials.watches()
-    survive(found, len(found))
+    survive((found, len(found)))

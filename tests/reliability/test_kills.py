@@ -3,36 +3,28 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable
-
 import trials
+from kills import CUTS
 from oracles import Reference
-from trials import Trial
+from trials import Survive
 
 # Each costs three runs. All of them: tests/reliability/run --all
 BOUNDARIES = 3
 WRITES_OF_EACH_CUT = 2
 RANDOM_TIMES = 2
-
-Survive = Callable[[list[Trial], int], None]
+PAIRS = 1
+CUT_NAMES = [f" {cut}" for cut in CUTS]
 
 
 def test_at_task_boundaries(survive: Survive, reference: Reference) -> None:
-    survive(trials.at_boundaries(reference), BOUNDARIES)
+    survive((trials.at_boundaries(reference), BOUNDARIES))
 
 
 def test_at_writes(survive: Survive, reference: Reference) -> None:
-    by_cut = collections.defaultdict(list)
-    for trial in trials.at_writes(reference):
-        by_cut[trial.name.rpartition(" ")[2]].append(trial)
-    for found in by_cut.values():
-        survive(found, WRITES_OF_EACH_CUT)
+    every = trials.at_writes(reference)
+    survive(*(([trial for trial in every if cut in trial.name], WRITES_OF_EACH_CUT) for cut in CUT_NAMES))
 
 
-def test_at_random_times(survive: Survive, reference: Reference, seed: int) -> None:
-    survive(trials.at_times(reference, RANDOM_TIMES, seed), RANDOM_TIMES)
-
-
-def test_twice(survive: Survive, reference: Reference, seed: int) -> None:
-    survive(trials.in_pairs(reference, 1, seed), 1)
+def test_at_random_times_and_twice(survive: Survive, reference: Reference, seed: int) -> None:
+    times, pairs = trials.at_times(reference, RANDOM_TIMES, seed), trials.in_pairs(reference, PAIRS, seed)
+    survive((times, RANDOM_TIMES), (pairs, PAIRS))

@@ -24,7 +24,7 @@ from oracles import (
     valid_identities,
 )
 from thin_rig import Experiment, Rig
-from traffic import is_write
+from traffic import Side, is_write
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_check_mode_writes_nothing(experiment: Experiment) -> None:
         ("store", "GET", "/v0/experiments/e/whoami", False),
     ],
 )
-def test_what_counts_as_a_write(side: str, method: str, target: str, expected: bool) -> None:
+def test_what_counts_as_a_write(side: Side, method: str, target: str, expected: bool) -> None:
     assert is_write(side, method, target) is expected
 
 

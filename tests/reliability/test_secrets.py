@@ -3,25 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import secret_damage
 from pools import Pool
-from trials import Trial
+from trials import Survive
 
 # All of them: tests/reliability/run --all
 IDENTITIES = 2
 
-Survive = Callable[[list[Trial], int], None]
-
 
 def test_identity_secrets(survive: Survive, pool: Pool) -> None:
-    survive(secret_damage.identity_trials(pool), IDENTITIES)
+    survive((secret_damage.identity_trials(pool), IDENTITIES))
 
 
 def test_credentials(survive: Survive, pool: Pool) -> None:
-    survive(secret_damage.main_trials(pool), 1)
+    survive((secret_damage.main_trials(pool), 1))
 
 
 def test_reinstallation(survive: Survive, pool: Pool) -> None:
-    survive(secret_damage.reinstall_trials(pool), 1)
+    survive((secret_damage.reinstall_trials(pool), 1))

@@ -8,15 +8,22 @@ import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import faults
+from deployer import Deployer, Grant, grants, refusal, rules_of, shipped
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
-from traffic import Judge
+from traffic import Judge, Reply
 
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
+LOST: tuple[Reply, ...] = ("reset", "half")
+
+
+# Of the fixture: takes lists of trials, each with how many of them are tried.
+Survive = t.Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def at_times(reference: Reference, count: int, seed: int) -> list[Trial]:
     dice = random.Random(f"{seed} times")
     return [
         _killed("killed at a random time", AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
@@ -78,7 +85,7 @@ def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
 
     return [
         _killed("killed twice", kill(), AtTime(dice.uniform(0, reference.first.seconds)))
-        for _ in range(count)
+        for _time in range(count)
     ]
 
 
@@ -88,7 +95,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
         _endured(
             f"{kind}, {rate:.0%} of requests",
             f"{kind} at {rate:.0%}, seed {seed}",
-            lambda kind=kind, rate=rate: faults.at_random(kind, rate, seed),
+            partial(faults.at_random, kind, rate, seed),
             sure=False,
         )
         for kind in faults.KINDS
@@ -99,9 +106,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
 def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
     """Each request takes longer."""
     return [
-        _endured(
-            "latency", f"{milliseconds} ms", lambda milliseconds=milliseconds: faults.slow(milliseconds / 1e3)
-        )
+        _endured("latency", f"{milliseconds} ms", partial(faults.slow, milliseconds / 1000))
         for milliseconds in wanted
     ]
 
@@ -109,7 +114,7 @@ def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
 def black_holes(reference: Reference) -> list[Trial]:
     """Each request that an undisturbed run sends gets no answer."""
     return [
-        _endured("one request without an answer", f"request {n}", lambda n=n: faults.black_hole(n))
+        _endured("one request without an answer", f"request {n}", partial(faults.black_hole, n))
         for n in range(1, len(reference.first.requests) + 1)
     ]
 
@@ -121,26 +126,66 @@ def lost_replies(reference: Reference) -> list[Trial]:
         _endured(
             "executed, reply lost",
             f"write {n}: {reply}",
-            lambda n=n, reply=reply: faults.lost_reply(n, reply),
+            partial(faults.lost_reply, n, reply),
         )
         for n in writes
-        for reply in ("reset", "half")
+        for reply in LOST
     ]
 
 
 def watches() -> list[Trial]:
     """The watches break in each way."""
     return [
-        _endured("broken watches", fault, lambda fault=fault: faults.broken_watches(fault))
+        _endured("broken watches", fault, partial(faults.broken_watches, fault))
         for fault in faults.WATCH_FAULTS
     ]
+
+
+def rights_taken_away() -> list[Trial]:
+    """Each right of the Role and of the ClusterRole that are shipped is taken away, one at a time."""
+    named = [*grants(shipped("Role")), *grants(shipped("ClusterRole"))]
+    # The rights on a resource as a whole, and those on one name of several.
+    whole = [Grant(*found) for found in dict.fromkeys(grant[:3] for grant in named)]
+    single = [grant for grant in named if grant.resource == "secrets" and grant.name]
+    return [
+        Trial("a right taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant))
+        for grant in (*whole, *single)
+        # What a run does without, and says so.
+        if grant.resource != "storageclasses"
+    ]
+
+
+def _refused(rig: Rig, lost: Grant) -> Verdict:
+    """A run without a right that it needs, by a user who has all others."""
+    on_namespaces = lost.resource == "namespaces"
+    creating = on_namespaces and lost.verb == "create"
+    with Deployer(rig, namespace_exists=not creating) as deployer:
+        everywhere = grants(shipped("ClusterRole", deployer.namespace))
+        inside = grants(shipped("Role"))
+        kept = [
+            [grant for grant in found if lost not in (grant, grant._replace(name=""))]
+            for found in (inside, everywhere)
+        ]
+        if creating:
+            deployer.may_everywhere(rules_of(kept[0] + kept[1]))
+        else:
+            deployer.may(rules_of(kept[0]))
+            deployer.may_everywhere(rules_of(kept[1]))
+        variables = {"eden_manage_namespace": on_namespaces, "eden_ingress": {"host": "eden.example.org"}}
+        with deployer.experiment(**variables) as experiment:
+            outcome = experiment.run()
+    where = "" if creating else deployer.namespace
+    verdict = Verdict(outcomes=[outcome])
+    problem = refusal(outcome, lost, where)
+    verdict.need(not problem, "T-RBAC", problem)
+    return verdict
 
 
 def sample(trials: t.Sequence[Trial], count: int, seed: int) -> list[Trial]:
     """Some of the trials, in their order."""
     if count >= len(trials):
         return list(trials)
-    chosen = set(random.Random(f"{seed} {trials[0].group}").sample(range(len(trials)), count))
+    chosen = set(random.Random(f"{seed} {trials[0].name}").sample(range(len(trials)), count))
     return [trial for number, trial in enumerate(trials) if number in chosen]
 
 

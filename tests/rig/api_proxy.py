@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from serving import Server, Serving
 from traffic import Fate, Request, Traffic, be_silent, reset
 from websocket_server import read_head
 
@@ -26,17 +27,18 @@ PIECE = 64 * 1024
 OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
 
 
-class ApiProxy:
+class ApiProxy(Serving):
     """Hands requests on to the API server, while entered.
 
     Attributes:
         url: where it listens.
+        context: whose certificate new connections to the API server have.
     """
 
     def __init__(self, server: str, context: ssl.SSLContext, traffic: Traffic) -> None:
         address = urlsplit(server)
         self._address = (str(address.hostname), int(address.port or 443))
-        self._context = context
+        self.context = context
         self._traffic = traffic
         proxy = self
 
@@ -56,26 +58,13 @@ class ApiProxy:
                 with contextlib.suppress(OSError):
                     super().finish()
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
+        class ResettingServer(Server):
             def shutdown_request(self, request: t.Any) -> None:
                 # Without the end that would go before a reset.
                 self.close_request(request)
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> ApiProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler, ResettingServer)
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def write_kubeconfig(self, path: Path) -> Path:
         """A kubeconfig that leads here."""
@@ -91,7 +80,7 @@ class ApiProxy:
         return path
 
     def _connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(*self._address, timeout=60, context=self._context)
+        return http.client.HTTPSConnection(*self._address, timeout=60, context=self.context)
 
     def _pass(
         self, head: list[str], stream: t.Any, client: socket.socket, upstream: http.client.HTTPSConnection
@@ -121,7 +110,7 @@ class ApiProxy:
         """Hands on bytes in both directions until one side ends."""
         with socket.create_connection(self._address, timeout=60) as plain:
             plain.settimeout(None)
-            with self._context.wrap_socket(plain, server_hostname=self._address[0]) as server:
+            with self.context.wrap_socket(plain, server_hostname=self._address[0]) as server:
                 server.sendall("\r\n".join([*head, "", ""]).encode())
                 back = threading.Thread(target=_pump, args=(server, client), daemon=True)
                 back.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from certificates import Authority
 from kubernetes.client import CoreV1Api
+from serving import Serving
 from websocket_server import BINARY, CLOSE, WebSocket, read_head
 
 NODE = "fake-node"
@@ -24,7 +25,7 @@ PIECE = 32 * 1024
 Address = tuple[str, int]
 
 
-class FakeKubelet:
+class FakeKubelet(Serving):
     """Takes port-forwards and questions for logs from the API server, while entered.
 
     Attributes:
@@ -69,19 +70,7 @@ class FakeKubelet:
                     super().finish()
                 self.request.close()
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.port = int(self._server.server_address[1])
-
-    def __enter__(self) -> FakeKubelet:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
     @contextlib.contextmanager
     def _counted(self, namespace: str) -> t.Iterator[None]:

@@ -8,11 +8,11 @@ import http.client
 import re
 import socket
 import socketserver
-import threading
 import time
 import typing as t
 from dataclasses import dataclass
 
+from serving import Serving
 from traffic import Fate, Reply, Traffic, be_silent, nothing, reset
 from websocket_server import read_head
 
@@ -34,12 +34,11 @@ class Fault:
     then: t.Callable[[], None] = nothing
 
 
-class FaultProxy:
+class FaultProxy(Serving):
     """Hands requests on to one server, while entered.
 
     Attributes:
         url: where it listens.
-        port: of ``url``.
         server: the address that it hands requests on to.
         log: ``METHOD path`` of every request that came.
         faults: those that are still to happen; they go before what the ``traffic`` says.
@@ -60,20 +59,8 @@ class FaultProxy:
                         if not proxy._pass(head, self.rfile, self.connection):
                             return
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.port = int(self._server.server_address[1])
+        super().__init__(Handler)
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> FaultProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def lose(self, pattern: str, executed: bool, reply: Reply = "reset") -> None:
         """Let the next request that matches fail."""

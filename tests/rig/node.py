@@ -47,6 +47,8 @@ PORT = 8080
 # Between two looks at what a pod waits for, and between two starts of a container that ended.
 LOOK_SECONDS = 0.1
 BACK_OFF_SECONDS = 0.5
+# The API server gives up a patch that comes between too many others.
+ATTEMPTS = 100
 
 Key = tuple[str, str]
 
@@ -154,12 +156,14 @@ class Node:
         kube: the API server, as the administrator.
         kubelet: what the API server reaches pods through.
         problems: what went wrong in the node itself: a test that finds something here cannot be trusted.
+        missing_images: the images that its registry does not have.
     """
 
     def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
         self.kube = Kube(control_plane.url, control_plane.context_for("node", ("system:masters",)))
         self.kubelet = FakeKubelet(directory)
         self.problems: list[str] = []
+        self.missing_images: set[str] = set()
         self._directory = directory
         self._stores: dict[str, TaskStore] = {}
         self._logs: dict[Key, str] = {}
@@ -172,9 +176,7 @@ class Node:
         self.kubelet.logs = lambda namespace, pod, _container: self._logs.get((namespace, pod), "")
         self.kubelet.__enter__()
         self._register()
-        listed = self.kube.ask("GET", "/api/v1/pods")
-        version = listed["metadata"]["resourceVersion"]
-        threading.Thread(target=self._follow, args=(version,), name="node", daemon=True).start()
+        threading.Thread(target=self._follow, name="node", daemon=True).start()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -207,16 +209,25 @@ class Node:
         }
         self.kube.ask("POST", "/apis/storage.k8s.io/v1/storageclasses", storage)
 
-    def _follow(self, version: str) -> None:
+    def _follow(self) -> None:
+        """List and watch the pods in turn: the list repairs whatever ends a watch."""
+        failures = 0
         while not self._closed.is_set():
             try:
-                for change, pod in self.kube.watch("/api/v1/pods", version):
-                    version = pod["metadata"]["resourceVersion"]
+                listed = self.kube.ask("GET", "/api/v1/pods")
+                for pod in listed["items"]:
+                    self._meet("MODIFIED", pod)
+                for change, pod in self.kube.watch("/api/v1/pods", listed["metadata"]["resourceVersion"]):
+                    if change == "ERROR":
+                        break
                     self._meet(change, pod)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if not self._closed.is_set():
+                    failures = 0
+            except Exception as error:
+                failures += 1
+                if failures == ATTEMPTS:
                     self.problems.append(f"watch of the pods: {error!r}")
-                return
+                    return
+            self._closed.wait(LOOK_SECONDS)
 
     def _meet(self, change: str, pod: Object) -> None:
         """Begin what the state of a pod asks for, once."""
@@ -236,18 +247,23 @@ class Node:
             threading.Thread(target=self._do, args=(stage, pod), daemon=True).start()
 
     def _do(self, stage: str, pod: Object) -> None:
-        try:
-            {"bind": self._bind, "run": self._run, "end": self._end}[stage](pod)
-        except KubeError as error:
-            # Pods and namespaces are deleted at any moment.
-            if error.status not in (404, 409):
-                self.problems.append(f"{stage} {pod['metadata']['name']}: {error}")
-        except Exception as error:
-            if not self._closed.is_set():
-                self.problems.append(f"{stage} {pod['metadata']['name']}: {error!r}")
+        failure: Exception | None = None
+        for _attempt in range(ATTEMPTS):
+            try:
+                {"bind": self._bind, "run": self._run, "end": self._end}[stage](pod)
+                return
+            except Exception as error:
+                # Pods and namespaces are deleted at any moment.
+                gone = isinstance(error, KubeError) and error.status == http.HTTPStatus.NOT_FOUND
+                if gone or self._closed.wait(LOOK_SECONDS):
+                    return
+                failure = error
+        self.problems.append(f"{stage} {pod['metadata']['name']}: {failure!r}")
 
     def _bind(self, pod: Object) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        if self._need_pod(pod)["spec"].get("nodeName"):
+            return
         while not all(self._bind_claim(namespace, claim) for claim in _claims(pod)):
             self._need_pod(pod)
             self._closed.wait(LOOK_SECONDS)
@@ -296,6 +312,8 @@ class Node:
         self._need_pod(pod)
         namespace = pod["metadata"]["namespace"]
         container = pod["spec"]["containers"][0]
+        if container["image"] in self.missing_images:
+            raise NotYet("ErrImagePull", f"failed to resolve reference {container['image']}: not found")
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])
@@ -309,11 +327,13 @@ class Node:
         elif worker := _flag(arguments, "--worker-id"):
             self._need_token(namespace, pod, worker, _flag(arguments, "--experiment-id"))
 
-    def _need_pod(self, pod: Object) -> None:
-        """Raises ``KubeError`` where the pod is no longer there, or on its way."""
-        found = self.kube.ask("GET", _path(pod))["metadata"]
-        if found["uid"] != pod["metadata"]["uid"] or found.get("deletionTimestamp"):
+    def _need_pod(self, pod: Object) -> Object:
+        """The pod as it is now; raises ``KubeError`` where it is no longer there, or on its way."""
+        found = self.kube.ask("GET", _path(pod))
+        metadata = found["metadata"]
+        if metadata["uid"] != pod["metadata"]["uid"] or metadata.get("deletionTimestamp"):
             raise KubeError("GET", _path(pod), http.HTTPStatus.NOT_FOUND, b"")
+        return found
 
     def _need(self, kind: str, namespace: str, name: str) -> Object:
         found = self.kube.get(kind, namespace, name)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api_proxy import ApiProxy
-from control_plane import ControlPlane
+from control_plane import ControlPlane, die_with_parent
 from node import CONTROLLERS, Node
 from traffic import Judge, Request, spare
 
@@ -84,6 +84,7 @@ class Run:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -92,8 +93,9 @@ class Run:
         What does not end by itself is killed, and told of in the outcome.
         """
         with self._killing:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+            if self.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, number)
             deadline = time.monotonic() + DYING_SECONDS
             while (left := processes(self._token)) and time.monotonic() < deadline:
                 time.sleep(0.005)

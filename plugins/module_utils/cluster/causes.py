@@ -62,6 +62,10 @@ _FINAL_ANSWERS = re.compile(
 _OWN_SETTINGS = ("postgres", "forgejo")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
+_NOT_MOUNTED = ("FailedMount", "FailedAttachVolume")
+# Of a container: the kubelet begins with none before all volumes are mounted.
+_MOUNTED = ("Pulling", "Pulled", "Created", "Started")
+
 _USERINFO = re.compile(r"(://[^\s/:@]*):[^\s]*@")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[^\s\"']+")
 _ASSIGNED = re.compile(
@@ -438,13 +442,11 @@ def _reference_advice(said: str) -> str:
 def _mounts(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
     if any(container.running or container.ends for container in container_statuses(pod)):
         return []
-    failures = [
-        e for e in events_of(pod, scene.events) if e.get("reason") in ("FailedMount", "FailedAttachVolume")
-    ]
-    if not failures:
+    tries = [e for e in events_of(pod, scene.events) if e.get("reason") in (*_NOT_MOUNTED, *_MOUNTED)]
+    if not tries or tries[-1]["reason"] in _MOUNTED:
         return []
     name = pod["metadata"]["name"]
-    said = _one_line(failures[-1].get("message"))
+    said = _one_line(tries[-1].get("message"))
     reference = re.search(
         r"(?:secret|configmap) \"[^\"]+\" not found|references non-existent", said, re.IGNORECASE
     )

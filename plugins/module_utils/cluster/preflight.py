@@ -50,6 +50,8 @@ ARGUMENTS: dict[str, t.Any] = {
     "storage_class": {"type": "str", "default": ""},
     "existing_secret": {"type": "str", "default": "", "no_log": False},
     "credential_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "credentials_secret": {"type": "str", "default": "", "no_log": False},
+    "identity_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "objects": {
         "type": "list",
         "elements": "dict",
@@ -266,6 +268,8 @@ def refuse_missing_rights(cluster: Cluster, seen: Seen, parameters: t.Mapping[st
         network_policies=parameters["network_policies"],
         disruption_budgets=parameters["disruption_budgets"],
         ingress=parameters["ingress"],
+        credentials_secret=parameters["credentials_secret"] or parameters["existing_secret"],
+        identity_secrets=parameters["identity_secrets"],
     )
     absent = rights.missing(
         cluster,

@@ -48,6 +48,7 @@ class Right(t.NamedTuple):
             "group": self.group,
             "resource": self.resource,
             "namespace": self.namespace,
+            "name": self.name,
             "why": self.why,
         }
 
@@ -124,6 +125,8 @@ def needed(
     network_policies: bool = True,
     disruption_budgets: bool = True,
     ingress: bool = True,
+    credentials_secret: str = "",
+    identity_secrets: t.Sequence[str] = (),
 ) -> list[Right]:
     """The rights that a run needs.
 
@@ -133,6 +136,8 @@ def needed(
         network_policies: the pods' connections are restricted.
         disruption_budgets: evictions of the pods are restricted.
         ingress: the web UI has an Ingress.
+        credentials_secret: name of the Secret with the credentials, empty where it is not known.
+        identity_secrets: names of the Secrets with the identities, none where they are not known.
     """
     needs = [*NEEDS]
     if own_credentials:
@@ -145,8 +150,17 @@ def needed(
         needs.append(DISRUPTION_BUDGETS)
     if ingress:
         needs.append(INGRESS)
+    secrets = {
+        "get": [*filter(None, [credentials_secret]), *identity_secrets],
+        "patch": [*identity_secrets],
+        "update": [*filter(None, [credentials_secret])],
+    }
     rights = [
-        Right(verb, need.group, need.resource, need.why, namespace) for need in needs for verb in need.verbs
+        Right(verb, need.group, need.resource, need.why, namespace, name)
+        for need in needs
+        for verb in need.verbs
+        # A Role may be for certain Secrets only, and then has to be for each of these.
+        for name in (secrets.get(verb) if need.resource == "secrets" else None) or [""]
     ]
     if manage_namespace:
         # For one Namespace object the API server checks the rights inside that namespace, too.
@@ -227,13 +241,20 @@ def access_review(right: Right) -> Object:
 
 
 def explain(rights: t.Sequence[Right]) -> str:
-    """One line for each resource: verbs, resource, scope, reason."""
-    lines: dict[tuple[str, str, str, str], list[str]] = {}
+    """One line for the verbs on a resource: verbs, resource, scope, names, reason."""
+    names: dict[tuple[str, str, str, str, str], list[str]] = {}
     for right in rights:
-        lines.setdefault((right.resource, right.group, right.where, right.why), []).append(right.verb)
+        found = names.setdefault((right.resource, right.group, right.where, right.why, right.verb), [])
+        # Of a namespace the scope is the name.
+        found += [right.name] if right.name not in ("", right.namespace) else []
+    lines: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for (*place, verb), found in names.items():
+        resource, group, where, why = place
+        lines.setdefault((resource, group, where, why, ", ".join(found)), []).append(verb)
     return "\n".join(
-        f"{', '.join(verbs)} {resource}{f' ({group})' if group else ''} in {where}: {why}"
-        for (resource, group, where, why), verbs in lines.items()
+        f"{', '.join(verbs)} {resource}{f' ({group})' if group else ''} in {where}"
+        f"{f', named {named}' if named else ''}: {why}"
+        for (resource, group, where, why, named), verbs in lines.items()
     )
 
 

@@ -22,7 +22,6 @@ from ansible_collections.eden.reference.plugins.module_utils.eden.ids import (
     EXPERIMENT_ID,
 )
 from ansible_collections.eden.reference.plugins.module_utils.eden.values import (
-    PLAIN_KEY,
     Check,
     Problem,
     Unresolved,
@@ -71,6 +70,7 @@ IMAGE = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
 
+LONGEST_NAME = 253
 LONGEST_PATH = 4096
 LONGEST_CONTEXT = 1024
 LONGEST_URL = 2048
@@ -190,7 +190,7 @@ def _unknown(name: str) -> Problem:
 
 def _printable(name: str) -> str:
     """A name that is the user's and may be anything, short and in ASCII."""
-    return name if PLAIN_KEY.fullmatch(name) else shown("", name)
+    return name if len(name) <= LONGEST_NAME and name.isascii() and name.isprintable() else shown("", name)
 
 
 def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -> list[Problem]:

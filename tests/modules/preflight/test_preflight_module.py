@@ -76,6 +76,8 @@ def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> di
         "storage_class": "",
         "existing_secret": "",
         "credential_keys": [],
+        "credentials_secret": "",
+        "identity_secrets": [],
         "objects": [],
         "volumes": [],
         "image_pull_secrets": [],

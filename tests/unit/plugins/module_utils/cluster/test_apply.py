@@ -211,9 +211,12 @@ class Tagged(str):
 
 
 def test_diff_shows_what_ansible_has_templated() -> None:
-    definition = apply.prepare({**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}, "ns")
-    (difference,) = apply.result([apply.Change("created", None, definition)], diff=True)["diff"]
+    definition = {**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}
+    definition["metadata"].pop("namespace", None)
+    change = apply.Change("created", None, apply.prepare(definition, Tagged("ns")))
+    (difference,) = apply.result([change], diff=True)["diff"]
     assert "k: templated" in difference["after"]
+    assert "namespace: ns" in difference["after"]
 
 
 def test_unchanged_objects_have_no_diff() -> None:

@@ -565,6 +565,17 @@ NO_CAUSE = [
         scene(POSTGRES, STARTED, events=[k.event(STARTED, "FailedMount", "later")]),
     ),
     (
+        "a failed mount that succeeded at a later try, of a container that is slow to start",
+        scene(
+            POSTGRES,
+            STARTING,
+            events=[
+                k.event(STARTING, "FailedMount", "failed to sync secret cache: timed out"),
+                k.event(STARTING, "Pulled", "already present on machine", kind="Normal"),
+            ],
+        ),
+    ),
+    (
         "a refusal of the previous ReplicaSet",
         scene(
             without_pod(TASK_STORE),

@@ -110,6 +110,8 @@ def parameters(**changes: t.Any) -> dict[str, t.Any]:
         "claims": CLAIMS,
         "storage_class": "",
         "existing_secret": "",
+        "credentials_secret": "",
+        "identity_secrets": [],
         "credential_keys": [],
         "objects": [],
         "volumes": [],

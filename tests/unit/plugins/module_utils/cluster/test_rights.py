@@ -184,6 +184,32 @@ def test_the_table_covers_the_kinds_of_the_templates_and_no_others() -> None:
     }
 
 
+def test_secrets_are_needed_by_their_names_where_these_are_known() -> None:
+    known: dict[str, t.Any] = {
+        "credentials_secret": "eden-credentials",
+        "identity_secrets": ["eden-a", "eden-b"],
+    }
+    everywhere = rights.needed("lab", manage_namespace=False, namespace_exists=True, **known)
+    assert [(item.verb, item.name) for item in everywhere if item.resource == "secrets"] == [
+        ("get", "eden-credentials"),
+        ("get", "eden-a"),
+        ("get", "eden-b"),
+        ("create", ""),
+        ("patch", "eden-a"),
+        ("patch", "eden-b"),
+        ("update", "eden-credentials"),
+    ]
+    assert all(not item.name for item in everywhere if item.resource != "secrets")
+
+
+def test_a_rule_for_names_must_name_each_secret_that_is_needed() -> None:
+    cluster = Reviewer()
+    wanted = [right("get", "secrets", name=name) for name in ("eden-a", "eden-b")]
+    named = rule("get", "core", "secrets", "eden-a")
+    assert rights.missing(cluster, wanted, [named], is_ours) == [wanted[1]]
+    assert cluster.asked == [{"verb": "get", "resource": "secrets", "namespace": "lab", "name": "eden-b"}]
+
+
 def test_every_need_has_a_reason_and_stands_once() -> None:
     needed = rights.needed("lab", manage_namespace=True, namespace_exists=False)
     assert all(item.why and item.verb and item.resource for item in needed)
@@ -204,9 +230,13 @@ def test_the_explanation_names_verbs_resource_scope_and_reason() -> None:
         right("update", "secrets"),
         right("get", "jobs", "batch"),
         right("create", "namespaces", namespace=""),
+        right("get", "namespaces", name="lab"),
+        *(right(verb, "secrets", name=name) for verb in ("get", "patch") for name in ("eden-a", "eden-b")),
     ]
     assert rights.explain(missing).splitlines() == [
         "create, update secrets in namespace lab: a reason",
         "get jobs (batch) in namespace lab: a reason",
         "create namespaces in the whole cluster: a reason",
+        "get namespaces in namespace lab: a reason",
+        "get, patch secrets in namespace lab, named eden-a, eden-b: a reason",
     ]

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures site.yml on a kind cluster whose node has the images, beside EDEN's Helm chart and its script.
+
+Each round begins with nothing of EDEN on the cluster, and with the one contender or the other by turns.
+It measures --check (of site.yml only); the cold bring-up; the run after it, in which nothing has changed, and
+whose writes at the API server are counted; a run with one changed value of the experiment config; a run with
+an image that the registry does not have; and five experiments at once.
+
+EDEN_TEST_CLUSTER  the cluster, which is made where it is missing (default: eden-bench)
+EDEN_IMAGE         the image of EDEN's services; without it the stand-in is built
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import report
+from bring_up import STANDIN
+from environments import CACHE, CHECKOUT, ensure, runtime
+
+CLUSTER = "eden-bench"
+ROUNDS = 3
+
+
+def inside(upstream: Path | None) -> None:
+    """Start anew with the Python that also runs ansible, with a cluster; return where that has been done."""
+    programs = ensure(runtime()) / "bin"
+    if Path(sys.prefix) == programs.parent:
+        # It was for this program alone.
+        os.environ.pop("PYTHONPATH", None)
+        return
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    os.environ.setdefault("EDEN_TEST_CLUSTER", CLUSTER)
+    # The benchmark's own cluster, whatever other one is at hand.
+    os.environ["KUBECONFIG"] = ""
+    subprocess.run([CHECKOUT / "tests/bring-up", "--check"], check=True)
+    if upstream is not None:
+        subprocess.run([CHECKOUT / "tests/cluster/cluster", "helm"], check=True)
+    os.execv(programs / "python", [str(programs / "python"), *sys.argv])
+
+
+def count(text: str) -> int:
+    """A number of rounds."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no number of rounds")
+    return int(text)
+
+
+def upstream_checkout(text: str) -> Path:
+    """A checkout of EDEN."""
+    path = Path(text).resolve()
+    if not (path / "reference/helm/eden/Chart.yaml").is_file():
+        raise argparse.ArgumentTypeError(f"{path} has no reference/helm/eden/Chart.yaml")
+    return path
+
+
+def parse() -> argparse.Namespace:
+    """What the command was told."""
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--upstream",
+        metavar="DIRECTORY",
+        type=upstream_checkout,
+        help="a checkout of EDEN, whose chart's script is measured, too",
+    )
+    add("--rounds", metavar="N", type=count, default=ROUNDS, help="(default: %(default)s)")
+    add(
+        "--several", metavar="N", type=count, help="rounds of five experiments at once (default: as --rounds)"
+    )
+    add(
+        "--output",
+        metavar="DIRECTORY",
+        type=Path,
+        default=CACHE / "bench",
+        help="for results.json, table.md, bring-up.svg and what each run printed (default: %(default)s)",
+    )
+    add("--results", metavar="FILE", type=Path, help="measure nothing: table and picture of these results")
+    return parser.parse_args()
+
+
+def main() -> None:
+    told = parse()
+    output: Path = told.output
+    output.mkdir(parents=True, exist_ok=True)
+    if told.results:
+        results = json.loads(told.results.read_text())
+    else:
+        inside(told.upstream)
+        # What it needs is not in every Python that may begin.
+        from measuring import measure
+
+        several = told.rounds if told.several is None else told.several
+        image = os.environ.get("EDEN_IMAGE") or STANDIN
+        results = measure(told.upstream, image, told.rounds, several, output)
+    table = report.table(results)
+    (output / "table.md").write_text(table)
+    picture = report.picture(results)
+    if picture:
+        (output / "bring-up.svg").write_text(picture)
+    print(f"\n{table}\nNumbers, picture and outputs are in {output}.")
+
+
+if __name__ == "__main__":
+    main()
