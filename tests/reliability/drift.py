@@ -36,6 +36,7 @@ KINDS = (
 KINDS += ("Service", "StatefulSet")
 # Under the name of nobody who deploys.
 SOMEBODY = "fieldManager=somebody"
+REPLACEMENTS = 20
 
 Path = tuple[t.Any, ...]
 Damage = t.Callable[[Experiment, random.Random], None]
@@ -213,7 +214,7 @@ def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False
 
 def _replace(experiment: Experiment, path: str, changed: Object) -> Object:
     """The object, stored over whatever a controller has written of it meanwhile."""
-    while True:
+    for _attempt in range(REPLACEMENTS):
         found = experiment.kube.ask("GET", path)["metadata"]["resourceVersion"]
         changed["metadata"]["resourceVersion"] = found
         try:
@@ -221,6 +222,7 @@ def _replace(experiment: Experiment, path: str, changed: Object) -> Object:
         except KubeError as error:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
+    raise AssertionError(f"others keep writing {path}")
 
 
 def _at(value: t.Any, place: Path) -> t.Any:

@@ -11,13 +11,9 @@ from trials import Survive
 IDENTITIES = 2
 
 
-def test_identity_secrets(survive: Survive, pool: Pool) -> None:
-    survive((secret_damage.identity_trials(pool), IDENTITIES))
-
-
-def test_credentials(survive: Survive, pool: Pool) -> None:
-    survive((secret_damage.main_trials(pool), 1))
-
-
-def test_reinstallation(survive: Survive, pool: Pool) -> None:
-    survive((secret_damage.reinstall_trials(pool), 1))
+def test_secrets(survive: Survive, pool: Pool) -> None:
+    survive(
+        (secret_damage.identity_trials(pool), IDENTITIES),
+        (secret_damage.main_trials(pool), 1),
+        (secret_damage.reinstall_trials(pool), 1),
+    )
