@@ -297,7 +297,11 @@ class _Connection(HTTPConnection):
         self._dial = dial
 
     def connect(self) -> None:
-        self.sock = self._dial(self.timeout if isinstance(self.timeout, (int, float)) else None)
+        try:
+            self.sock = self._dial(self.timeout if isinstance(self.timeout, (int, float)) else None)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # urllib3 takes these two for the break of a connection on which an answer may wait.
+            raise ConnectionAbortedError(str(error)) from error
 
 
 class PortForwardAdapter(HTTPAdapter):

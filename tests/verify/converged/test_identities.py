@@ -26,7 +26,8 @@ def test_whoami_through_the_collections_port_forward(
         store = client.TaskStore(
             session, f"http://{service}", experiment.experiment_id, lambda: identity.token
         )
-        assert store.whoami(identity.worker_id, identity.token) == identity.worker_id
+        bearer = store.whoami(identity.worker_id, identity.token)
+    assert bearer == client.Bearer(identity.worker_id, worker)
 
 
 def test_whoami_through_kubectl(task_store: TaskStore, experiment: Experiment, worker: str) -> None:

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import queue
+import socket
 import socketserver
 import struct
 import threading
@@ -72,6 +73,7 @@ class ApiServer:
     Attributes:
         refusal: status and body, instead of a websocket; a status of 0 refuses nothing.
         silent: whether it does not answer at all.
+        resets: how many connections it resets instead of an answer.
         requests: the lines of each request.
         ended: gets an entry for each connection that is closed.
     """
@@ -80,6 +82,7 @@ class ApiServer:
         self.behaviours: list[Behaviour] = [echo]
         self.refusal: tuple[int, bytes] = (0, b"")
         self.silent = False
+        self.resets = 0
         self.requests: list[list[str]] = []
         self.ended: queue.Queue[bool] = queue.Queue()
         api_server = self
@@ -88,6 +91,12 @@ class ApiServer:
             def handle(self) -> None:
                 lines = read_head(self.rfile)
                 api_server.requests.append(lines)
+                if api_server.resets:
+                    api_server.resets -= 1
+                    # Closing with a linger time of nothing sends a reset instead of an end.
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()
+                    return
                 if api_server.silent:
                     self.rfile.read()
                     return
@@ -409,6 +418,14 @@ def test_refused_for_now(api_server: ApiServer, cluster: t.Any, status: int) -> 
         with pytest.raises(requests.ConnectionError, match=f"answered {status}"):
             session.get(URL, timeout=SECONDS)
         api_server.refusal = (0, b"")
+        assert session.get(URL, timeout=SECONDS).ok
+
+
+def test_a_connection_that_is_reset_at_its_beginning(api_server: ApiServer, cluster: t.Any) -> None:
+    api_server.resets = 1
+    with forwarded(cluster, "ns", "store", 8080) as session:
+        with pytest.raises(requests.ConnectionError):
+            session.get(URL, timeout=SECONDS)
         assert session.get(URL, timeout=SECONDS).ok
 
 
