@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 import typing as t
 from urllib.parse import urlsplit
@@ -58,14 +59,19 @@ class Kube:
         self._context = context
         self._idle: list[tuple[float, http.client.HTTPSConnection]] = []
         self._watching: list[http.client.HTTPSConnection] = []
+        self._closed = False
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connections; a watch ends."""
-        for connection in self._watching:
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-        while self._idle:
-            self._idle.pop()[1].close()
+        """Close the connections; a watch ends, and what is asked meanwhile keeps no connection."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for connection in self._watching:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+        for _since, connection in idle:
+            connection.close()
 
     def ask(self, method: str, path: str, body: Object | None = None, kind: str = JSON) -> Object:
         """The answer; raises ``KubeError`` where it is a refusal."""
@@ -79,7 +85,7 @@ class Kube:
         except BaseException:
             connection.close()
             raise
-        self._idle.append((time.monotonic(), connection))
+        self._keep(connection)
         if response.status >= 300:
             raise KubeError(method, path, response.status, text)
         return dict(json.loads(text))
@@ -104,25 +110,39 @@ class Kube:
     def watch(self, path: str, version: str) -> t.Iterator[tuple[str, Object]]:
         """The changes after the version as ``(type, object)``, until the server ends the stream."""
         connection = self._connect(None)
-        self._watching.append(connection)
+        connection.connect()
+        with self._lock:
+            self._watching.append(connection)
+            closed = self._closed
         try:
+            if closed:
+                return
             connection.request("GET", f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=3600")
             for line in connection.getresponse():
                 event = json.loads(line)
                 yield event["type"], event["object"]
         finally:
-            self._watching.remove(connection)
+            with self._lock:
+                self._watching.remove(connection)
             connection.close()
 
+    def _keep(self, connection: http.client.HTTPSConnection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append((time.monotonic(), connection))
+                return
+        connection.close()
+
     def _idle_connection(self) -> http.client.HTTPSConnection | None:
-        """One that is still open; both operations on the list are atomic."""
-        with contextlib.suppress(IndexError):
-            while True:
+        """One that is still open."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
                 since, connection = self._idle.pop()
-                if time.monotonic() - since < IDLE_SECONDS:
-                    return connection
-                connection.close()
-        return None
+            if time.monotonic() - since < IDLE_SECONDS:
+                return connection
+            connection.close()
 
     def _connect(self, seconds: float | None) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(*self._address, timeout=seconds, context=self._context)

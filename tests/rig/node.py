@@ -47,6 +47,8 @@ PORT = 8080
 # Between two looks at what a pod waits for, and between two starts of a container that ended.
 LOOK_SECONDS = 0.1
 BACK_OFF_SECONDS = 0.5
+# So long may what is under way take when the node ends.
+ENDING_SECONDS = 10.0
 # The API server gives up a patch that comes between too many others.
 ATTEMPTS = 100
 
@@ -168,6 +170,7 @@ class Node:
         self._stores: dict[str, TaskStore] = {}
         self._logs: dict[Key, str] = {}
         self._seen: set[tuple[str, str]] = set()
+        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._spawner = ThreadPoolExecutor(1)
@@ -176,7 +179,7 @@ class Node:
         self.kubelet.logs = lambda namespace, pod, _container: self._logs.get((namespace, pod), "")
         self.kubelet.__enter__()
         self._register()
-        threading.Thread(target=self._follow, name="node", daemon=True).start()
+        self._begin(self._follow)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -186,6 +189,25 @@ class Node:
         self._spawner.shutdown()
         self.kubelet.__exit__()
         self.kube.close()
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(ENDING_SECONDS)
+
+    def _begin(self, target: t.Callable[..., None], *arguments: t.Any) -> None:
+        """Do that beside all else; the node does not end before it."""
+
+        def do() -> None:
+            try:
+                target(*arguments)
+            finally:
+                with self._lock:
+                    self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=do, daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
 
     def task_store(self, namespace: str) -> TaskStore:
         """The task store of a namespace."""
@@ -244,7 +266,7 @@ class Node:
             stage = ""
         if stage and (metadata["uid"], stage) not in self._seen:
             self._seen.add((metadata["uid"], stage))
-            threading.Thread(target=self._do, args=(stage, pod), daemon=True).start()
+            self._begin(self._do, stage, pod)
 
     def _do(self, stage: str, pod: Object) -> None:
         failure: Exception | None = None
