@@ -30,6 +30,14 @@ options:
   task_store_url:
     description: Scheme, host and port at which the task store answers; then there is no port-forward.
     type: str
+  task_store_changes:
+    description:
+      - Whether the run has changed the task store, or in check mode would have changed it, before this task.
+      - >-
+        In check mode one that refuses the admin's token, or serves another experiment, then counts as not
+        there yet.
+    type: bool
+    default: false
   admin_secret:
     description: Where the admin's token is read.
     type: dict

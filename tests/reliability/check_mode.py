@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import secrets
 import typing as t
 
-from oracles import Reference, Verdict, differences, state, tail
+from kube import MERGE
+from oracles import CREDENTIALS, Reference, Verdict, differences, state, tail
 from outcomes import Changes, Told, come_true, predict, predict_without_diff, rest
-from pools import TASK_STORE, Pool, await_no_pods, path_of, settled
-from thin_rig import Experiment, Rig
+from pools import TASK_STORE, Pool, await_no_pods, encoded, path_of, settled
+from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
 
 GROUP = "check mode foretells the run"
+SEED = f"{INSTANCE}-seed"
 PHASES = ("infra", "seed", "task_store", "identities", "app_tier")
 
 
@@ -21,7 +24,12 @@ def trials(pool: Pool) -> list[Trial]:
     for number, phase in enumerate(PHASES, 1):
         found.append(_from_nothing(f"after {phase}", _tagged(PHASES[:number])))
     found.append(Trial(GROUP, "full", lambda _rig, _reference: _installed(pool, _as_it_is)))
-    found.append(Trial(GROUP, "no task store", lambda _rig, _reference: _installed(pool, _no_task_store)))
+    for name, disturb in (
+        ("no task store", _no_task_store),
+        ("another admin token than the task store has", _another_admin_token),
+        ("seed forgotten", _seed_forgotten),
+    ):
+        found.append(Trial(GROUP, name, lambda _rig, _reference, disturb=disturb: _installed(pool, disturb)))
     return found
 
 
@@ -92,3 +100,18 @@ def _no_task_store(experiment: Experiment) -> Changes:
     experiment.kube.ask("DELETE", path_of(experiment, "Deployment", TASK_STORE))
     await_no_pods(experiment, "task-store-server")
     return {f"Deployment {TASK_STORE}": "created"}
+
+
+def _another_admin_token(experiment: Experiment) -> Changes:
+    token = {"data": encoded({"EDEN_ADMIN_TOKEN": secrets.token_hex(32)})}
+    experiment.kube.ask("PATCH", path_of(experiment, "Secret", CREDENTIALS), token, MERGE)
+    return {f"Deployment {TASK_STORE}": "updated"}
+
+
+def _seed_forgotten(experiment: Experiment) -> Changes:
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    for job in experiment.kube.objects("Job", experiment.namespace):
+        experiment.kube.ask("DELETE", path_of(experiment, "Job", job["metadata"]["name"]), options)
+    await_no_pods(experiment, "seed")
+    experiment.kube.ask("DELETE", path_of(experiment, "ConfigMap", SEED))
+    return {f"ConfigMap {SEED}": "created"}

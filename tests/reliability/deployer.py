@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import secrets
 import time
 import typing as t
@@ -179,11 +180,13 @@ def refusal(outcome: Outcome, grant: Grant, namespace: str) -> str:
     """What is wrong with how a run ended that lacks a right; empty where nothing is."""
     group = f" ({grant.group})" if grant.group else ""
     scope = f"namespace {namespace}" if namespace else "the whole cluster"
-    named = f", named {grant.name}" if grant.name not in ("", namespace) else ""
-    line = f"{grant.verb} {grant.resource}{group} in {scope}{named}: "
-    if outcome.status != 2 or outcome.writes or "Traceback" in outcome.output or line not in outcome.output:
+    right = f"{grant.verb} {grant.resource}{group} in {scope}"
+    # A right on certain objects is told with their names.
+    named = f", named {re.escape(grant.name)}" if grant.name not in ("", namespace) else "(, named [^:]+)?"
+    told = re.search(f"{re.escape(right)}{named}: ", outcome.output)
+    if outcome.status != 2 or outcome.writes or "Traceback" in outcome.output or not told:
         return (
-            f"the run without {line!r} ended with {outcome.status} after the writes "
+            f"the run without {right!r} ended with {outcome.status} after the writes "
             f"{[str(request) for request in outcome.writes]}: {tail(outcome)}"
         )
     return ""

@@ -7,19 +7,21 @@ import copy
 import http
 import random
 import re
+import time
 import typing as t
 
 from kube import MERGE, PATHS, KubeError, Object
 from oracles import State, Verdict, differences, identities_hold, state
 from outcomes import Changes, come_true, predict, rest, texts, told, written
 from pools import Pool, path_of, settled
-from thin_rig import INSTANCE, Experiment
+from thin_rig import INSTANCE, PATIENCE, Experiment
 from trials import Trial
 
 DRIFT = "an object drifted"
 FOREIGN = "a foreign field"
 FEATURE = "a feature turned off"
 IMMUTABLE = "an immutable field changed"
+CLAIM = "a claim deleted while a pod uses it"
 
 OURS = "eden.reference"
 MANAGER_LABEL = "app.kubernetes.io/managed-by"
@@ -52,7 +54,13 @@ ADDITIONS: dict[str, Object] = {
 
 def trials(pool: Pool, seed: int = 0) -> list[Trial]:
     """Every drift."""
-    return [*drift_trials(pool, seed), *foreign_trials(pool), *feature_trials(pool), *immutable_trials(pool)]
+    return [
+        *drift_trials(pool, seed),
+        *foreign_trials(pool),
+        *feature_trials(pool),
+        *immutable_trials(pool),
+        *claim_trials(pool),
+    ]
 
 
 def drift_trials(pool: Pool, seed: int) -> list[Trial]:
@@ -126,6 +134,18 @@ def immutable_trials(pool: Pool) -> list[Trial]:
                 ("StatefulSet", f"{INSTANCE}-postgres", ("spec", "podManagementPolicy"), "OrderedReady"),
             )
         ),
+    ]
+
+
+def claim_trials(pool: Pool) -> list[Trial]:
+    """A claim that goes with its pods is told of before the first write, and made anew when it is gone."""
+    return [
+        Trial(
+            CLAIM,
+            volume,
+            lambda _rig, _reference, volume=volume, user=user: _claim_going(pool, volume, user),
+        )
+        for volume, user in (("artifacts", "web-ui"), ("blob", "task-store-server"))
     ]
 
 
@@ -387,6 +407,30 @@ def _another_value(pool: Pool, kind: str, name: str, path: Path, value: str) -> 
             verdict.need(repaired.outcome.status == 0, "O1", f"the advice did not help: {repaired.message}")
             rest(verdict, experiment)
         verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    return verdict
+
+
+def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
+    verdict, claim = Verdict(), f"{INSTANCE}-{volume}"
+    with pool.borrowed(verdict) as experiment:
+        before = settled(experiment)
+        path = path_of(experiment, "PersistentVolumeClaim", claim)
+        experiment.kube.ask("DELETE", path)
+        for arguments in ((), ("--check",)):
+            run = told(experiment, *arguments)
+            verdict.outcomes.append(run.outcome)
+            verdict.need(run.outcome.status != 0 and not run.outcome.writes, "O8", "the run was not refused")
+            words = f"PersistentVolumeClaim {experiment.namespace}/{claim} is being deleted since "
+            verdict.need(words in run.message, "O8", f"{words!r} is not in the message: {run.message}")
+        for pod in experiment.kube.objects("Pod", experiment.namespace):
+            if pod["metadata"]["labels"]["app.kubernetes.io/component"] == user:
+                experiment.kube.ask("DELETE", path_of(experiment, "Pod", pod["metadata"]["name"]))
+        deadline = time.monotonic() + PATIENCE
+        while experiment.kube.find(path):
+            assert time.monotonic() < deadline, f"{claim} stays"
+            time.sleep(0.05)
+        made = (f"PersistentVolumeClaim {claim}", f"Job {INSTANCE}-bind-{volume}-DIGEST")
+        _repair(verdict, experiment, before, dict.fromkeys(made, "created"))
     return verdict
 
 

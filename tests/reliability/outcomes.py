@@ -14,7 +14,7 @@ from oracles import Verdict, tail
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
-_SEED_JOB = re.compile(rf"{INSTANCE}-seed-[0-9a-f]{{8}}")
+_JOB = re.compile(rf"({INSTANCE}-(?:seed|bind-\w+))-[0-9a-f]{{8}}")
 _KINDS = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()} | {"namespaces": "Namespace"}
 
 Changes = dict[str, str]
@@ -184,5 +184,5 @@ def _shown(action: str, diff: t.Any) -> t.Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """The name without the digest of what differs from run to run while there is no experiment."""
-    return _SEED_JOB.sub(f"{INSTANCE}-seed-DIGEST", name)
+    """The name without the digest of what a Job is made of, the experiment's id among it."""
+    return _JOB.sub(r"\1-DIGEST", name)

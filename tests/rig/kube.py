@@ -108,7 +108,7 @@ class Kube:
         return self.find(f"{PATHS[kind].format(namespace)}/{name}")
 
     def watch(self, path: str, version: str) -> t.Iterator[tuple[str, Object]]:
-        """The changes after the version as ``(type, object)``, until the server ends the stream."""
+        """The changes after the version as ``(type, object)``, until the server or ``close`` ends it."""
         connection = self._connect(None)
         connection.connect()
         with self._lock:
@@ -121,6 +121,9 @@ class Kube:
             for line in connection.getresponse():
                 event = json.loads(line)
                 yield event["type"], event["object"]
+        except (OSError, http.client.HTTPException):
+            if not self._closed:
+                raise
         finally:
             with self._lock:
                 self._watching.remove(connection)

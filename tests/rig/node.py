@@ -300,7 +300,7 @@ class Node:
     def _bind_claim(self, namespace: str, name: str) -> bool:
         path = f"{PATHS['PersistentVolumeClaim'].format(namespace)}/{name}"
         claim = self.kube.find(path)
-        if claim is None:
+        if claim is None or claim["metadata"].get("deletionTimestamp"):
             return False
         if (claim.get("status") or {}).get("phase") != "Bound":
             if not claim["spec"].get("volumeName"):

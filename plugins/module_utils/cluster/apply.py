@@ -126,7 +126,7 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
     live = cluster.read(definition["kind"], metadata.get("namespace", ""), metadata["name"])
     if live is None:
         return Change("created", None, definition if check_mode else cluster.apply(definition))
-    if job_failed(live):
+    if job_failed(live) or live["metadata"].get("deletionTimestamp"):
         if not check_mode:
             cluster.delete_and_wait(live)
             cluster.apply(definition)

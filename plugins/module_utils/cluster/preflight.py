@@ -85,6 +85,7 @@ OLDEST_VERSION = (1, 27)
 MANAGER = "eden.reference"
 MANAGER_LABEL = "app.kubernetes.io/managed-by"
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
+COMMIT_FLAG = "--base-commit-sha="
 DEFAULT_CLASS_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -136,7 +137,7 @@ def run(task: Task) -> dict[str, t.Any]:
         refuse_namespace(seen, parameters)
         refuse_missing_rights(cluster, seen, parameters)
     warnings, problems = judge_storage(seen, parameters)
-    problems += judge_secrets(seen, parameters)
+    problems += judge_claims(seen, parameters) + judge_secrets(seen, parameters)
     problems += judge_owner(seen, parameters) or judge_volumes(seen, parameters)
     experiment_id, source, more = find_experiment_id(seen, parameters)
     commit, still_more = find_seed_commit(seen, parameters)
@@ -315,6 +316,20 @@ def judge_storage(
     return [], []
 
 
+def judge_claims(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenReferenceError]:
+    """The problems of claims that somebody has deleted, and that are there only until their pods are gone."""
+    return [
+        EdenReferenceError(
+            f"{describe('PersistentVolumeClaim', parameters['namespace'], name)} is being deleted since "
+            f"{claim['metadata']['deletionTimestamp']}, and is there only as long as a pod uses it; a delete "
+            "cannot be taken back. Copy what you need from its volume, delete the pods that use it, "
+            "and run again, which makes an empty one."
+        )
+        for name, claim in seen.claims.items()
+        if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")
+    ]
+
+
 def judge_secrets(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[EdenReferenceError]:
     """The problems of the Secrets that belong to the user.
 
@@ -484,9 +499,12 @@ def _id_problem(
 def find_seed_commit(
     seen: Seen, parameters: t.Mapping[str, t.Any]
 ) -> tuple[str | None, list[EdenReferenceError]]:
-    """The first commit of the experiment's repository, None where it was not seeded yet."""
+    """The first commit of the experiment's repository, None where it was not seeded yet.
+
+    Where its ConfigMap is gone, the task store still has it, which takes no other one for its database.
+    """
     if not isinstance(seen.seed, dict):
-        return None, []
+        return _commit_of_task_store(seen), []
     commit = str((seen.seed.get("data") or {}).get("commit", ""))
     if COMMIT_SHA.match(commit):
         return commit, []
@@ -497,6 +515,21 @@ def find_seed_commit(
             "Delete it: the phase seed finds the commit again."
         )
     ]
+
+
+def _commit_of_task_store(seen: Seen) -> str | None:
+    """The commit that the task store was started with, while the repository is there."""
+    if not all(map(is_bound, seen.claims.values())):
+        return None
+    found = (
+        argument.removeprefix(COMMIT_FLAG)
+        for (kind, _name), live in seen.objects.items()
+        if kind == "Deployment"
+        for container in live["spec"]["template"]["spec"]["containers"]
+        for argument in container.get("args") or []
+        if argument.startswith(COMMIT_FLAG)
+    )
+    return next(filter(COMMIT_SHA.match, found), None)
 
 
 def refuse(problems: t.Sequence[EdenReferenceError]) -> None:

@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "experiment_id",
             "service",
             "task_store_url",
+            "task_store_changes",
             "admin_secret",
             "workers",
             "timeout",

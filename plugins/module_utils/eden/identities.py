@@ -78,6 +78,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
         },
     },
     "task_store_url": {"type": "str"},
+    "task_store_changes": {"type": "bool", "default": False},
     # Names of Secrets, which are no secrets.
     "admin_secret": {
         "type": "dict",
@@ -138,6 +139,7 @@ class Wanted:
     service: str
     port: int
     url: str
+    task_store_changes: bool
     admin_secret: str
     admin_key: str
     workers: tuple[WantedWorker, ...]
@@ -212,6 +214,7 @@ def wanted_of(parameters: t.Mapping[str, t.Any]) -> Wanted:
         service=parameters["service"]["name"],
         port=parameters["service"]["port"],
         url=(parameters.get("task_store_url") or "").rstrip("/"),
+        task_store_changes=bool(parameters.get("task_store_changes")),
         admin_secret=parameters["admin_secret"]["name"],
         admin_key=parameters["admin_secret"]["key"],
         workers=tuple(
@@ -272,7 +275,8 @@ def _faults(wanted: Wanted) -> t.Iterator[str]:
 
 @contextmanager
 def task_store(cluster: Cluster, wanted: Wanted, check_mode: bool) -> t.Iterator[TaskStore | None]:
-    """The task store, which has answered once; None where ``check_mode`` forgives that it is not there yet.
+    """The task store, which has answered once; None where ``check_mode`` forgives that it is not there yet,
+    or that it is still the one from before a change.
 
     Raises:
         MissingError: there is no task store, or no Secret of the admin's token.
@@ -292,7 +296,7 @@ def task_store(cluster: Cluster, wanted: Wanted, check_mode: bool) -> t.Iterator
         yield None
         return
     with session(cluster, wanted) as carrier, explained(wanted):
-        if wanted.url and check_mode and not _answers(carrier, wanted, token):
+        if check_mode and not _answers(carrier, wanted, token):
             yield None
             return
         store = _store(carrier, wanted, token, wanted.timeout)
@@ -308,11 +312,13 @@ def _store(carrier: requests.Session, wanted: Wanted, token: str, patience: floa
 
 
 def _answers(carrier: requests.Session, wanted: Wanted, token: str) -> bool:
-    """Whether a task store is behind the URL already, by one request."""
+    """Whether the task store that a run would ask is there already, by one request where it may not be."""
+    if not wanted.url and not wanted.task_store_changes:
+        return True
     try:
         _store(carrier, wanted, token, 0).state()
     except TaskStoreError as error:
-        if error.status == 0 or error.status >= 500:
+        if wanted.task_store_changes or error.status == 0 or error.status >= 500:
             return False
         raise
     return True

@@ -113,6 +113,16 @@ def test_failed_job_is_made_anew(check_mode: bool) -> None:
     assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_being_deleted_is_made_anew_once_it_is_gone(check_mode: bool) -> None:
+    live = prepared()
+    live["metadata"] = {**live["metadata"], "deletionTimestamp": "2026-11-24T10:00:00Z"}
+    cluster = FakeCluster(live)
+    change = apply.bring(cluster, prepared(), check_mode)  # type: ignore[arg-type]
+    assert change.outcome == "recreated"
+    assert cluster.writes == ([] if check_mode else [f"delete {live['metadata']['name']}", "apply"])
+
+
 def test_what_pods_use_is_applied_before_them_and_told_in_the_order_of_the_definitions() -> None:
     kinds = ["StatefulSet", "ConfigMap", "Namespace", "Service", "Job"]
     definitions = [{"kind": kind, "metadata": {"name": kind.lower()}} for kind in kinds]

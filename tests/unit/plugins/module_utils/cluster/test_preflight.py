@@ -685,6 +685,17 @@ def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: Fak
     assert run(experiment_id=OTHER)["experiment_id_source"] == "given"
 
 
+def test_a_claim_that_goes_with_its_pod(cluster: FakeCluster) -> None:
+    going = claim(STORED)
+    going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    cluster.objects[("PersistentVolumeClaim", "eden-blob")] = going
+    message = refusal()
+    assert message.startswith(
+        "PersistentVolumeClaim lab/eden-blob is being deleted since 2026-11-24T10:00:00Z, and "
+    )
+    assert "delete the pods that use it, and run again" in message
+
+
 # Seed commit
 
 
@@ -701,6 +712,29 @@ def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
         "ConfigMap lab/eden-seed holds no commit id but 'main'. "
         "Delete it: the phase seed finds the commit again."
     )
+
+
+TASK_STORE = {"kind": "Deployment", "name": "eden-task-store-server"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "phase", "expected"),
+    [
+        (f"--base-commit-sha={COMMIT}", "Bound", COMMIT),
+        (f"--base-commit-sha={COMMIT}", "Pending", None),
+        ("--base-commit-sha=main", "Bound", None),
+        ("--port=8080", "Bound", None),
+    ],
+)
+def test_where_its_configmap_is_gone_the_task_store_tells_the_seed_commit(
+    cluster: FakeCluster, argument: str, phase: str, expected: str | None
+) -> None:
+    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
+    pod = {"spec": {"containers": [{"args": ["python", argument]}]}}
+    cluster.objects["Deployment", TASK_STORE["name"]] = {"metadata": ours, "spec": {"template": pod}}
+    for name in CLAIMS:
+        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
+    assert run(objects=[TASK_STORE])["seed_commit"] == expected
 
 
 # Together

@@ -646,6 +646,32 @@ def test_another_experiment(world: World, check_mode: bool) -> None:
     assert world.registry.tokens == tokens
 
 
+def with_another_token(world: World) -> None:
+    world.cluster.put("credentials", {"EDEN_ADMIN_TOKEN": "another"})
+
+
+def of_another_experiment(world: World) -> None:
+    world.registry.experiment_id = "exp_" + "2" * 26
+
+
+@pytest.mark.parametrize("differ", [with_another_token, of_another_experiment])
+def test_check_mode_takes_one_that_is_to_change_for_one_that_is_not_there_yet(
+    world: World, differ: t.Callable[[World], None]
+) -> None:
+    complete(world)
+    differ(world)
+    world.parameters["task_store_changes"] = True
+    assert not world.run(check_mode=True)["changed"]
+    with pytest.raises(TaskStoreError):
+        world.run()
+
+
+def test_check_mode_asks_one_that_is_to_change_and_answers(world: World) -> None:
+    world.parameters["task_store_changes"] = True
+    assert world.run(check_mode=True)["changed"]
+    assert "GET /workers" in world.registry.log
+
+
 def test_a_task_store_that_lets_everybody_in(world: World) -> None:
     complete(world)
     world.registry.authenticates = False
