@@ -156,36 +156,46 @@ def at_write(number: int, happen: Callable[[], None]) -> Judge:
     return fate
 
 
-@pytest.mark.parametrize("write", LATER)
-def test_rights_that_are_taken_away_in_the_middle(
-    rig: Rig, reference: Reference, entered: ExitStack, write: int
-) -> None:
+@pytest.fixture
+def limited(rig: Rig, entered: ExitStack) -> tuple[Deployer, Experiment]:
+    """A user with the rights of the Role that is shipped, and an experiment of the user's."""
     deployer = entered.enter_context(Deployer(rig))
     deployer.may(shipped("Role"))
-    experiment = entered.enter_context(deployer.experiment(eden_manage_namespace=False))
-    outcome = experiment.run(judge=at_write(write, lambda: deployer.may([])))
+    return deployer, entered.enter_context(deployer.experiment(eden_manage_namespace=False))
+
+
+def need_a_clean_end(experiment: Experiment, outcome: Outcome, message: str) -> None:
+    """The run failed with that message, and left nothing behind."""
     assert outcome.status == 2, tail(outcome)
     assert "Traceback" not in outcome.output
-    assert re.search(
-        r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 403 Forbidden: .*"
-        rf"User \S+{deployer.name}\S+ cannot \w+ resource .*"
-        r"Ask for the missing right, or use a kubeconfig that has it\.",
-        outcome.output,
-    ), tail(outcome)
+    assert re.search(message, outcome.output), tail(outcome)
     verdict = Verdict()
     nothing_is_left(verdict, experiment)
     assert verdict.violations == []
+
+
+@pytest.mark.parametrize("write", LATER)
+def test_rights_that_are_taken_away_in_the_middle(
+    reference: Reference, limited: tuple[Deployer, Experiment], write: int
+) -> None:
+    deployer, experiment = limited
+    outcome = experiment.run(judge=at_write(write, lambda: deployer.may([])))
+    need_a_clean_end(
+        experiment,
+        outcome,
+        r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 403 Forbidden: .*"
+        rf"User \S+{deployer.name}\S+ cannot \w+ resource .*"
+        r"Ask for the missing right, or use a kubeconfig that has it\.",
+    )
     deployer.may(shipped("Role"))
     assert judge_run(experiment, reference, experiment.run()).violations == []
 
 
 @pytest.mark.parametrize("write", LATER)
 def test_credentials_that_expire_in_the_middle(
-    rig: Rig, reference: Reference, entered: ExitStack, write: int
+    rig: Rig, reference: Reference, limited: tuple[Deployer, Experiment], write: int
 ) -> None:
-    deployer = entered.enter_context(Deployer(rig))
-    deployer.may(shipped("Role"))
-    experiment = entered.enter_context(deployer.experiment(eden_manage_namespace=False))
+    deployer, experiment = limited
     valid = experiment.proxy.context
     expired = rig.control_plane.context_for(deployer.name, age=datetime.timedelta(days=2))
 
@@ -193,15 +203,11 @@ def test_credentials_that_expire_in_the_middle(
         experiment.proxy.context = expired
 
     outcome = experiment.run(judge=at_write(write, expire))
-    assert outcome.status == 2, tail(outcome)
-    assert "Traceback" not in outcome.output
-    assert re.search(
+    need_a_clean_end(
+        experiment,
+        outcome,
         r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 401 Unauthorized\. "
         r"Renew the credentials of the kubeconfig\.",
-        outcome.output,
-    ), tail(outcome)
-    verdict = Verdict()
-    nothing_is_left(verdict, experiment)
-    assert verdict.violations == []
+    )
     experiment.proxy.context = valid
     assert judge_run(experiment, reference, experiment.run()).violations == []

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serving import Server, Serving
-from traffic import Fate, Request, Traffic, be_silent, reset
+from traffic import Fate, Reply, Request, Traffic, be_silent, deliver
 from websocket_server import read_head
 
 PIECE = 64 * 1024
@@ -102,7 +102,7 @@ class ApiProxy(Serving):
         if fate.executed and not request.is_upgrade:
             answer = _answer(_send(upstream, method, target, headers, body))
         fate.then()
-        goes_on = _reply(fate, answer, client)
+        goes_on = deliver(fate, answer, client, _status(fate.reply), "application/json")
         fate.after()
         return goes_on
 
@@ -197,24 +197,7 @@ def _piece(client: socket.socket, data: bytes) -> None:
         client.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
-def _reply(fate: Fate, answer: bytes, client: socket.socket) -> bool:
-    if fate.reply == "pass":
-        client.sendall(answer)
-        return True
-    if isinstance(fate.reply, int):
-        client.sendall(_status(fate.reply, fate.headers))
-        return True
-    if fate.reply == "silence":
-        be_silent(client)
-    if fate.reply == "half":
-        client.sendall(answer[: len(answer) // 2])
-    reset(client)
-    return False
-
-
-def _status(status: int, headers: tuple[str, ...]) -> bytes:
-    body = json.dumps(
-        {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault", "code": status}
-    ).encode()
-    lines = [f"HTTP/1.1 {status} Fault", *headers, "Content-Type: application/json"]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+def _status(reply: Reply) -> bytes:
+    """What the API server says with a status that refuses."""
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault", "code": reply}
+    return json.dumps(status).encode()

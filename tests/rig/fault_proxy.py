@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from serving import Serving
-from traffic import Fate, Reply, Traffic, be_silent, nothing, reset
+from traffic import Fate, Reply, Traffic, deliver, nothing
 from websocket_server import read_head
 
 
@@ -81,7 +81,7 @@ class FaultProxy(Serving):
                 # The server is gone: so is the connection to it.
                 return False
         fate.then()
-        goes_on = _reply(fate, answer, client)
+        goes_on = deliver(fate, answer, client)
         fate.after()
         return goes_on
 
@@ -94,22 +94,6 @@ class FaultProxy(Serving):
             return fate
         self.faults.remove(fault)
         return Fate(fault.executed, fault.reply, then=fault.then)
-
-
-def _reply(fate: Fate, answer: bytes, client: socket.socket) -> bool:
-    if fate.reply == "pass":
-        client.sendall(answer)
-        return True
-    if isinstance(fate.reply, int):
-        lines = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers, "Content-Length: 0"]
-        client.sendall("\r\n".join([*lines, "", ""]).encode())
-        return True
-    if fate.reply == "silence":
-        be_silent(client)
-    if fate.reply == "half":
-        client.sendall(answer[: len(answer) // 2])
-    reset(client)
-    return False
 
 
 def _forward(

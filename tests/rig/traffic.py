@@ -139,6 +139,31 @@ class Traffic:
             return self._writes()
 
 
+def deliver(fate: Fate, answer: bytes, client: socket.socket, body: bytes = b"", kind: str = "") -> bool:
+    """Give the client what the fate says; whether the connection goes on.
+
+    Args:
+        fate: what becomes of the request.
+        answer: of the server.
+        client: who sent the request.
+        body: of a status that comes in place of the answer.
+        kind: the content type of that body.
+    """
+    if fate.reply == "pass":
+        client.sendall(answer)
+        return True
+    if isinstance(fate.reply, int):
+        lines = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers, *([f"Content-Type: {kind}"] if kind else [])]
+        client.sendall("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
+        return True
+    if fate.reply == "silence":
+        be_silent(client)
+    if fate.reply == "half":
+        client.sendall(answer[: len(answer) // 2])
+    reset(client)
+    return False
+
+
 def reset(client: socket.socket) -> None:
     """Let the close of a connection send a reset instead of an end."""
     with contextlib.suppress(OSError):
