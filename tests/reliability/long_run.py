@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -21,8 +23,10 @@ import drift
 import kills
 import secret_damage
 import trials
+from on_kind import KindRig
 from oracles import Reference, Verdict
 from pools import Pool
+from testbed import CHECKOUT, Testbed, named
 from thin_rig import Rig
 from trials import Trial
 
@@ -80,12 +84,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
     parser.add_argument("--rights", action="store_true", help="rights taken away only")
+    parser.add_argument(
+        "--kind",
+        action="store_true",
+        help="kills only, on the kind cluster EDEN_TEST_CLUSTER, which is made where it is missing",
+    )
     parser.add_argument("--drift", action="store_true", help="check mode, Secrets and drift only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
     parser.add_argument("--pairs", type=int, default=SAMPLE, metavar="N", help="kills of two runs in a row")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of all that is random")
     parser.add_argument("--only", default="", metavar="TEXT", help="only what has this text in its name")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.kills = options.kills or options.kind
+    return options
 
 
 def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> list[Trial]:
@@ -129,6 +140,14 @@ def versions(rig: Rig) -> str:
     return f"Kubernetes {kubernetes}, ansible-core {version('ansible-core')}, Python {python}"
 
 
+def kind_rig(directory: Path) -> KindRig:
+    """The kind cluster, with the image on its node."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # Empty, lest the cluster be taken that the user's kubeconfig names.
+    subprocess.run([CHECKOUT / "tests/bring-up", "--check"], env=environment | {"KUBECONFIG": ""}, check=True)
+    return KindRig(directory, Testbed(named()))
+
+
 def main() -> int:
     options = arguments()
     # Whoever ends the run gets the table of what is done.
@@ -137,7 +156,7 @@ def main() -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     with (
         tempfile.TemporaryDirectory(prefix="reliability-") as directory,
-        Rig(Path(directory)) as rig,
+        kind_rig(Path(directory)) if options.kind else Rig(Path(directory)) as rig,
         Pool(rig) as pool,
     ):
         print(f"seed {options.seed}; {versions(rig)}", flush=True)
@@ -150,7 +169,9 @@ def main() -> int:
         )
         found = chosen(options, reference, pool)
         table = Table(len(found))
-        trials.perform(rig, reference, found, table.report, stop)
+        # The node of a kind cluster has room for one experiment at a time.
+        at_a_time = 1 if options.kind else trials.AT_A_TIME
+        trials.perform(rig, reference, found, table.report, stop, at_a_time)
         for problem in rig.node.problems:
             print(f"the node: {problem}", flush=True)
         print("\n".join(table.lines()))

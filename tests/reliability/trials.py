@@ -195,6 +195,7 @@ def perform(
     trials: t.Sequence[Trial],
     report: t.Callable[[Trial, Verdict], None] = lambda _trial, _verdict: None,
     stop: threading.Event | None = None,
+    at_a_time: int = AT_A_TIME,
 ) -> dict[str, list[str]]:
     """What was violated, by the trial's name, where something was; ``stop`` begins no further trial."""
     violated: dict[str, list[str]] = {}
@@ -210,6 +211,6 @@ def perform(
             violated[trial.name] = verdict.violations
         report(trial, verdict)
 
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(at_a_time) as pool:
         list(pool.map(one, trials))
     return violated
