@@ -176,7 +176,9 @@ experiment_id_source:
   type: str
   sample: stored
 seed_commit:
-  description: First commit of the experiment's repository, null where it is not seeded yet.
+  description:
+    - First commit of the experiment's repository, null where it is not seeded yet.
+    - It is read from O(seed_configmap), or else from a Deployment of O(objects) that was started with it.
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
