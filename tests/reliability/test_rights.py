@@ -85,17 +85,19 @@ def test_the_role_is_enough_and_all_of_it_is_used(rig: Rig, entered: ExitStack) 
 
 
 def damage(experiment: Experiment) -> None:
-    """A lost key, a changed Service, and a seed Job that has failed while the seed commit is not known."""
+    """A lost key, a changed Service, and a seed Job that has failed while nothing tells the seed commit."""
     kube, namespace = experiment.kube, experiment.namespace
     secret = f"{PATHS['Secret'].format(namespace)}/eden-credentials"
     kube.ask("PATCH", secret, {"data": {"EDEN_SESSION_SECRET": None}}, MERGE)
+    background = {"propagationPolicy": "Background"}
     kube.ask("DELETE", f"{PATHS['ConfigMap'].format(namespace)}/eden-seed")
+    kube.ask("DELETE", f"{PATHS['Deployment'].format(namespace)}/eden-task-store-server", background)
     jobs = PATHS["Job"].format(namespace)
     (job,) = [
         row for row in kube.objects("Job", namespace) if row["metadata"]["name"].startswith("eden-seed-")
     ]
     path = f"{jobs}/{job['metadata']['name']}"
-    kube.ask("DELETE", path, {"propagationPolicy": "Background"})
+    kube.ask("DELETE", path, background)
     spec = {key: job["spec"][key] for key in ("backoffLimit", "template")}
     for label in list(spec["template"]["metadata"]["labels"]):
         if "controller-uid" in label or "job-name" in label:

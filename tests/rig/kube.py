@@ -121,7 +121,8 @@ class Kube:
             for line in connection.getresponse():
                 event = json.loads(line)
                 yield event["type"], event["object"]
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, ValueError):
+            # What comes after the close may be anything.
             if not self._closed:
                 raise
         finally:

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import threading
 import time
 import typing as t
 from contextlib import contextmanager
@@ -53,6 +54,9 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 LONGEST_RETRY_AFTER = 10.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+_files = threading.Lock()
+_users_of_files = 0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "kubeconfig": {"type": "path"},
@@ -336,14 +340,31 @@ class Cluster:
 @contextmanager
 def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.Iterator[Cluster]:
     """A connection whose sockets are closed at the end, and whose certificates are in no file then."""
-    cluster = Cluster.connect(options, patience)
+    with _certificate_files():
+        cluster = Cluster.connect(options, patience)
+        try:
+            yield cluster
+        finally:
+            cluster.client.rest_client.pool_manager.clear()
+
+
+@contextmanager
+def _certificate_files() -> t.Iterator[None]:
+    """The files into which the client writes what a kubeconfig embeds, keys among it.
+
+    The client removes them when Python exits; ansible's workers end without that. All connections of a
+    process share the files, so the last one removes them.
+    """
+    global _users_of_files
+    with _files:
+        _users_of_files += 1
     try:
-        yield cluster
+        yield
     finally:
-        cluster.client.rest_client.pool_manager.clear()
-        # The client writes what the kubeconfig embeds, keys among it, to files that it removes when Python
-        # exits; ansible's workers end without that.
-        kube_config._cleanup_temp_files()
+        with _files:
+            _users_of_files -= 1
+            if _users_of_files == 0 and IMPORT_ERROR is None:
+                kube_config._cleanup_temp_files()
 
 
 def _load(configuration: t.Any, kubeconfig: str | None, context: str | None) -> None:
