@@ -18,7 +18,8 @@ from ansible_collections.eden.reference.plugins.module_utils.eden.identities imp
 
 WORKER = WantedWorker("executor-host-1", "eden-executor-host-1-identity", {})
 OTHER = WantedWorker("operator", "eden-operator-identity", {})
-WANTED = Wanted("ns", "eden", "exp_" + "0" * 26, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
+EXPERIMENT_ID = "exp_" + "0" * 26
+WANTED = Wanted("ns", "eden", EXPERIMENT_ID, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
 ID = "wkr_" + "0" * 26
 
 
