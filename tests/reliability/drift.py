@@ -7,14 +7,13 @@ import copy
 import http
 import random
 import re
-import time
 import typing as t
 
 from kube import MERGE, PATHS, KubeError, Object
 from oracles import State, Verdict, differences, identities_hold, state
-from outcomes import Changes, come_true, predict, rest, texts, told, written
-from pools import Pool, path_of, settled
-from thin_rig import INSTANCE, PATIENCE, Experiment
+from outcomes import Changes, come_true, need_refusal, predict, rest, texts, told, written
+from pools import Pool, await_gone, path_of, remove, settled
+from thin_rig import INSTANCE, Experiment
 from trials import Trial
 
 DRIFT = "an object drifted"
@@ -195,11 +194,7 @@ def _leaves(fields: Object, live: t.Any, path: Path) -> t.Iterator[Path]:
 
 
 def _deleted(kind: str, name: str) -> Damage:
-    def damage(experiment: Experiment, _dice: random.Random) -> None:
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-        experiment.kube.ask("DELETE", _path(experiment, kind, name), options)
-
-    return damage
+    return lambda experiment, _dice: remove(experiment, kind, name or experiment.namespace)
 
 
 def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False) -> Damage:
@@ -374,15 +369,13 @@ def _another_id(pool: Pool) -> Verdict:
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
         live = _made_anew(experiment, "ConfigMap", EXPERIMENT, ("data", "experiment_id"), f"exp_{1:026d}")
-        run = told(experiment)
-        verdict.outcomes.append(run.outcome)
-        verdict.need(run.outcome.status != 0 and not run.outcome.writes, "O8", "the run was not refused")
-        told_of = (
+        need_refusal(
+            verdict,
+            told(experiment),
             f"ConfigMap {experiment.namespace}/{EXPERIMENT} says that the experiment is exp_",
             "volumes",
+            live["data"]["experiment_id"],
         )
-        for part in (*told_of, live["data"]["experiment_id"]):
-            verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
         # The way out that is known here: the ConfigMap goes, and the claims say whose data they hold.
         experiment.kube.ask("DELETE", path_of(experiment, "ConfigMap", EXPERIMENT))
         _repair(verdict, experiment, before, {f"ConfigMap {EXPERIMENT}": "created"})
@@ -417,18 +410,12 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
         path = path_of(experiment, "PersistentVolumeClaim", claim)
         experiment.kube.ask("DELETE", path)
         for arguments in ((), ("--check",)):
-            run = told(experiment, *arguments)
-            verdict.outcomes.append(run.outcome)
-            verdict.need(run.outcome.status != 0 and not run.outcome.writes, "O8", "the run was not refused")
             words = f"PersistentVolumeClaim {experiment.namespace}/{claim} is being deleted since "
-            verdict.need(words in run.message, "O8", f"{words!r} is not in the message: {run.message}")
+            need_refusal(verdict, told(experiment, *arguments), words)
         for pod in experiment.kube.objects("Pod", experiment.namespace):
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] == user:
                 experiment.kube.ask("DELETE", path_of(experiment, "Pod", pod["metadata"]["name"]))
-        deadline = time.monotonic() + PATIENCE
-        while experiment.kube.find(path):
-            assert time.monotonic() < deadline, f"{claim} stays"
-            time.sleep(0.05)
+        await_gone(experiment.kube, path)
         made = (f"PersistentVolumeClaim {claim}", f"Job {INSTANCE}-bind-{volume}-DIGEST")
         _repair(verdict, experiment, before, dict.fromkeys(made, "created"))
     return verdict
@@ -437,8 +424,7 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
 def _made_anew(experiment: Experiment, kind: str, name: str, path: Path, value: str) -> Object:
     """Somebody deletes the object and makes it with another value; what it was."""
     live = experiment.kube.ask("GET", path_of(experiment, kind, name))
-    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-    experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
+    remove(experiment, kind, name)
     body = {key: copy.deepcopy(part) for key, part in live.items() if key != "status"}
     body["metadata"] = {key: live["metadata"][key] for key in ("name", "labels", "annotations")}
     if kind == "Service":

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import random
 import secrets
 import signal
@@ -23,6 +22,7 @@ import drift
 import kills
 import secret_damage
 import trials
+from environments import clean
 from on_kind import KindRig
 from oracles import Reference, Verdict
 from pools import Pool
@@ -142,9 +142,8 @@ def versions(rig: Rig) -> str:
 
 def kind_rig(directory: Path) -> KindRig:
     """The kind cluster, with the image on its node."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # Empty, lest the cluster be taken that the user's kubeconfig names.
-    subprocess.run([CHECKOUT / "tests/bring-up", "--check"], env=environment | {"KUBECONFIG": ""}, check=True)
+    subprocess.run([CHECKOUT / "tests/bring-up", "--check"], env=clean() | {"KUBECONFIG": ""}, check=True)
     return KindRig(directory, Testbed(named()))
 
 

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import base64
 import collections
-import itertools
 import os
-import re
+import secrets
 import ssl
-import subprocess
-import time
 import typing as t
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import yaml
+from bring_up import STANDIN
 from kube import PATHS, Kube
+from node import PORT
+from pools import TASK_STORE, await_gone, path_of
 from testbed import Testbed
-from thin_rig import INSTANCE, PATIENCE, Experiment, Rig
+from thin_rig import Experiment, Rig, Run
 from traffic import Traffic
-
-TASK_STORE = f"{INSTANCE}-task-store-server"
-PORT = 8080
-STANDIN = "eden-standin:dev"
 
 
 class KindTaskStore:
@@ -42,25 +40,20 @@ class KindTaskStore:
         self._testbed = testbed
         self._kube = kube
         self._namespace = namespace
-        self._forward: subprocess.Popen[str] | None = None
+        self._forward = ExitStack()
         self._server: tuple[str, int] | None = None
 
     @property
     def server(self) -> tuple[str, int] | None:
         """An address that leads to it, None while there is none."""
-        if self._forward is None or self._forward.poll() is not None:
-            self.stop()
-            command = ["kubectl", "port-forward", "--namespace", self._namespace]
-            self._forward = subprocess.Popen(
-                [*command, f"service/{TASK_STORE}", f":{PORT}"],
-                env=self._testbed.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            assert self._forward.stdout is not None
-            found = re.match(r"Forwarding from ([\d.]+):(\d+) ->", self._forward.stdout.readline())
-            self._server = (found[1], int(found[2])) if found else None
+        if self._server is None:
+            target = f"service/{TASK_STORE}"
+            # There is none where kubectl finds no pod to lead to.
+            with suppress(AssertionError):
+                url = urlsplit(
+                    self._forward.enter_context(self._testbed.port_forward(self._namespace, target, PORT))
+                )
+                self._server = (str(url.hostname), int(url.port or 0))
         return self._server
 
     @property
@@ -71,24 +64,24 @@ class KindTaskStore:
 
     def stop(self) -> None:
         """End the way to it."""
-        if self._forward is not None:
-            self._forward.terminate()
-            self._forward.communicate()
-        self._forward = self._server = None
+        self._forward.close()
+        self._server = None
 
 
 class KindExperiment(Experiment):
     """An experiment on the kind cluster; its namespace goes with it."""
 
+    def start(self, *arguments: str, **options: str) -> Run:
+        """Start ``ansible-playbook``; the pod that the oracles asked may go."""
+        self.node.task_store(self.namespace).stop()
+        return super().start(*arguments, **options)
+
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        path = f"/api/v1/namespaces/{self.namespace}"
+        path = path_of(self, "Namespace", self.namespace)
         if self.kube.find(path):
             self.kube.ask("DELETE", path)
-        deadline = time.monotonic() + PATIENCE
-        while self.kube.find(path):
-            assert time.monotonic() < deadline, f"the namespace {self.namespace} stays"
-            time.sleep(0.5)
+        await_gone(self.kube, path)
 
 
 class KindRig(Rig):
@@ -109,7 +102,6 @@ class KindRig(Rig):
         # No kubelet tells how many port-forwards are open; the processes that hold them are looked for.
         kubelet = SimpleNamespace(open_forwards=collections.Counter())
         self.node: t.Any = SimpleNamespace(kube=kube, task_store=task_store, kubelet=kubelet, problems=[])
-        self._numbers = itertools.count(1)
 
     def __enter__(self) -> KindRig:
         return self
@@ -119,7 +111,7 @@ class KindRig(Rig):
 
     def experiment(self, namespace: str = "", user: tuple[str, tuple[str, ...]] = ("", ())) -> KindExperiment:
         """An experiment of which there is nothing yet."""
-        found = KindExperiment(self, namespace or f"kind-{os.getpid()}-{next(self._numbers)}", user)
+        found = KindExperiment(self, namespace or f"kind-{secrets.token_hex(4)}", user)
         found.variables["eden_image"] = os.environ.get("EDEN_IMAGE") or STANDIN
         return found
 

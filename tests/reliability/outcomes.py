@@ -113,6 +113,15 @@ def rest(verdict: Verdict, experiment: Experiment) -> None:
     )
 
 
+def need_refusal(verdict: Verdict, run: Told, *parts: str) -> None:
+    """The run failed before its first write, with these parts in its message."""
+    verdict.outcomes.append(run.outcome)
+    verdict.need(run.outcome.status != 0, "O8", "the run succeeded")
+    verdict.need(not run.outcome.writes, "O8", f"the run wrote {texts(run.outcome)}")
+    for part in parts:
+        verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
+
+
 def written(outcome: Outcome) -> set[str]:
     """The objects that the requests of a run write; what goes to the task store is named by its request."""
     return {

@@ -10,7 +10,7 @@ import time
 import typing as t
 from contextlib import ExitStack
 
-from kube import PATHS, Object
+from kube import PATHS, Kube, Object
 from oracles import State, Verdict, state, tail
 from thin_rig import INSTANCE, PATIENCE, Experiment, Rig
 
@@ -59,6 +59,20 @@ def path_of(experiment: Experiment, kind: str, name: str) -> str:
     if kind == "Namespace":
         return f"/api/v1/namespaces/{name}"
     return f"{PATHS[kind].format(experiment.namespace)}/{name}"
+
+
+def remove(experiment: Experiment, kind: str, name: str) -> None:
+    """Delete the object and, in the background, what it owns."""
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
+
+
+def await_gone(kube: Kube, path: str) -> None:
+    """Return when there is no object at the path."""
+    deadline = time.monotonic() + PATIENCE
+    while kube.find(path):
+        assert time.monotonic() < deadline, f"{path} stays"
+        time.sleep(0.05)
 
 
 def settled(experiment: Experiment) -> State:

@@ -22,8 +22,8 @@ from oracles import (
     state,
     tail,
 )
-from outcomes import Told, come_true, predict, rest, texts, told
-from pools import Pool, await_no_pods, encoded, path_of, settled, values
+from outcomes import Told, come_true, need_refusal, predict, rest, told
+from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
 
@@ -118,12 +118,7 @@ def _write(experiment: Experiment, name: str, texts_of: t.Mapping[str, str]) -> 
 
 
 def _delete(worker: str) -> Damage:
-    return lambda experiment: _remove(experiment, "Secret", secret_of(worker))
-
-
-def _remove(experiment: Experiment, kind: str, name: str) -> None:
-    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-    experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
+    return lambda experiment: remove(experiment, "Secret", secret_of(worker))
 
 
 def _put(worker: str, **texts_of: str) -> Damage:
@@ -208,9 +203,9 @@ def _lose_credentials(pool: Pool, repair: t.Callable[[Experiment, Object], None]
     verdict = Verdict()
     with pool.borrowed(verdict) as experiment:
         before, lost = settled(experiment), _get(experiment, CREDENTIALS)
-        _remove(experiment, "Secret", CREDENTIALS)
+        remove(experiment, "Secret", CREDENTIALS)
         for arguments in ((), ("--check",)):
-            _need_refusal(
+            need_refusal(
                 verdict,
                 told(experiment, *arguments),
                 f"Secret {experiment.namespace}/{CREDENTIALS} has no POSTGRES_PASSWORD",
@@ -242,15 +237,6 @@ def _replace(experiment: Experiment, lost: Object) -> None:
     _put_back(experiment, {**lost, "data": encoded(new)})
 
 
-def _need_refusal(verdict: Verdict, run: Told, *parts: str) -> None:
-    """The run failed before its first write, with these parts in its message."""
-    verdict.outcomes.append(run.outcome)
-    verdict.need(run.outcome.status != 0, "O8", "the run succeeded")
-    verdict.need(not run.outcome.writes, "O8", f"the run wrote {texts(run.outcome)}")
-    for part in parts:
-        verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
-
-
 def _lack_keys(rig: Rig) -> Verdict:
     verdict = Verdict()
     has = KEYS[::2]
@@ -262,7 +248,7 @@ def _lack_keys(rig: Rig) -> Verdict:
         lacks = ", ".join(key for key in KEYS if key not in has)
         for arguments in ((), ("--check",)):
             expected = f"Secret {experiment.namespace}/given lacks {lacks}."
-            _need_refusal(verdict, told(experiment, *arguments), expected, "eden_existing_secret")
+            need_refusal(verdict, told(experiment, *arguments), expected, "eden_existing_secret")
     return verdict
 
 
@@ -277,7 +263,7 @@ def _reinstall(pool: Pool, keep_identities: bool) -> Verdict:
                 name = thing["metadata"]["name"]
                 kept = name == CREDENTIALS or (keep_identities and name.endswith("-identity"))
                 if not kept and name != "kube-root-ca.crt":
-                    _remove(experiment, kind, name)
+                    remove(experiment, kind, name)
         for component in COMPONENTS:
             await_no_pods(experiment, component)
         run = told(experiment)

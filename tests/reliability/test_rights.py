@@ -14,6 +14,7 @@ import trials
 from deployer import Deployer, Grant, Rules, grants, shipped, used
 from kube import MERGE, PATHS
 from oracles import Reference, Verdict, judge_run, nothing_is_left, tail
+from pools import TASK_STORE, remove
 from thin_rig import Experiment, Outcome, Rig
 from traffic import PASS, Fate, Judge, Request
 from trials import Survive
@@ -89,15 +90,14 @@ def damage(experiment: Experiment) -> None:
     kube, namespace = experiment.kube, experiment.namespace
     secret = f"{PATHS['Secret'].format(namespace)}/eden-credentials"
     kube.ask("PATCH", secret, {"data": {"EDEN_SESSION_SECRET": None}}, MERGE)
-    background = {"propagationPolicy": "Background"}
-    kube.ask("DELETE", f"{PATHS['ConfigMap'].format(namespace)}/eden-seed")
-    kube.ask("DELETE", f"{PATHS['Deployment'].format(namespace)}/eden-task-store-server", background)
+    remove(experiment, "ConfigMap", "eden-seed")
+    remove(experiment, "Deployment", TASK_STORE)
     jobs = PATHS["Job"].format(namespace)
     (job,) = [
         row for row in kube.objects("Job", namespace) if row["metadata"]["name"].startswith("eden-seed-")
     ]
     path = f"{jobs}/{job['metadata']['name']}"
-    kube.ask("DELETE", path, background)
+    remove(experiment, "Job", job["metadata"]["name"])
     spec = {key: job["spec"][key] for key in ("backoffLimit", "template")}
     for label in list(spec["template"]["metadata"]["labels"]):
         if "controller-uid" in label or "job-name" in label:

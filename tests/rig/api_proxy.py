@@ -18,8 +18,9 @@ import typing as t
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kube import Object
 from serving import Server, Serving
-from traffic import Fate, Reply, Request, Traffic, be_silent, deliver
+from traffic import Fate, Request, Traffic, be_silent, deliver
 from websocket_server import read_head
 
 PIECE = 64 * 1024
@@ -102,7 +103,7 @@ class ApiProxy(Serving):
         if fate.executed and not request.is_upgrade:
             answer = _answer(_send(upstream, method, target, headers, body))
         fate.then()
-        goes_on = deliver(fate, answer, client, _status(fate.reply), "application/json")
+        goes_on = deliver(fate, answer, client, _refusal)
         fate.after()
         return goes_on
 
@@ -197,7 +198,6 @@ def _piece(client: socket.socket, data: bytes) -> None:
         client.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
-def _status(reply: Reply) -> bytes:
+def _refusal(status: int) -> Object:
     """What the API server says with a status that refuses."""
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault", "code": reply}
-    return json.dumps(status).encode()
+    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault", "code": status}

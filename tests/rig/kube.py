@@ -113,9 +113,8 @@ class Kube:
         connection.connect()
         with self._lock:
             self._watching.append(connection)
-            closed = self._closed
         try:
-            if closed:
+            if self._closed:
                 return
             connection.request("GET", f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=3600")
             for line in connection.getresponse():

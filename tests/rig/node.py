@@ -167,10 +167,11 @@ class Node:
         self.problems: list[str] = []
         self.missing_images: set[str] = set()
         self._directory = directory
+        # By which its threads are known.
+        self._name = f"node {directory}"
         self._stores: dict[str, TaskStore] = {}
         self._logs: dict[Key, str] = {}
         self._seen: set[tuple[str, str]] = set()
-        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._spawner = ThreadPoolExecutor(1)
@@ -189,25 +190,13 @@ class Node:
         self._spawner.shutdown()
         self.kubelet.__exit__()
         self.kube.close()
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join(ENDING_SECONDS)
+        for thread in threading.enumerate():
+            if thread.name == self._name:
+                thread.join(ENDING_SECONDS)
 
     def _begin(self, target: t.Callable[..., None], *arguments: t.Any) -> None:
         """Do that beside all else; the node does not end before it."""
-
-        def do() -> None:
-            try:
-                target(*arguments)
-            finally:
-                with self._lock:
-                    self._threads.discard(threading.current_thread())
-
-        thread = threading.Thread(target=do, daemon=True)
-        with self._lock:
-            self._threads.add(thread)
-        thread.start()
+        threading.Thread(target=target, args=arguments, name=self._name, daemon=True).start()
 
     def task_store(self, namespace: str) -> TaskStore:
         """The task store of a namespace."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import select
 import socket
@@ -11,6 +12,8 @@ import struct
 import threading
 import typing as t
 from dataclasses import dataclass, field
+
+from kube import Object
 
 Side = t.Literal["api", "store"]
 # reset: the connection is reset; half: so it is after half of the answer; silence: nothing comes; a number:
@@ -139,21 +142,24 @@ class Traffic:
             return self._writes()
 
 
-def deliver(fate: Fate, answer: bytes, client: socket.socket, body: bytes = b"", kind: str = "") -> bool:
+def deliver(
+    fate: Fate, answer: bytes, client: socket.socket, words: t.Callable[[int], Object] | None = None
+) -> bool:
     """Give the client what the fate says; whether the connection goes on.
 
     Args:
         fate: what becomes of the request.
         answer: of the server.
         client: who sent the request.
-        body: of a status that comes in place of the answer.
-        kind: the content type of that body.
+        words: what the server says with a status that comes in place of the answer; without, nothing.
     """
     if fate.reply == "pass":
         client.sendall(answer)
         return True
     if isinstance(fate.reply, int):
-        lines = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers, *([f"Content-Type: {kind}"] if kind else [])]
+        lines, body = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers], b""
+        if words:
+            lines, body = [*lines, "Content-Type: application/json"], json.dumps(words(fate.reply)).encode()
         client.sendall("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
         return True
     if fate.reply == "silence":

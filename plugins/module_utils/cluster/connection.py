@@ -55,7 +55,7 @@ LONGEST_DELAY = 5.0
 LONGEST_RETRY_AFTER = 10.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
-_files = threading.Lock()
+_files_lock = threading.Lock()
 _users_of_files = 0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -356,12 +356,12 @@ def _certificate_files() -> t.Iterator[None]:
     process share the files, so the last one removes them.
     """
     global _users_of_files
-    with _files:
+    with _files_lock:
         _users_of_files += 1
     try:
         yield
     finally:
-        with _files:
+        with _files_lock:
             _users_of_files -= 1
             if _users_of_files == 0 and IMPORT_ERROR is None:
                 kube_config._cleanup_temp_files()
