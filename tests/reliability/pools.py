@@ -86,13 +86,19 @@ def settled(experiment: Experiment) -> State:
     return dataclasses.replace(found, objects=objects, pods=pods)
 
 
+def pods(experiment: Experiment, component: str) -> list[Object]:
+    """The pods of a component."""
+    return [
+        pod
+        for pod in experiment.kube.objects("Pod", experiment.namespace)
+        if pod["metadata"]["labels"].get("app.kubernetes.io/component") == component
+    ]
+
+
 def await_no_pods(experiment: Experiment, component: str) -> None:
     """Return when there is no pod of the component."""
     deadline = time.monotonic() + PATIENCE
-    while any(
-        pod["metadata"]["labels"].get("app.kubernetes.io/component") == component
-        for pod in experiment.kube.objects("Pod", experiment.namespace)
-    ):
+    while pods(experiment, component):
         assert time.monotonic() < deadline, f"the pods of {component} stay"
         time.sleep(0.05)
 

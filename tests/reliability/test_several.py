@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 import typing as t
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 from oracles import Reference, Verdict, differences, identities_hold, state, tail
-from thin_rig import INSTANCE, Experiment, Outcome, Rig
+from pools import pods
+from thin_rig import INSTANCE, Experiment, Outcome, Rig, Run
 
 SOUND, BROKEN = "eden-standin:dev", "registry.example/eden/reference:missing"
+SLOW = "eden-standin:slow"
 GROUP = "several"
 BINDING = f"Job {INSTANCE}-bind-"
 
@@ -40,9 +43,17 @@ class Several:
         }
         self.inventory.write_text(yaml.safe_dump({GROUP: {"hosts": hosts, "vars": common}}))
 
-    def run(self, *arguments: str) -> Outcome:
+    def start(self) -> Run:
+        """Start site.yml on all of them."""
+        return self.experiments[0].start(*self._arguments)
+
+    def run(self) -> Outcome:
         """Run site.yml on all of them."""
-        return self.experiments[0].run("-i", str(self.inventory), "--limit", GROUP, *arguments)
+        return self.experiments[0].run(*self._arguments)
+
+    @property
+    def _arguments(self) -> tuple[str, ...]:
+        return "-i", str(self.inventory), "--limit", GROUP
 
 
 @pytest.fixture
@@ -78,8 +89,8 @@ def problems(experiment: Experiment, reference: Reference) -> list[str]:
     identities_hold(verdict, experiment, found)
     # The Jobs that only have claims bound go away by themselves, those that cannot run after ten minutes.
     objects = {name: thing for name, thing in found.objects.items() if not name.startswith(BINDING)}
-    pods = {component: count for component, count in found.pods.items() if component != "bind"}
-    found = replace(found, objects=objects, pods=pods)
+    counts = {component: count for component, count in found.pods.items() if component != "bind"}
+    found = replace(found, objects=objects, pods=counts)
     return [*differences(reference.state, found), *verdict.violations]
 
 
@@ -118,3 +129,30 @@ def test_a_broken_image_fails_its_own_experiment_alone_while_the_others_come_up_
         assert recaps(repaired)[name]["changed"] == 0
         assert writes(repaired, name) == []
     assert writes(repaired, broken) != []
+
+
+def test_an_experiment_whose_image_is_still_being_pulled_keeps_no_other_waiting(
+    rig: Rig, several: Several, reference: Reference
+) -> None:
+    slow, *others = several.experiments
+    rig.node.slow_images.add(SLOW)
+    several.write({each.namespace: SLOW if each is slow else SOUND for each in several.experiments})
+    run = several.start()
+    try:
+        for other in others:
+            await_web_ui(other, run)
+        assert pods(slow, "web-ui") == []
+    finally:
+        rig.node.slow_images.clear()
+        outcome = run.wait()
+    assert outcome.status == 0, tail(outcome)
+    assert pods(slow, "web-ui") != []
+    for other in others:
+        assert problems(other, reference) == [], other.namespace
+
+
+def await_web_ui(experiment: Experiment, run: Run) -> None:
+    """Return when the last service of the experiment runs, which is while the run is under way."""
+    while not any(pod["status"].get("phase") == "Running" for pod in pods(experiment, "web-ui")):
+        assert run.process.poll() is None, f"the run ended before {experiment.namespace} was up"
+        time.sleep(0.1)

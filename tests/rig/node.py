@@ -159,6 +159,7 @@ class Node:
         kubelet: what the API server reaches pods through.
         problems: what went wrong in the node itself: a test that finds something here cannot be trusted.
         missing_images: the images that its registry does not have.
+        slow_images: the images whose pull does not end.
     """
 
     def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
@@ -166,6 +167,7 @@ class Node:
         self.kubelet = FakeKubelet(directory)
         self.problems: list[str] = []
         self.missing_images: set[str] = set()
+        self.slow_images: set[str] = set()
         self._directory = directory
         # By which its threads are known.
         self._name = f"node {directory}"
@@ -325,6 +327,8 @@ class Node:
         container = pod["spec"]["containers"][0]
         if container["image"] in self.missing_images:
             raise NotYet("ErrImagePull", f"failed to resolve reference {container['image']}: not found")
+        if container["image"] in self.slow_images:
+            raise NotYet("ContainerCreating", "")
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])

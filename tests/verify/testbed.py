@@ -67,21 +67,23 @@ class Testbed:
         """The path of the kubeconfig."""
         return self.environment["KUBECONFIG"]
 
-    def command(self, *words: str | Path) -> bytes:
-        """The output of a command.
+    def command(self, *words: str | Path, given: str = "") -> bytes:
+        """The output of a command, which is given that text to read.
 
         Raises:
             AssertionError: it failed.
         """
-        done = subprocess.run([*map(str, words)], env=self.environment, capture_output=True, check=False)
+        done = subprocess.run(
+            [*map(str, words)], env=self.environment, input=given.encode(), capture_output=True, check=False
+        )
         assert done.returncode == 0, (
             f"{words[0]} {words[1]} ended with {done.returncode}: {done.stderr.decode(errors='replace')}"
         )
         return done.stdout
 
-    def kubectl(self, *arguments: str) -> bytes:
+    def kubectl(self, *arguments: str, given: str = "") -> bytes:
         """The output of kubectl."""
-        return self.command("kubectl", *arguments)
+        return self.command("kubectl", *arguments, given=given)
 
     def read(self, *arguments: str) -> dict[str, t.Any]:
         """What ``kubectl get`` finds: one object or a list."""

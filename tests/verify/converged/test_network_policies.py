@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who can connect to whom, tried from pods with the labels of each component, on a network that enforces it.
+
+The same connections are tried while one more policy allows all of them: what is refused afterwards is refused
+by the experiment's policies.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import typing as t
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from experiment import Experiment
+from testbed import Testbed
+
+SERVERS = {"postgres": 5432, "forgejo": 3000, "task-store-server": 8080, "web-ui": 8090}
+# What each component may connect to, besides the cluster's DNS.
+CLIENTS: dict[str, set[str]] = {
+    "postgres": set(),
+    "forgejo": set(),
+    "bind": set(),
+    "seed": {"forgejo"},
+    "task-store-server": {"postgres"},
+    "orchestrator": {"forgejo", "task-store-server"},
+    "ideator-host": {"task-store-server"},
+    "executor-host": {"forgejo", "task-store-server"},
+    "evaluator-host": {"task-store-server"},
+    "web-ui": {"forgejo", "task-store-server"},
+}
+DNS, API_SERVER, OUTSIDE = "DNS", "API server", "outside"
+# Pods that no policy of the experiment is about: of its own namespace, and of another one.
+NEIGHBOUR, STRANGER = "neighbour", "stranger"
+ELSEWHERE = "elsewhere"
+OPEN = "everything-is-allowed"
+# So long may the network take to follow a change of the policies.
+FOLLOW_SECONDS = 120.0
+
+# Prints the names of the addresses that take a connection within three tries.
+TRY = """
+import concurrent.futures, json, socket, sys
+
+def takes(address):
+    for _attempt in range(3):
+        try:
+            socket.create_connection(address, 2).close()
+            return True
+        except OSError:
+            pass
+    return False
+
+targets = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
+    taken = dict(zip(targets, pool.map(takes, map(tuple, targets.values()))))
+print(json.dumps([name for name in targets if taken[name]]))
+"""
+
+Addresses = dict[str, tuple[str, int]]
+Connections = dict[str, set[str]]
+
+
+class Probes:
+    """Pods that try to connect."""
+
+    def __init__(self, testbed: Testbed, experiment: Experiment) -> None:
+        self._testbed = testbed
+        self._experiment = experiment
+        (pod,) = experiment.pods("task-store-server")
+        self._image = pod["spec"]["containers"][0]["image"]
+        self._places = dict.fromkeys((*CLIENTS, NEIGHBOUR), experiment.namespace) | {STRANGER: ELSEWHERE}
+
+    def start(self) -> None:
+        """Start the pods."""
+        self._testbed.kubectl("create", "namespace", ELSEWHERE)
+        for name, namespace in self._places.items():
+            create(self._testbed, namespace, self._pod(name))
+        for name, namespace in self._places.items():
+            state = "jsonpath={.status.phase}=Running"
+            where = ("--namespace", namespace, f"--for={state}", "--timeout=120s")
+            self._testbed.kubectl("wait", *where, f"pod/probe-{name}")
+
+    def stop(self) -> None:
+        """Remove the pods."""
+        self._testbed.kubectl("delete", "namespace", ELSEWHERE, "--ignore-not-found")
+        here = ("--namespace", self._experiment.namespace)
+        names = [f"probe-{name}" for name, namespace in self._places.items() if namespace != ELSEWHERE]
+        self._testbed.kubectl("delete", "pod", *here, *names, "--ignore-not-found", "--grace-period=1")
+
+    def connections(self, addresses: Addresses) -> Connections:
+        """What each pod can connect to."""
+        with ThreadPoolExecutor(len(self._places)) as pool:
+            reached = pool.map(lambda name: self.reached(name, addresses), self._places)
+            return dict(zip(self._places, reached, strict=True))
+
+    def reached(self, name: str, addresses: Addresses) -> set[str]:
+        """What one pod can connect to."""
+        command = ("python3", "-c", TRY, json.dumps(addresses))
+        where = ("--namespace", self._places[name], f"probe-{name}")
+        return set(json.loads(self._testbed.kubectl("exec", *where, "--", *command)))
+
+    def _pod(self, name: str) -> dict[str, t.Any]:
+        labels = {}
+        if name in CLIENTS:
+            labels = {
+                "app.kubernetes.io/name": "eden",
+                "app.kubernetes.io/instance": self._experiment.name,
+                "app.kubernetes.io/component": name,
+            }
+        container = {
+            "name": "probe",
+            "image": self._image,
+            "command": ["python3", "-c", "import time; time.sleep(3600)"],
+            # Lest a Service send somebody here: the labels are those of its own pods.
+            "readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 3600},
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        spec = {
+            "containers": [container],
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"probe-{name}", "labels": labels},
+            "spec": spec,
+        }
+
+
+def create(testbed: Testbed, namespace: str, definition: dict[str, t.Any]) -> None:
+    """Create an object."""
+    testbed.kubectl("create", "--namespace", namespace, "--filename", "-", given=json.dumps(definition))
+
+
+def addresses(experiment: Experiment, testbed: Testbed, outside: tuple[str, int]) -> Addresses:
+    """Where each server is: its pod and its Service; and what is not of the experiment."""
+    found: Addresses = {OUTSIDE: outside}
+    for name, port in SERVERS.items():
+        (pod,) = experiment.pods(name)
+        found[f"pod of {name}"] = (pod["status"]["podIP"], port)
+        service = experiment.read("service", f"{experiment.name}-{name}")
+        if service["spec"]["clusterIP"] != "None":
+            found[f"Service of {name}"] = (service["spec"]["clusterIP"], port)
+    dns = testbed.read("--namespace", "kube-system", "service", "kube-dns")
+    found[DNS] = (dns["spec"]["clusterIP"], 53)
+    server = testbed.read("--namespace", "default", "service", "kubernetes")
+    found[API_SERVER] = (server["spec"]["clusterIP"], 443)
+    return found
+
+
+@contextmanager
+def listener(testbed: Testbed) -> Iterator[tuple[str, int]]:
+    """A server outside of the cluster: the machine, as the node's network sees it."""
+    template = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
+    gateway = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
+    with socket.create_server((gateway, 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield gateway, server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def tried(testbed: Testbed, experiment: Experiment) -> Iterator[dict[str, t.Any]]:
+    """What could connect to what, while everything was allowed, and by the policies of the experiment."""
+    probes = Probes(testbed, experiment)
+    everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}
+    opened = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": OPEN},
+        "spec": everything,
+    }
+    with listener(testbed) as outside:
+        targets = addresses(experiment, testbed, outside)
+        try:
+            probes.start()
+            create(testbed, experiment.namespace, opened)
+            follow(lambda: probes.reached("bind", targets) == set(targets), "a policy that allows everything")
+            control = probes.connections(targets)
+            testbed.kubectl("delete", "networkpolicy", "--namespace", experiment.namespace, OPEN)
+            follow(
+                lambda: probes.reached("bind", targets) <= {DNS},
+                f"the experiment's policies: try tests/cluster/cluster policies {testbed.name}",
+            )
+            yield {"targets": targets, "control": control, "found": probes.connections(targets)}
+        finally:
+            probes.stop()
+            where = ("--namespace", experiment.namespace, OPEN, "--ignore-not-found")
+            testbed.kubectl("delete", "networkpolicy", *where)
+
+
+def follow(done: t.Callable[[], bool], what: str) -> None:
+    """Return when the network follows."""
+    deadline = time.monotonic() + FOLLOW_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, f"the network does not follow {what}"
+        time.sleep(0.5)
+
+
+def allowed(targets: t.Iterable[str], servers: t.Container[str], others: t.Container[str]) -> set[str]:
+    """Those of the targets that are of these servers, or are these others."""
+    return {name for name in targets if name.rpartition(" of ")[2] in servers or name in others}
+
+
+@pytest.mark.parametrize("client", [*CLIENTS, NEIGHBOUR, STRANGER])
+def test_every_connection_is_possible_where_a_policy_allows_it(tried: dict[str, t.Any], client: str) -> None:
+    assert tried["control"][client] == set(tried["targets"])
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_component_connects_to_what_it_needs_and_to_nothing_else(
+    tried: dict[str, t.Any], client: str
+) -> None:
+    assert tried["found"][client] == allowed(tried["targets"], CLIENTS[client], {DNS})
+
+
+@pytest.mark.parametrize("client", [NEIGHBOUR, STRANGER])
+def test_who_is_not_of_the_experiment_connects_to_none_of_it(tried: dict[str, t.Any], client: str) -> None:
+    assert tried["found"][client] == {DNS, API_SERVER, OUTSIDE}
