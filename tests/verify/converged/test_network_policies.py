@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 from experiment import Experiment
@@ -63,6 +64,15 @@ print(json.dumps([name for name in targets if taken[name]]))
 
 Addresses = dict[str, tuple[str, int]]
 Connections = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What could connect to which target: while everything was allowed, and by the experiment's policies."""
+
+    targets: Addresses
+    opened: Connections
+    closed: Connections
 
 
 class Probes:
@@ -179,11 +189,11 @@ def listener(testbed: Testbed) -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def tried(testbed: Testbed, experiment: Experiment) -> Iterator[dict[str, t.Any]]:
-    """What could connect to what, while everything was allowed, and by the policies of the experiment."""
+def tried(testbed: Testbed, experiment: Experiment) -> Iterator[Tried]:
+    """The connections of all probes."""
     probes = Probes(testbed, experiment)
     everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}
-    opened = {
+    policy = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": OPEN},
@@ -193,15 +203,15 @@ def tried(testbed: Testbed, experiment: Experiment) -> Iterator[dict[str, t.Any]
         targets = addresses(experiment, testbed, outside)
         try:
             probes.start()
-            create(testbed, experiment.namespace, opened)
+            create(testbed, experiment.namespace, policy)
             follow(lambda: probes.reached("bind", targets) == set(targets), "a policy that allows everything")
-            control = probes.connections(targets)
+            opened = probes.connections(targets)
             testbed.kubectl("delete", "networkpolicy", "--namespace", experiment.namespace, OPEN)
             follow(
                 lambda: probes.reached("bind", targets) <= {DNS},
                 f"the experiment's policies: try tests/cluster/cluster policies {testbed.name}",
             )
-            yield {"targets": targets, "control": control, "found": probes.connections(targets)}
+            yield Tried(targets, opened, probes.connections(targets))
         finally:
             probes.stop()
             where = ("--namespace", experiment.namespace, OPEN, "--ignore-not-found")
@@ -222,17 +232,15 @@ def allowed(targets: t.Iterable[str], servers: t.Container[str], others: t.Conta
 
 
 @pytest.mark.parametrize("client", [*CLIENTS, NEIGHBOUR, STRANGER])
-def test_every_connection_is_possible_where_a_policy_allows_it(tried: dict[str, t.Any], client: str) -> None:
-    assert tried["control"][client] == set(tried["targets"])
+def test_every_connection_is_possible_where_a_policy_allows_it(tried: Tried, client: str) -> None:
+    assert tried.opened[client] == set(tried.targets)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_component_connects_to_what_it_needs_and_to_nothing_else(
-    tried: dict[str, t.Any], client: str
-) -> None:
-    assert tried["found"][client] == allowed(tried["targets"], CLIENTS[client], {DNS})
+def test_a_component_connects_to_what_it_needs_and_to_nothing_else(tried: Tried, client: str) -> None:
+    assert tried.closed[client] == allowed(tried.targets, CLIENTS[client], {DNS})
 
 
 @pytest.mark.parametrize("client", [NEIGHBOUR, STRANGER])
-def test_who_is_not_of_the_experiment_connects_to_none_of_it(tried: dict[str, t.Any], client: str) -> None:
-    assert tried["found"][client] == {DNS, API_SERVER, OUTSIDE}
+def test_who_is_not_of_the_experiment_connects_to_none_of_it(tried: Tried, client: str) -> None:
+    assert tried.closed[client] == {DNS, API_SERVER, OUTSIDE}
