@@ -184,8 +184,10 @@ def listener(testbed: Testbed) -> Iterator[tuple[str, int]]:
                     return
 
         threading.Thread(target=accept, daemon=True).start()
-        yield gateway, server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
+        try:
+            yield gateway, server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
