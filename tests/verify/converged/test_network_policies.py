@@ -20,21 +20,8 @@ from dataclasses import dataclass
 import pytest
 from experiment import Experiment
 from testbed import Testbed
+from truth_table import CLIENTS, SERVERS
 
-SERVERS = {"postgres": 5432, "forgejo": 3000, "task-store-server": 8080, "web-ui": 8090}
-# What each component may connect to, besides the cluster's DNS.
-CLIENTS: dict[str, set[str]] = {
-    "postgres": set(),
-    "forgejo": set(),
-    "bind": set(),
-    "seed": {"forgejo"},
-    "task-store-server": {"postgres"},
-    "orchestrator": {"forgejo", "task-store-server"},
-    "ideator-host": {"task-store-server"},
-    "executor-host": {"forgejo", "task-store-server"},
-    "evaluator-host": {"task-store-server"},
-    "web-ui": {"forgejo", "task-store-server"},
-}
 DNS, API_SERVER, OUTSIDE = "DNS", "API server", "outside"
 # Pods that no policy of the experiment is about: of its own namespace, and of another one.
 NEIGHBOUR, STRANGER = "neighbour", "stranger"
