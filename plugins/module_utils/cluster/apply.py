@@ -47,7 +47,7 @@ ARGUMENTS: dict[str, t.Any] = {
 
 # Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
-PARALLEL = 8
+PARALLEL = 4
 # What is lost with such an object is more than the object.
 KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
 

@@ -90,7 +90,7 @@ DEFAULT_CLASS_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
 )
-PARALLEL = 8
+PARALLEL = 4
 # Of these one list answers for all names.
 LISTED = ("StatefulSet", "Deployment")
 

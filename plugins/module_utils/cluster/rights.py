@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster, Object
 
 Rules = t.Sequence[t.Mapping[str, t.Any]]
-PARALLEL = 8
+PARALLEL = 4
 
 
 class Right(t.NamedTuple):

@@ -14,7 +14,7 @@ import yaml
 from manifest_cases import PUBLISHED, Manifests, identities
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-ROLES = ("infra", "seed", "task_store", "app_tier")
+ROLES = ("eden", "infra", "seed", "task_store", "app_tier")
 # What the phases apply.
 TEMPLATES = (
     "__infra_namespace_templates",
@@ -67,7 +67,7 @@ def rendered(work: pathlib.Path, cases: t.Mapping[str, dict[str, t.Any]]) -> dic
 
 def _role_variables(part: str) -> dict[str, t.Any]:
     merged: dict[str, t.Any] = {}
-    for role in ("eden", *ROLES):
+    for role in ROLES:
         path = ROOT / "roles" / role / part / "main.yml"
         merged |= yaml.safe_load(path.read_text()) or {} if path.exists() else {}
     return merged
