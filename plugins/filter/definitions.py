@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load_all
 
 DOCUMENTATION = r"""
 name: definitions
@@ -51,7 +51,7 @@ def definitions(texts: t.Iterable[str]) -> list[dict[str, t.Any]]:
         document
         for text in texts
         # Without the tags that ansible hangs on texts.
-        for document in yaml.safe_load_all(str(text))
+        for document in yaml_load_all(str(text))
         if isinstance(document, dict)
     ]
 
