@@ -18,6 +18,7 @@ from http import HTTPStatus
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
+    PARALLEL,
     Cluster,
     Object,
     connected,
@@ -47,7 +48,6 @@ ARGUMENTS: dict[str, t.Any] = {
 
 # Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
-PARALLEL = 4
 # What is lost with such an object is more than the object.
 KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
 

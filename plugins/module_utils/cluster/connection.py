@@ -53,6 +53,8 @@ PATIENCE = 60.0
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 LONGEST_RETRY_AFTER = 10.0
+# Requests at a time. Each takes a connection, whose TLS costs more than what most requests ask.
+PARALLEL = 4
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _files_lock = threading.Lock()

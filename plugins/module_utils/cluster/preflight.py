@@ -18,6 +18,7 @@ from ansible_collections.eden.reference.plugins.module_utils.cluster import cred
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
     FIELD_MANAGER,
+    PARALLEL,
     PATIENCE,
     Cluster,
     Object,
@@ -90,7 +91,6 @@ DEFAULT_CLASS_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
 )
-PARALLEL = 4
 # Of these one list answers for all names.
 LISTED = ("StatefulSet", "Deployment")
 

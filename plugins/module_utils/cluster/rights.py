@@ -12,13 +12,14 @@ from __future__ import annotations
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
+    PARALLEL,
+    Cluster,
+    Object,
+)
 from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
 
-if t.TYPE_CHECKING:
-    from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster, Object
-
 Rules = t.Sequence[t.Mapping[str, t.Any]]
-PARALLEL = 4
 
 
 class Right(t.NamedTuple):

@@ -45,7 +45,9 @@ def rendered(work: pathlib.Path, cases: t.Mapping[str, dict[str, t.Any]]) -> dic
         "eden_image": "eden:1",
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        "templates": f"{{{{ {' + '.join(TEMPLATES)} }}}}",
+        # Where ansible has it when a role is at work.
+        "role_path": str(ROOT / "roles" / "infra"),
+        "__eden_templates": f"{{{{ {' + '.join(TEMPLATES)} }}}}",
         "output": str(work),
     }
     hosts = {
