@@ -11,6 +11,8 @@ short_description: Apply a list of Kubernetes objects
 description:
   - Brings objects to their definitions by server-side apply. Namespaces come first, and last come workloads.
   - An object that is as its definition says costs one read and no write. Fields that others own are kept.
+  - An entry of a list whose key somebody changed, such as the port of a Service, is to the API server an
+    entry of somebody else. It is taken for the one that is wanted if all else of it is as wanted.
   - A Job that has failed for good is deleted and made anew.
   - Secrets are refused, since their values would pass through variables.
 author: EDEN reference deployment contributors (@ealt)

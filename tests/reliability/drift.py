@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import copy
-import http
 import random
 import re
 import typing as t
 
-from kube import MERGE, PATHS, KubeError, Object
+from kube import MERGE, PATHS, Object
 from oracles import State, Verdict, differences, identities_hold, state
 from outcomes import Changes, come_true, need_refusal, predict, rest, texts, told, written
 from pools import Pool, await_gone, path_of, remove, settled
+from tampering import OURS, SOMEBODY, Path, at, owned, tamper
 from thin_rig import INSTANCE, Experiment
 from trials import Trial
 
@@ -22,8 +22,6 @@ FEATURE = "a feature turned off"
 IMMUTABLE = "an immutable field changed"
 CLAIM = "a claim deleted while a pod uses it"
 
-OURS = "eden.reference"
-MANAGER_LABEL = "app.kubernetes.io/managed-by"
 EXPERIMENT = f"{INSTANCE}-experiment"
 # Jobs end of themselves, and Secrets have tests of their own.
 KINDS = (
@@ -35,11 +33,7 @@ KINDS = (
     "PodDisruptionBudget",
 )
 KINDS += ("Service", "StatefulSet")
-# Under the name of nobody who deploys.
-SOMEBODY = "fieldManager=somebody"
-REPLACEMENTS = 20
 
-Path = tuple[t.Any, ...]
 Damage = t.Callable[[Experiment, random.Random], None]
 
 # What others may add to objects of ours, by kind.
@@ -75,10 +69,9 @@ def drift_trials(pool: Pool, seed: int) -> list[Trial]:
             ("annotation", (("metadata", "annotations"),)),
             ("field", (("spec",), ("data",))),
         ):
-            paths = [path for path in _owned(live) if any(path[: len(root)] == root for root in roots)]
             # A volume that exists is not changed, which preflight says.
             kept = part == "field" and (live.get("immutable") or kind == "PersistentVolumeClaim")
-            if paths and not kept:
+            if _below(live, roots) and not kept:
                 ways[f"{part} changed"] = ("updated", _changed(kind, name, roots))
                 ways[f"{part} removed"] = ("updated", _changed(kind, name, roots, remove=True))
         # The server wants all of these.
@@ -168,31 +161,6 @@ def _title(experiment: Experiment, kind: str, name: str) -> str:
     return f"{kind} {name or experiment.namespace}"
 
 
-def _owned(live: Object) -> list[Path]:
-    """The places of the values that we applied."""
-    (fields,) = [
-        entry["fieldsV1"]
-        for entry in live["metadata"]["managedFields"]
-        if entry["manager"] == OURS and entry["operation"] == "Apply"
-    ]
-    return list(_leaves(fields, live, ()))
-
-
-def _leaves(fields: Object, live: t.Any, path: Path) -> t.Iterator[Path]:
-    inner = {name: below for name, below in fields.items() if name != "."}
-    if not inner and path:
-        yield path
-    for name, below in inner.items():
-        sort, _colon, key = name.partition(":")
-        if sort == "f" and isinstance(live, dict) and key in live:
-            yield from _leaves(below, live[key], (*path, key))
-        elif sort == "k" and isinstance(live, list):
-            wanted = re.findall(r'"(\w+)":(?:"([^"]*)"|(\d+))', key)
-            for index, item in enumerate(live):
-                if all(str(item.get(part)) == (text or number) for part, text, number in wanted):
-                    yield from _leaves(below, item, (*path, index))
-
-
 def _deleted(kind: str, name: str) -> Damage:
     return lambda experiment, _dice: remove(experiment, kind, name or experiment.namespace)
 
@@ -202,72 +170,21 @@ def _changed(kind: str, name: str, roots: t.Sequence[Path], remove: bool = False
 
     def damage(experiment: Experiment, dice: random.Random) -> None:
         path = _path(experiment, kind, name)
-        live = experiment.kube.ask("GET", path)
-        places = [place for place in _owned(live) if any(place[: len(root)] == root for root in roots)]
+        places = _below(experiment.kube.ask("GET", path), roots)
         refusals = []
         for place in dice.sample(places, len(places)):
-            for value in [None] if remove else _others(_at(live, place)):
-                changed = copy.deepcopy(live)
-                if remove:
-                    _at(changed, place[:-1]).pop(place[-1])
-                else:
-                    _at(changed, place[:-1])[place[-1]] = value
-                try:
-                    stored = _replace(experiment, path, changed)
-                except KubeError as error:
-                    if error.status != http.HTTPStatus.UNPROCESSABLE_ENTITY and error.status != 400:
-                        raise
-                    refusals.append(f"{place}: {error}")
-                    continue
-                # The server may have filled in what was taken out.
-                if _find(stored, place) != _find(live, place):
-                    return
+            refused = tamper(experiment.kube, path, place, remove)
+            if not refused:
+                return
+            refusals += refused
         raise AssertionError(f"the API server takes no change of {kind} {name}: {refusals[-3:]}")
 
     return damage
 
 
-def _replace(experiment: Experiment, path: str, changed: Object) -> Object:
-    """The object, stored over whatever a controller has written of it meanwhile."""
-    for _attempt in range(REPLACEMENTS):
-        found = experiment.kube.ask("GET", path)["metadata"]["resourceVersion"]
-        changed["metadata"]["resourceVersion"] = found
-        try:
-            return experiment.kube.ask("PUT", f"{path}?{SOMEBODY}", changed)
-        except KubeError as error:
-            if error.status != http.HTTPStatus.CONFLICT:
-                raise
-    raise AssertionError(f"others keep writing {path}")
-
-
-def _at(value: t.Any, place: Path) -> t.Any:
-    for step in place:
-        value = value[step]
-    return value
-
-
-def _find(value: t.Any, place: Path) -> t.Any:
-    try:
-        return _at(value, place)
-    except (KeyError, IndexError):
-        return None
-
-
-def _others(value: t.Any) -> list[t.Any]:
-    """Values of the same type."""
-    if isinstance(value, bool):
-        return [not value]
-    if isinstance(value, int):
-        return [value + 1]
-    if isinstance(value, str):
-        number = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), value, count=1)
-        return [text for text in (f"{value}x", number, "another", "privileged") if text != value]
-    if isinstance(value, list):
-        inside = [(index, other) for index, item in enumerate(value) for other in _others(item)]
-        return [[*value[:index], other, *value[index + 1 :]] for index, other in inside] + [value[:-1]]
-    if isinstance(value, dict):
-        return [{**value, key: other} for key, item in value.items() for other in _others(item)]
-    return []
+def _below(live: Object, roots: t.Sequence[Path]) -> list[Path]:
+    """The places that we applied below these."""
+    return [path for path in owned(live) if any(path[: len(root)] == root for root in roots)]
 
 
 def _drift_trial(
@@ -429,6 +346,6 @@ def _made_anew(experiment: Experiment, kind: str, name: str, path: Path, value: 
     body["metadata"] = {key: live["metadata"][key] for key in ("name", "labels", "annotations")}
     if kind == "Service":
         body["spec"].pop("clusterIPs")
-    _at(body, path[:-1])[path[-1]] = value
+    at(body, path[:-1])[path[-1]] = value
     experiment.kube.ask("POST", f"{PATHS[kind].format(experiment.namespace)}?{SOMEBODY}", body)
     return live

@@ -202,6 +202,10 @@ def _difference(expected: t.Any, found: t.Any, path: str = "") -> str:
         for key in sorted(expected.keys() | found.keys()):
             if expected.get(key) != found.get(key):
                 return _difference(expected.get(key), found.get(key), f"{path}.{key}")
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for index, (theirs, ours) in enumerate(zip(expected, found, strict=True)):
+            if theirs != ours:
+                return _difference(theirs, ours, f"{path}[{index}]")
     return f"{path} is {json.dumps(found)[:300]} in place of {json.dumps(expected)[:300]}"
 
 

@@ -76,7 +76,8 @@ def await_gone(kube: Kube, path: str) -> None:
 
 
 def settled(experiment: Experiment) -> State:
-    """What there is of the experiment, comparable to what there was of it before."""
+    """What there is of the experiment, comparable to what there was of it before, once its pods stay."""
+    await_rollouts(experiment)
     found = state(experiment)
     for thing in found.objects.values():
         thing["metadata"]["annotations"].pop(REVISION, None)
@@ -84,6 +85,26 @@ def settled(experiment: Experiment) -> State:
     objects = {name: thing for name, thing in found.objects.items() if not name.startswith("Job ")}
     pods = {component: count for component, count in found.pods.items() if component not in ("bind", "seed")}
     return dataclasses.replace(found, objects=objects, pods=pods)
+
+
+def await_rollouts(experiment: Experiment) -> None:
+    """Return when every pod is one of its workload's latest definition, and ready."""
+    deadline = time.monotonic() + PATIENCE
+    while busy := [
+        thing["metadata"]["name"]
+        for kind in ("Deployment", "StatefulSet")
+        for thing in experiment.kube.objects(kind, experiment.namespace)
+        if not _is_rolled_out(thing)
+    ]:
+        assert time.monotonic() < deadline, f"{busy} are not rolled out"
+        time.sleep(0.05)
+
+
+def _is_rolled_out(workload: Object) -> bool:
+    wanted, status = workload["spec"]["replicas"], workload.get("status") or {}
+    return status.get("observedGeneration") == workload["metadata"]["generation"] and all(
+        status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "readyReplicas")
+    )
 
 
 def pods(experiment: Experiment, component: str) -> list[Object]:

@@ -16,6 +16,11 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
+from ansible_collections.eden.reference.plugins.module_utils.cluster.comparison import (
+    contains,
+    differing,
+    preparing_patch,
+)
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
     PARALLEL,
@@ -52,6 +57,7 @@ FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", 
 KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
 
 APPLIED_ANNOTATION = "eden.reference/applied"
+APPLIED_PLACE = f"metadata.annotations.{APPLIED_ANNOTATION}"
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 Outcome = t.Literal["created", "updated", "recreated", "deleted", "unchanged"]
@@ -133,13 +139,23 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
         return Change("recreated", live, definition)
     if is_current(live, definition):
         return Change("unchanged", live, live)
-    # The server knows what its defaults and the fields of other owners make of the definition.
     try:
-        predicted = cluster.apply(definition, dry_run=True)
+        return update(cluster, live, definition, check_mode)
     except ClusterError as error:
         if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             error.message = f"{error.message} {way_out(live, definition)}".rstrip()
         raise
+
+
+def update(cluster: Cluster, live: Object, definition: Object, check_mode: bool) -> Change:
+    """Bring an object that is there to its definition, or predict that."""
+    patch = preparing_patch(live, definition)
+    if patch:
+        merged = cluster.merge(definition, patch, dry_run=check_mode)
+        # Of two requests in a row the server cannot tell beforehand what the second one would come to.
+        return Change("updated", live, merged if check_mode else cluster.apply(definition))
+    # The server knows what its defaults and the fields of other owners make of the definition.
+    predicted = cluster.apply(definition, dry_run=True)
     if essence(predicted) == essence(live):
         return Change("unchanged", live, live)
     return Change("updated", live, predicted if check_mode else cluster.apply(definition))
@@ -148,7 +164,7 @@ def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
 def way_out(live: Object, definition: Object) -> str:
     """What to do about an object that the server refuses to change to its definition."""
     kind, metadata = definition["kind"], definition["metadata"]
-    places = ", ".join(differing(live, definition))
+    places = ", ".join(place for place in differing(live, definition) if place != APPLIED_PLACE)
     differs = f"It differs from what is wanted in {places}." if places else ""
     if kind in KEPT:
         return differs
@@ -158,21 +174,6 @@ def way_out(live: Object, definition: Object) -> str:
         f"{differs} Where somebody made it with what cannot be changed any more, delete it{stays}, and run "
         f"again: kubectl delete {kind.lower()} {metadata['name']}{where}."
     ).lstrip()
-
-
-def differing(live: t.Any, wanted: t.Any, path: str = "") -> t.Iterator[str]:
-    """The places where ``live`` does not hold what ``wanted`` states, but for the digest of all of it."""
-    if contains(live, wanted):
-        return
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        for key, value in wanted.items():
-            if key != APPLIED_ANNOTATION and value is not None:
-                yield from differing(live.get(key), value, f"{path}.{key}".lstrip("."))
-    elif isinstance(wanted, list) and isinstance(live, list) and len(live) == len(wanted):
-        for number, (held, value) in enumerate(zip(live, wanted, strict=True)):
-            yield from differing(held, value, f"{path}[{number}]")
-    else:
-        yield path
 
 
 def surplus(
@@ -203,24 +204,6 @@ def is_current(live: Object, definition: Object) -> bool:
     """Whether this very definition was applied last, and nothing that it states was changed since."""
     applied = (live["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
     return applied == definition["metadata"]["annotations"][APPLIED_ANNOTATION] and contains(live, definition)
-
-
-def contains(live: t.Any, wanted: t.Any) -> bool:
-    """Whether ``live`` holds all that ``wanted`` states; lists must match item by item.
-
-    An empty mapping or list that the server dropped counts as held.
-    """
-    if isinstance(wanted, dict):
-        if live is None:
-            return not wanted
-        return isinstance(live, dict) and all(
-            contains(live.get(key), value) for key, value in wanted.items() if value is not None
-        )
-    if isinstance(wanted, list):
-        if live is None:
-            return not wanted
-        return isinstance(live, list) and len(live) == len(wanted) and all(map(contains, live, wanted))
-    return bool(live == wanted)
 
 
 def essence(value: Object) -> Object:

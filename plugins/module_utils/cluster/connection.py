@@ -169,6 +169,21 @@ class Cluster:
             dry_run="All" if dry_run else None,
         )
 
+    def merge(self, definition: Object, patch: Object, dry_run: bool = False) -> Object:
+        """Strategic merge patch of the object of that definition; the object as the server holds it."""
+        kind, metadata = definition["kind"], definition["metadata"]
+        namespace = metadata.get("namespace", "")
+        return self._json(
+            "patch",
+            describe(kind, namespace, metadata["name"]),
+            "PATCH",
+            KINDS[kind].path(namespace, metadata["name"]),
+            patch,
+            content_type="application/strategic-merge-patch+json",
+            field_manager=FIELD_MANAGER,
+            dry_run="All" if dry_run else None,
+        )
+
     def replace(self, definition: Object) -> Object:
         """Replace the object that was read, at its ``resourceVersion``.
 

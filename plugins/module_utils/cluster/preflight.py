@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils.cluster import credentials, rights
+from ansible_collections.eden.reference.plugins.module_utils.cluster.comparison import set_by_others
 from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
     CLUSTER_ARGUMENTS,
     FIELD_MANAGER,
@@ -448,11 +449,15 @@ def find_experiment_id(
     """The experiment's id, where it comes from, and what is wrong with it.
 
     The database is bound to the id that it was made with, so the one in the cluster counts: that of the
-    ConfigMap, else that on the claims, which outlive it.
+    ConfigMap, else that on the claims, which outlive it. A label that somebody else has changed says nothing.
     """
     namespace, given = parameters["namespace"], parameters["experiment_id"]
     labels = {
-        describe("PersistentVolumeClaim", namespace, name): _labels(claim).get(EXPERIMENT_LABEL, "")
+        describe("PersistentVolumeClaim", namespace, name): (
+            ""
+            if set_by_others(claim, "metadata", "labels", EXPERIMENT_LABEL)
+            else _labels(claim).get(EXPERIMENT_LABEL, "")
+        )
         for name, claim in seen.claims.items()
         if isinstance(claim, dict)
     }
@@ -501,13 +506,18 @@ def find_seed_commit(
 ) -> tuple[str | None, list[EdenReferenceError]]:
     """The first commit of the experiment's repository, None where it was not seeded yet.
 
-    Where its ConfigMap is gone, the task store still has it, which takes no other one for its database.
+    Where its ConfigMap is gone, or somebody else has changed it, the task store still has the commit, which
+    takes no other one for its database.
     """
     if not isinstance(seen.seed, dict):
         return _commit_of_task_store(seen), []
     commit = str((seen.seed.get("data") or {}).get("commit", ""))
-    if COMMIT_SHA.match(commit):
+    usable = COMMIT_SHA.match(commit)
+    if usable and not set_by_others(seen.seed, "data", "commit"):
         return commit, []
+    found = _commit_of_task_store(seen) or (commit if usable else None)
+    if found:
+        return found, []
     name = describe("ConfigMap", parameters["namespace"], parameters["seed_configmap"])
     return None, [
         InputError(

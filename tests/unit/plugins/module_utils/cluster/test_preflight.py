@@ -29,6 +29,10 @@ CLAIMS = ["data-eden-postgres-0", "eden-blob"]
 Object = dict[str, t.Any]
 
 
+# Of an object that we applied, all of whose fields somebody else has set since.
+APPLIED = [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}]
+
+
 def configmap(**data: str) -> Object:
     return {"metadata": {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}, "data": data}
 
@@ -677,6 +681,18 @@ def test_volumes_of_another_experiment_than_the_stored_one(cluster: FakeCluster)
     assert f"PersistentVolumeClaim lab/eden-blob ({OTHER})" in refusal(InputError)
 
 
+def test_a_label_that_somebody_else_has_changed_says_nothing(cluster: FakeCluster) -> None:
+    changed = claim(OTHER)
+    changed["metadata"]["managedFields"] = APPLIED
+    cluster.objects |= {
+        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
+        ("PersistentVolumeClaim", "eden-blob"): changed,
+    }
+    assert run()["experiment_id"] == STORED
+    del cluster.objects["ConfigMap", "eden-experiment"]
+    assert refusal(InputError).startswith("Whose data is on ")
+
+
 def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: FakeCluster) -> None:
     cluster.objects[("PersistentVolumeClaim", "eden-blob")] = claim()
     assert refusal(InputError).startswith(
@@ -735,6 +751,28 @@ def test_where_its_configmap_is_gone_the_task_store_tells_the_seed_commit(
     for name in CLAIMS:
         cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
     assert run(objects=[TASK_STORE])["seed_commit"] == expected
+
+
+@pytest.mark.parametrize("commit", ["main", "", "0" * 40])
+def test_where_its_configmap_was_changed_the_task_store_tells_the_seed_commit(
+    cluster: FakeCluster, commit: str
+) -> None:
+    changed = configmap(commit=commit)
+    changed["metadata"]["managedFields"] = APPLIED
+    cluster.objects["ConfigMap", "eden-seed"] = changed
+    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
+    pod = {"spec": {"containers": [{"args": [f"--base-commit-sha={COMMIT}"]}]}}
+    cluster.objects["Deployment", TASK_STORE["name"]] = {"metadata": ours, "spec": {"template": pod}}
+    for name in CLAIMS:
+        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": "Bound"}}
+    assert run(objects=[TASK_STORE])["seed_commit"] == COMMIT
+
+
+def test_a_restored_configmap_counts_where_no_task_store_tells_otherwise(cluster: FakeCluster) -> None:
+    restored = configmap(commit=COMMIT)
+    restored["metadata"]["managedFields"] = APPLIED
+    cluster.objects["ConfigMap", "eden-seed"] = restored
+    assert run()["seed_commit"] == COMMIT
 
 
 # Together
