@@ -157,6 +157,28 @@ def test_the_id_is_found_on_a_volume_where_the_configmap_is_lost(
     assert (result["experiment_id"], result["experiment_id_source"]) == (STORED, "claim")
 
 
+def test_a_label_that_somebody_has_changed_says_nothing(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, look: Look
+) -> None:
+    def applied(experiment_id: str) -> None:
+        labels = {**MANAGED, "eden.reference/experiment-id": experiment_id}
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}
+        cluster.apply(prepare({**claim, "metadata": {"name": "eden-blob", "labels": labels}}, namespace))
+
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
+    applied(STORED)
+    CoreV1Api(admin).patch_namespaced_persistent_volume_claim(
+        "eden-blob", namespace, {"metadata": {"labels": {"eden.reference/experiment-id": OTHER}}}
+    )
+    assert look()["experiment_id"] == STORED
+    # The same label as the collection itself puts it.
+    applied(OTHER)
+    with pytest.raises(InputError, match="volumes of another are there"):
+        look()
+
+
 def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: str, look: Look) -> None:
     add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
     with pytest.raises(InputError) as error:
