@@ -115,9 +115,10 @@ class Cluster:
         """The URL of the API server."""
         return str(self.client.configuration.host)
 
-    def version(self) -> Object:
-        """The answer of ``/version``: ``gitVersion``, ``major``, ``minor``…"""
-        return self._json("read", f"the version of the API server {self.address}", "GET", "/version")
+    def version(self, timeout: float = READ_TIMEOUT) -> Object:
+        """The answer of ``/version``: ``gitVersion``, ``major``, ``minor``…; a try takes ``timeout`` s."""
+        target = f"the version of the API server {self.address}"
+        return self._json("read", target, "GET", "/version", _request_timeout=(CONNECT_TIMEOUT, timeout))
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object, or None where the server says 404."""

@@ -81,8 +81,9 @@ ARGUMENTS: dict[str, t.Any] = {
     "ingress": {"type": "bool", "default": False},
 }
 
-# An API server that runs answers at once; a wrong address should not cost a minute.
+# A server that runs answers at once: a wrong address should not cost a minute, nor a lost answer the run.
 FIRST_PATIENCE = 5.0
+FIRST_TIMEOUT = 4.0
 OLDEST_VERSION = (1, 27)
 MANAGER = "eden.reference"
 MANAGER_LABEL = "app.kubernetes.io/managed-by"
@@ -167,7 +168,7 @@ def server_version(cluster: Cluster) -> str:
         UnreachableError: no answer came.
         EdenReferenceError: it is too old.
     """
-    answer = cluster.version()
+    answer = cluster.version(FIRST_TIMEOUT)
     version = str(answer.get("gitVersion", ""))
     match = re.match(r"v?([0-9]+)\.([0-9]+)", version)
     if match and (int(match[1]), int(match[2])) < OLDEST_VERSION:

@@ -342,6 +342,30 @@ def test_a_server_that_is_too_old(
     assert requests == ["GET /version"]
 
 
+def test_a_first_request_without_an_answer_is_sent_again(
+    control_plane: ControlPlane,
+    tmp_path: pathlib.Path,
+    stand_in: tuple[ThreadingHTTPServer, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, requests = stand_in
+    answer = server.RequestHandlerClass.do_GET  # type: ignore[attr-defined]
+
+    def silent_at_first(handler: t.Any) -> None:
+        if requests:
+            answer(handler)
+        else:
+            requests.append("lost")
+            handler.rfile.read(1)
+
+    monkeypatch.setattr(server.RequestHandlerClass, "do_GET", silent_at_first)
+    address = f"http://127.0.0.1:{server.server_port}"
+    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
+    with pytest.raises(EdenReferenceError, match=r"is Kubernetes v1\.26\.9"):
+        preflight.run(Task(parameters(path, "lab")))
+    assert requests == ["lost", "GET /version"]
+
+
 def test_a_server_whose_certificate_has_expired(
     control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
 ) -> None:

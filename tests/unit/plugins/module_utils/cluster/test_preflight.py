@@ -65,8 +65,8 @@ class FakeCluster:
         self.patience = 5.0
         self.requests: list[str] = []
 
-    def version(self) -> Object:
-        assert self.patience == preflight.FIRST_PATIENCE
+    def version(self, timeout: float) -> Object:
+        assert timeout < self.patience == preflight.FIRST_PATIENCE
         return {"gitVersion": self.git_version}
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
@@ -204,7 +204,7 @@ def test_versions_that_are_too_old(cluster: FakeCluster, version: str) -> None:
 
 
 def test_a_cluster_that_does_not_answer(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent() -> Object:
+    def silent(_timeout: float) -> Object:
         raise UnreachableError("read", "the version", 0, "no answer")
 
     monkeypatch.setattr(cluster, "version", silent)
