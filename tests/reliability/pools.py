@@ -10,7 +10,8 @@ import time
 import typing as t
 from contextlib import ExitStack
 
-from kube import PATHS, Kube, Object
+import kube
+from kube import Kube, Object
 from oracles import State, Verdict, state, tail
 from thin_rig import INSTANCE, PATIENCE, Experiment, Rig
 
@@ -56,9 +57,7 @@ class Pool:
 
 def path_of(experiment: Experiment, kind: str, name: str) -> str:
     """Where the API server has the object."""
-    if kind == "Namespace":
-        return f"/api/v1/namespaces/{name}"
-    return f"{PATHS[kind].format(experiment.namespace)}/{name}"
+    return kube.path_of(kind, experiment.namespace, name)
 
 
 def remove(experiment: Experiment, kind: str, name: str) -> None:
@@ -67,12 +66,17 @@ def remove(experiment: Experiment, kind: str, name: str) -> None:
     experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
 
 
-def await_gone(kube: Kube, path: str) -> None:
-    """Return when there is no object at the path."""
+def await_none(left: t.Callable[[], list[str]], complaint: str) -> None:
+    """Return when nothing is left of what has these names."""
     deadline = time.monotonic() + PATIENCE
-    while kube.find(path):
-        assert time.monotonic() < deadline, f"{path} stays"
+    while names := left():
+        assert time.monotonic() < deadline, f"{names} {complaint}"
         time.sleep(0.05)
+
+
+def await_gone(client: Kube, path: str) -> None:
+    """Return when there is no object at the path."""
+    await_none(lambda: [path] if client.find(path) else [], "stays")
 
 
 def settled(experiment: Experiment) -> State:
@@ -89,15 +93,15 @@ def settled(experiment: Experiment) -> State:
 
 def await_rollouts(experiment: Experiment) -> None:
     """Return when every pod is one of its workload's latest definition, and ready."""
-    deadline = time.monotonic() + PATIENCE
-    while busy := [
-        thing["metadata"]["name"]
-        for kind in ("Deployment", "StatefulSet")
-        for thing in experiment.kube.objects(kind, experiment.namespace)
-        if not _is_rolled_out(thing)
-    ]:
-        assert time.monotonic() < deadline, f"{busy} are not rolled out"
-        time.sleep(0.05)
+    await_none(
+        lambda: [
+            thing["metadata"]["name"]
+            for kind in ("Deployment", "StatefulSet")
+            for thing in experiment.kube.objects(kind, experiment.namespace)
+            if not _is_rolled_out(thing)
+        ],
+        "are not rolled out",
+    )
 
 
 def _is_rolled_out(workload: Object) -> bool:
@@ -118,10 +122,7 @@ def pods(experiment: Experiment, component: str) -> list[Object]:
 
 def await_no_pods(experiment: Experiment, component: str) -> None:
     """Return when there is no pod of the component."""
-    deadline = time.monotonic() + PATIENCE
-    while pods(experiment, component):
-        assert time.monotonic() < deadline, f"the pods of {component} stay"
-        time.sleep(0.05)
+    await_none(lambda: [pod["metadata"]["name"] for pod in pods(experiment, component)], "stay")
 
 
 def values(secret: Object) -> dict[str, str]:

@@ -42,6 +42,11 @@ PATHS = {
 }
 
 
+def path_of(kind: str, namespace: str, name: str) -> str:
+    """Where the API server has the object; a Namespace is in none."""
+    return f"/api/v1/namespaces/{name}" if kind == "Namespace" else f"{PATHS[kind].format(namespace)}/{name}"
+
+
 class KubeError(Exception):
     """The API server refused a request, whose status is ``status``."""
 
@@ -105,7 +110,7 @@ class Kube:
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object, or None where there is none."""
-        return self.find(f"{PATHS[kind].format(namespace)}/{name}")
+        return self.find(path_of(kind, namespace, name))
 
     def watch(self, path: str, version: str) -> t.Iterator[tuple[str, Object]]:
         """The changes after the version as ``(type, object)``, until the server or ``close`` ends it."""

@@ -51,14 +51,14 @@ def tamper(kube: Kube, path: str, place: Path, remove: bool = False) -> list[str
     """
     live = kube.ask("GET", path)
     refusals = []
-    for value in [None] if remove else others(at(live, place)):
+    for value in [None] if remove else _others(at(live, place)):
         changed = copy.deepcopy(live)
         if remove:
             at(changed, place[:-1]).pop(place[-1])
         else:
             at(changed, place[:-1])[place[-1]] = value
         try:
-            stored = replace(kube, path, changed)
+            stored = _replace(kube, path, changed)
         except KubeError as error:
             if error.status not in REFUSALS:
                 raise
@@ -70,7 +70,7 @@ def tamper(kube: Kube, path: str, place: Path, remove: bool = False) -> list[str
     return refusals or [f"{place}: the API server put it back"]
 
 
-def replace(kube: Kube, path: str, changed: Object) -> Object:
+def _replace(kube: Kube, path: str, changed: Object) -> Object:
     """The object, stored over whatever a controller has written of it meanwhile."""
     for _attempt in range(REPLACEMENTS):
         found = kube.ask("GET", path)["metadata"]["resourceVersion"]
@@ -97,7 +97,7 @@ def _find(value: t.Any, place: Path) -> t.Any:
         return None
 
 
-def others(value: t.Any) -> list[t.Any]:
+def _others(value: t.Any) -> list[t.Any]:
     """Values of the same type."""
     if isinstance(value, bool):
         return [not value]
@@ -107,8 +107,8 @@ def others(value: t.Any) -> list[t.Any]:
         number = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), value, count=1)
         return [text for text in (f"{value}x", number, "another", "privileged") if text != value]
     if isinstance(value, list):
-        inside = [(index, other) for index, item in enumerate(value) for other in others(item)]
+        inside = [(index, other) for index, item in enumerate(value) for other in _others(item)]
         return [[*value[:index], other, *value[index + 1 :]] for index, other in inside] + [value[:-1]]
     if isinstance(value, dict):
-        return [{**value, key: other} for key, item in value.items() for other in others(item)]
+        return [{**value, key: other} for key, item in value.items() for other in _others(item)]
     return []

@@ -172,14 +172,11 @@ class Cluster:
 
     def merge(self, definition: Object, patch: Object, dry_run: bool = False) -> Object:
         """Strategic merge patch of the object of that definition; the object as the server holds it."""
-        kind, metadata = definition["kind"], definition["metadata"]
-        namespace = metadata.get("namespace", "")
-        return self._json(
+        return self._write(
             "patch",
-            describe(kind, namespace, metadata["name"]),
+            definition,
             "PATCH",
-            KINDS[kind].path(namespace, metadata["name"]),
-            patch,
+            body=patch,
             content_type="application/strategic-merge-patch+json",
             field_manager=FIELD_MANAGER,
             dry_run="All" if dry_run else None,
@@ -276,8 +273,15 @@ class Cluster:
             return
 
     def _write(
-        self, action: str, definition: Object, method: str, name: bool = True, **parameters: t.Any
+        self,
+        action: str,
+        definition: Object,
+        method: str,
+        name: bool = True,
+        body: Object | None = None,
+        **parameters: t.Any,
     ) -> Object:
+        """Send the ``body``, by default the definition, to where the object of the definition is."""
         kind = kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
@@ -286,7 +290,7 @@ class Cluster:
             describe(definition["kind"], namespace, metadata.get("name", "")),
             method,
             kind.path(namespace, metadata["name"] if name else ""),
-            definition,
+            definition if body is None else body,
             **parameters,
         )
 

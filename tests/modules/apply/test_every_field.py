@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import copy
 import typing as t
 from collections.abc import Iterator
 
 import pytest
 from control_plane import ControlPlane
-from kube import PATHS, Kube, Object
+from kube import Kube, Object, path_of
 from rendering import rendered
 from tampering import at, owned, tamper
 
@@ -55,9 +54,9 @@ def test_every_field_is_put_back(
     cluster: Cluster, kube: Kube, namespace: str, definitions: list[Object], remove: bool
 ) -> None:
     tampered, wrong = 0, []
-    for definition in (apply.prepare(definition, namespace) for definition in copy.deepcopy(definitions)):
+    for definition in (apply.prepare(definition, namespace) for definition in definitions):
         apply.bring(cluster, definition, False)
-        path = place_of(definition, namespace)
+        path = path_of(definition["kind"], namespace, definition["metadata"]["name"])
         before = kube.ask("GET", path)
         for place in owned(before):
             empty = at(before, place) in ({}, [])
@@ -69,13 +68,6 @@ def test_every_field_is_put_back(
             wrong += [f"{title}: {problem}" for problem in repair(cluster, kube, path, definition, before)]
     assert not wrong, "\n".join(wrong)
     assert tampered > 500, f"only {tampered} fields were tampered with"
-
-
-def place_of(definition: Object, namespace: str) -> str:
-    name = definition["metadata"]["name"]
-    if definition["kind"] == "Namespace":
-        return f"/api/v1/namespaces/{name}"
-    return f"{PATHS[definition['kind']].format(namespace)}/{name}"
 
 
 def repair(cluster: Cluster, kube: Kube, path: str, definition: Object, before: Object) -> Iterator[str]:

@@ -733,6 +733,16 @@ def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
 TASK_STORE = {"kind": "Deployment", "name": "eden-task-store-server"}
 
 
+def task_store(argument: str, phase: str = "Bound") -> dict[tuple[str, str], Object]:
+    """The task store with that argument, and the claims in that phase."""
+    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
+    pod = {"spec": {"containers": [{"args": ["python", argument]}]}}
+    return {
+        ("Deployment", TASK_STORE["name"]): {"metadata": ours, "spec": {"template": pod}},
+        **{("PersistentVolumeClaim", name): {**claim(STORED), "status": {"phase": phase}} for name in CLAIMS},
+    }
+
+
 @pytest.mark.parametrize(
     ("argument", "phase", "expected"),
     [
@@ -745,11 +755,7 @@ TASK_STORE = {"kind": "Deployment", "name": "eden-task-store-server"}
 def test_where_its_configmap_is_gone_the_task_store_tells_the_seed_commit(
     cluster: FakeCluster, argument: str, phase: str, expected: str | None
 ) -> None:
-    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
-    pod = {"spec": {"containers": [{"args": ["python", argument]}]}}
-    cluster.objects["Deployment", TASK_STORE["name"]] = {"metadata": ours, "spec": {"template": pod}}
-    for name in CLAIMS:
-        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
+    cluster.objects |= task_store(argument, phase)
     assert run(objects=[TASK_STORE])["seed_commit"] == expected
 
 
@@ -760,11 +766,7 @@ def test_where_its_configmap_was_changed_the_task_store_tells_the_seed_commit(
     changed = configmap(commit=commit)
     changed["metadata"]["managedFields"] = APPLIED
     cluster.objects["ConfigMap", "eden-seed"] = changed
-    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
-    pod = {"spec": {"containers": [{"args": [f"--base-commit-sha={COMMIT}"]}]}}
-    cluster.objects["Deployment", TASK_STORE["name"]] = {"metadata": ours, "spec": {"template": pod}}
-    for name in CLAIMS:
-        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": "Bound"}}
+    cluster.objects |= task_store(f"--base-commit-sha={COMMIT}")
     assert run(objects=[TASK_STORE])["seed_commit"] == COMMIT
 
 
