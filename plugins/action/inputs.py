@@ -11,8 +11,8 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import inputs
-from ansible_collections.eden.reference.plugins.module_utils.eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
 
 DEEPEST = 64
 

@@ -92,9 +92,9 @@ objects:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.apply import ARGUMENTS, run
-from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+from ansible_collections.eden.reference.plugins.module_utils._kube.apply import ARGUMENTS, run
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         result = run(Task(module.params, module.check_mode, module._diff))
-    except EdenReferenceError as error:
+    except CollectionError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)
 

@@ -19,8 +19,8 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 PR_SET_PDEATHSIG = 1
 
@@ -68,5 +68,5 @@ class InProcessAction(ActionBase):
         )
         try:
             return self.FUNCTION(task)
-        except EdenReferenceError as error:
+        except CollectionError as error:
             return {"failed": True, **error.as_result()}

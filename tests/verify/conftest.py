@@ -16,7 +16,7 @@ import pytest
 from experiment import Experiment, TaskStore
 from testbed import HOST, Testbed, named
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import (
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     Cluster,
     connected,
 )

@@ -11,9 +11,9 @@ import pytest
 from control_plane import ControlPlane
 from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
-from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError
+from ansible_collections.eden.reference.plugins.module_utils._kube import apply
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 LABELS = {"app.kubernetes.io/instance": "x"}
 CONFIG: dict[str, Any] = {

@@ -12,9 +12,9 @@ from kube import Kube, Object, path_of
 from rendering import rendered
 from tampering import at, owned, tamper
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster import apply
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster, connected
-from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError
+from ansible_collections.eden.reference.plugins.module_utils._kube import apply
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
 
 CASES: dict[str, dict[str, t.Any]] = {
     "everything": {

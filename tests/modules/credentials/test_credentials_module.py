@@ -11,9 +11,9 @@ import pytest
 from control_plane import ControlPlane
 from kubernetes.client import ApiClient, CoreV1Api
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster import credentials
-from ansible_collections.eden.reference.plugins.module_utils.errors import CredentialsError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._eden import credentials
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 Run = Callable[..., dict[str, Any]]
 

@@ -13,9 +13,9 @@ from kubernetes.client import ApiClient, CoreV1Api
 from standin_api import Api
 from standin_processes import ADMIN_TOKEN, EXPERIMENT
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import identities
-from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._eden import identities
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 Object = dict[str, t.Any]
 
@@ -72,7 +72,7 @@ class World:
         parameters = copy.deepcopy(self.parameters)
         try:
             result = identities.run(Task(parameters, check_mode, diff=True, progress=self.told.append))
-        except EdenReferenceError as error:
+        except CollectionError as error:
             self.told.append(json.dumps(error.as_result()) + str(error))
             raise
         finally:

@@ -10,12 +10,8 @@ from fault_proxy import FaultProxy
 from identities_world import LABEL, NAMES, World
 from standin_processes import OTHER_EXPERIMENT
 
-from ansible_collections.eden.reference.plugins.module_utils.errors import (
-    ClusterError,
-    IdentityError,
-    MissingError,
-    TaskStoreError,
-)
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError, TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
 
 NOBODY = "wkr_" + "7" * 26
 

@@ -15,7 +15,7 @@ import pytest
 from fault_proxy import Fault, FaultProxy
 from identities_world import NAMES, World
 
-from ansible_collections.eden.reference.plugins.module_utils.errors import IdentityError, TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError, TaskStoreError
 
 # Every kind of request of a first run that changes something.
 MUTATING = ["POST /workers", "POST /groups", "POST /groups/[^/]*/members"]
@@ -91,8 +91,8 @@ def test_a_run_makes_one_connection_and_few_requests(world: World, proxy: FaultP
 
 PROGRAM = """\
 import json, sys
-from ansible_collections.eden.reference.plugins.module_utils.eden.identities import run
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._eden.identities import run
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 print("ready", flush=True)
 parameters = json.loads(sys.stdin.readline())
 print(json.dumps(run(Task(parameters))))

@@ -15,11 +15,8 @@ from fault_proxy import Fault, FaultProxy
 from identities_world import NAMES, World
 from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api
 
-from ansible_collections.eden.reference.plugins.module_utils.errors import (
-    ClusterError,
-    MissingError,
-    TaskStoreError,
-)
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
 
 POD_PORT = 8080
 RULES: dict[str, list[str]] = {

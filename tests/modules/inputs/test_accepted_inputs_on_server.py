@@ -10,9 +10,9 @@ from control_plane import ControlPlane
 from input_strategies import accepted_cases
 from rendering import rendered
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.apply import prepare
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster
-from ansible_collections.eden.reference.plugins.module_utils.errors import ClusterError
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError
+from ansible_collections.eden.reference.plugins.module_utils._kube.apply import prepare
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
 
 # As many hosts of one run of ansible; other ones than those of the unit tests come after those.
 CASES = max(10, int(os.environ.get("EDEN_FUZZ_EXAMPLES", "0")) // 20)

@@ -23,19 +23,19 @@ from certificates import Authority
 from control_plane import ControlPlane, free_port
 from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster import preflight, rights
-from ansible_collections.eden.reference.plugins.module_utils.cluster.apply import prepare
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster
-from ansible_collections.eden.reference.plugins.module_utils.eden.ids import EXPERIMENT_ID
-from ansible_collections.eden.reference.plugins.module_utils.errors import (
+from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
+from ansible_collections.eden.reference.plugins.module_utils._eden.ids import EXPERIMENT_ID
+from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
-    CredentialsError,
-    EdenReferenceError,
+    CollectionError,
     InputError,
     MissingError,
     UnreachableError,
 )
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._kube.apply import prepare
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 STORED = "exp_01jabcdefghjkmnpqrstvwxyz0"
 OTHER = "exp_01jabcdefghjkmnpqrstvwxyz1"
@@ -190,14 +190,14 @@ def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: 
 
 def test_volumes_of_helm_are_not_taken_over(admin: ApiClient, namespace: str, look: Look) -> None:
     add_claim(admin, namespace, "eden-blob", **{"app.kubernetes.io/managed-by": "Helm"})
-    with pytest.raises(EdenReferenceError, match=r"PersistentVolumeClaim \S+/eden-blob \(managed by Helm\)"):
+    with pytest.raises(CollectionError, match=r"PersistentVolumeClaim \S+/eden-blob \(managed by Helm\)"):
         look(experiment_id=STORED)
 
 
 def test_a_namespace_that_is_being_deleted_is_refused(admin: ApiClient, namespace: str, look: Look) -> None:
     # Its finalizer stays: the controller that removes it does not run.
     CoreV1Api(admin).delete_namespace(namespace)
-    with pytest.raises(EdenReferenceError, match=f"^Namespace {namespace} is being deleted since 20"):
+    with pytest.raises(CollectionError, match=f"^Namespace {namespace} is being deleted since 20"):
         look()
 
 
@@ -220,7 +220,7 @@ def test_storage_classes_are_looked_for(admin: ApiClient, look: Look, default_cl
 def test_secrets_of_the_user_are_looked_for(admin: ApiClient, namespace: str, look: Look) -> None:
     CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}})
     assert look(existing_secret="mine", image_pull_secrets=["mine"])["namespace_exists"]
-    with pytest.raises(EdenReferenceError) as error:
+    with pytest.raises(CollectionError) as error:
         look(existing_secret="lost", image_pull_secrets=["pull"])
     assert f"There is no Secret {namespace}/lost, which eden_existing_secret names." in error.value.message
     assert f"There is no Secret {namespace}/pull, which eden_image_pull_secrets names." in error.value.message
@@ -274,12 +274,12 @@ def test_credentials_that_the_server_does_not_know(
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(EdenReferenceError, match=r"Could not read a kubeconfig from .*nowhere"):
+    with pytest.raises(CollectionError, match=r"Could not read a kubeconfig from .*nowhere"):
         preflight.run(Task(parameters(tmp_path / "nowhere", "lab")))
 
 
 def test_a_context_that_is_not_there(control_plane: ControlPlane) -> None:
-    with pytest.raises(EdenReferenceError, match="context other"):
+    with pytest.raises(CollectionError, match="context other"):
         preflight.run(Task(parameters(control_plane.kubeconfig, "lab", context="other")))
 
 
@@ -333,7 +333,7 @@ def test_a_server_that_is_too_old(
     server, requests = stand_in
     address = f"http://127.0.0.1:{server.server_port}"
     path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(EdenReferenceError) as error:
+    with pytest.raises(CollectionError) as error:
         preflight.run(Task(parameters(path, "lab")))
     assert error.value.message == (
         f"The API server {address} is Kubernetes v1.26.9; 1.27 or newer is needed. "
@@ -361,7 +361,7 @@ def test_a_first_request_without_an_answer_is_sent_again(
     monkeypatch.setattr(server.RequestHandlerClass, "do_GET", silent_at_first)
     address = f"http://127.0.0.1:{server.server_port}"
     path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(EdenReferenceError, match=r"is Kubernetes v1\.26\.9"):
+    with pytest.raises(CollectionError, match=r"is Kubernetes v1\.26\.9"):
         preflight.run(Task(parameters(path, "lab")))
     assert requests == ["lost", "GET /version"]
 
@@ -426,7 +426,7 @@ def test_a_workload_of_somebody_else_is_not_taken_over(admin: ApiClient, namespa
         {"kind": "Service", "name": "eden-forgejo"},
         {"kind": "Service", "name": "eden-postgres"},
     ]
-    with pytest.raises(EdenReferenceError) as error:
+    with pytest.raises(CollectionError) as error:
         look(objects=objects)
     assert error.value.message.startswith(
         "Objects with the names of this experiment belong to somebody else: "
@@ -464,7 +464,7 @@ def test_a_volume_that_exists_keeps_its_size(control_plane: ControlPlane, namesp
 # Rights
 
 
-def rules_for(wanted: t.Iterable[rights.Right]) -> list[Rule]:
+def rules_for(wanted: t.Iterable[permissions.Right]) -> list[Rule]:
     return [
         {
             "verbs": [right.verb],
@@ -506,7 +506,7 @@ def user_with(
 
 def own_rules(kubeconfig: pathlib.Path, namespace: str) -> list[t.Any]:
     """The rules of a user in the namespace, without those that every user has."""
-    found = rights.rules_review(Cluster.connect({"kubeconfig": str(kubeconfig)}), namespace)
+    found = permissions.rules_review(Cluster.connect({"kubeconfig": str(kubeconfig)}), namespace)
     return [
         rule
         for rule in found
@@ -515,10 +515,10 @@ def own_rules(kubeconfig: pathlib.Path, namespace: str) -> list[t.Any]:
 
 
 # A namespace that exists needs no right on the whole cluster.
-ALL = rights.needed("NAMESPACE", manage_namespace=True, namespace_exists=True)
+ALL = permissions.needed("NAMESPACE", manage_namespace=True, namespace_exists=True)
 
 
-def needed(namespace: str) -> list[rights.Right]:
+def needed(namespace: str) -> list[permissions.Right]:
     return [right._replace(namespace=namespace, name=namespace if right.name else "") for right in ALL]
 
 
@@ -539,7 +539,7 @@ def test_each_right_that_is_taken_away_is_named(
     wanted = needed(namespace)
     lost = wanted.pop(index)
     kubeconfig = user_with(control_plane, admin, namespace, rules_for(wanted))
-    with pytest.raises(EdenReferenceError) as error:
+    with pytest.raises(CollectionError) as error:
         preflight.run(Task(parameters(kubeconfig, namespace)))
     group = f" ({lost.group})" if lost.group else ""
     assert (
@@ -554,7 +554,7 @@ def test_creating_the_namespace_is_a_right_on_the_whole_cluster(
     absent = f"absent-{secrets.token_hex(4)}"
     rules = rules_for(right._replace(name="") for right in ALL)
     kubeconfig = user_with(control_plane, admin, "", rules)
-    with pytest.raises(EdenReferenceError) as error:
+    with pytest.raises(CollectionError) as error:
         preflight.run(Task(parameters(kubeconfig, absent)))
     assert [right["verb"] for right in error.value.data["missing_rights"]] == ["create"]
     assert "\ncreate namespaces in the whole cluster: " in error.value.message
@@ -566,7 +566,7 @@ def test_creating_the_namespace_is_a_right_on_the_whole_cluster(
 def test_who_has_rights_in_the_namespace_only_uses_one_that_exists(
     control_plane: ControlPlane, admin: ApiClient, namespace: str
 ) -> None:
-    wanted = rights.needed(
+    wanted = permissions.needed(
         namespace, manage_namespace=False, namespace_exists=True, own_credentials=False, port_forward=False
     )
     CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}})
@@ -588,7 +588,7 @@ def test_rights_on_the_secrets_of_the_experiment_are_enough(
     }
     kubeconfig = user_with(control_plane, admin, namespace, [*rules, named])
     assert preflight.run(Task(parameters(kubeconfig, namespace)))["namespace_exists"] is True
-    with pytest.raises(EdenReferenceError, match="get secrets in namespace"):
+    with pytest.raises(CollectionError, match="get secrets in namespace"):
         preflight.run(Task(parameters(kubeconfig, namespace, name="other")))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_config
-from ansible_collections.eden.reference.plugins.module_utils.eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
 
 ID = "exp_01jabcdefghjkmnpqrstvwxyz0"
 NOW = "requiredDuringSchedulingIgnoredDuringExecution"

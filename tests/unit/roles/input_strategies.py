@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest_cases import CASES
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import inputs
-from ansible_collections.eden.reference.plugins.module_utils.eden.values import Problem
+from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import Problem
 
 ROLE = pathlib.Path(__file__).resolve().parents[3] / "roles" / "eden"
 Option = dict[str, t.Any]

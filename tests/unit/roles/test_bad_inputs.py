@@ -9,7 +9,7 @@ import pytest
 from bad_inputs import CASES, Case
 from input_strategies import RIGHT, assert_told
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import inputs
+from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -27,8 +27,8 @@ from input_strategies import (
     variables,
 )
 
-from ansible_collections.eden.reference.plugins.module_utils.eden import inputs
-from ansible_collections.eden.reference.plugins.module_utils.eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
 
 EXAMPLES = int(os.environ.get("EDEN_FUZZ_EXAMPLES", "200"))
 prove = settings(

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from experiment import COMPONENTS_OF_WORKERS, GROUPS, TASK_STORE_PORT, WORKERS, Experiment, TaskStore
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import Cluster
-from ansible_collections.eden.reference.plugins.module_utils.cluster.port_forward import forwarded
-from ansible_collections.eden.reference.plugins.module_utils.eden import client, ids
+from ansible_collections.eden.reference.plugins.module_utils._eden import ids, task_store
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
+from ansible_collections.eden.reference.plugins.module_utils._kube.port_forward import forwarded
 
 
 @pytest.fixture(scope="module", params=WORKERS)
@@ -23,11 +23,11 @@ def test_whoami_through_the_collections_port_forward(
     identity = experiment.identity(worker)
     service = f"{experiment.name}-task-store-server"
     with forwarded(cluster, experiment.namespace, service, TASK_STORE_PORT) as session:
-        store = client.TaskStore(
+        store = task_store.TaskStore(
             session, f"http://{service}", experiment.experiment_id, lambda: identity.token
         )
         bearer = store.whoami(identity.worker_id, identity.token)
-    assert bearer == client.Bearer(identity.worker_id, worker)
+    assert bearer == task_store.Bearer(identity.worker_id, worker)
 
 
 def test_whoami_through_kubectl(task_store: TaskStore, experiment: Experiment, worker: str) -> None:

@@ -15,8 +15,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.eden.reference.plugins.action import inputs
-from ansible_collections.eden.reference.plugins.module_utils.eden import experiment_config
-from ansible_collections.eden.reference.plugins.module_utils.eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
 
 CONFIG_TEXT = experiment_config.dump(experiment_config.DEFAULT)
 

@@ -12,9 +12,9 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eden.reference.plugins.action import identities as action
 from ansible_collections.eden.reference.plugins.doc_fragments import task_store
-from ansible_collections.eden.reference.plugins.module_utils.eden import identities as logic
-from ansible_collections.eden.reference.plugins.module_utils.errors import IdentityError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._eden import identities as logic
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 from ansible_collections.eden.reference.plugins.modules import identities as module
 
 ARGUMENTS: dict[str, t.Any] = {

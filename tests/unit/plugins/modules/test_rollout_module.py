@@ -10,11 +10,11 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.eden.reference.plugins.module_utils.cluster.causes import GRACE
-from ansible_collections.eden.reference.plugins.module_utils.cluster.connection import CLUSTER_ARGUMENTS
-from ansible_collections.eden.reference.plugins.module_utils.cluster.rollout import ARGUMENTS
-from ansible_collections.eden.reference.plugins.module_utils.errors import RolloutError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import GRACE
+from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import ARGUMENTS
+from ansible_collections.eden.reference.plugins.module_utils._errors import RolloutError
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import CLUSTER_ARGUMENTS
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 from ansible_collections.eden.reference.plugins.modules import rollout
 
 WORKLOADS = [{"kind": "StatefulSet", "name": "eden-postgres"}]

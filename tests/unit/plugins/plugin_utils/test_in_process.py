@@ -15,8 +15,8 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from ansible_collections.eden.reference.plugins.module_utils.errors import EdenReferenceError
-from ansible_collections.eden.reference.plugins.module_utils.task import Task
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 from ansible_collections.eden.reference.plugins.plugin_utils import in_process
 from ansible_collections.eden.reference.plugins.plugin_utils.in_process import InProcessAction
 
@@ -58,7 +58,7 @@ def test_progress_is_shown_with_the_host() -> None:
 
 def test_error_of_ours_is_a_failed_result() -> None:
     def function(task: Task) -> dict[str, t.Any]:
-        raise EdenReferenceError("It is not there.", missing=["a"])
+        raise CollectionError("It is not there.", missing=["a"])
 
     result = action(function, {"size": 1}).run(task_vars={})
     assert result == {"failed": True, "msg": "It is not there.", "missing": ["a"]}

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The collection's own name, as the cluster sees it on the objects that the collection manages.
+
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+NAME = "eden.reference"
+FIELD_MANAGER = NAME
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = {MANAGED_BY_LABEL: NAME}
+# Digest of the definition that was applied last.
+APPLIED_ANNOTATION = f"{NAME}/applied"

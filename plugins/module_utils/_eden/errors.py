@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The branch of the exception tree that knows EDEN's services.
+
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+
+
+class CredentialsError(CollectionError):
+    """A Secret lacks keys that may not be made up."""
+
+
+class TaskStoreError(CollectionError):
+    """The task store refused a request.
+
+    Attributes:
+        status: HTTP status, or 0 where no answer came.
+        problem: the problem+json document of the answer, or an empty dict.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        path: str,
+        status: int,
+        reason: str,
+        problem: t.Mapping[str, t.Any] | None = None,
+        advice: str = "",
+    ) -> None:
+        self.status = status
+        self.problem = dict(problem or {})
+        words = ": ".join(str(self.problem[key]) for key in ("title", "detail") if self.problem.get(key))
+        answer = f"answered {status} {reason}".rstrip() if status else reason
+        message = f"Could not {action}: the task store, asked for {path}, {answer}"
+        message += f": {words}." if words else "."
+        super().__init__(f"{message} {advice}" if advice else message, status=status, problem=self.problem)
+
+
+class IdentityError(CollectionError):
+    """The registry and the wanted identities cannot be brought together without a decision of the user."""

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module ``experiment_info``: who the workers are to the task store, and how far the experiment is.
+
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+
+from ansible_collections.eden.reference.plugins.module_utils._eden import identities
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Document, TaskStore
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    connected,
+)
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    **CLUSTER_ARGUMENTS,
+    **{
+        option: identities.ARGUMENTS[option]
+        for option in (
+            "instance",
+            "experiment_id",
+            "service",
+            "task_store_url",
+            "task_store_changes",
+            "admin_secret",
+            "workers",
+            "timeout",
+        )
+    },
+}
+
+# Task ids begin with the kind of the task, and an event names its task by id only.
+IDEATION_PREFIX = "ideation-"
+
+
+def run(task: Task) -> dict[str, t.Any]:
+    """Read the state, the events and the identities.
+
+    ``available`` is false where check mode found no task store.
+
+    Raises:
+        CollectionError: see the exception tree; a message never holds a token.
+    """
+    wanted = identities.wanted_of(task.parameters)
+    with (
+        connected(task.parameters) as cluster,
+        identities.open_task_store(cluster, wanted, task.check_mode) as store,
+    ):
+        if store is None:
+            return {
+                "changed": False,
+                "available": False,
+                "state": "",
+                "workers": [],
+                "events": {},
+                "ideations": 0,
+            }
+        events, _cursor = store.events()
+        return {
+            "changed": False,
+            "available": True,
+            "state": store.state(),
+            "workers": [identity(cluster, store, wanted, worker) for worker in wanted.workers],
+            **progress(events),
+        }
+
+
+def identity(
+    cluster: Cluster, store: TaskStore, wanted: identities.Wanted, worker: identities.WantedWorker
+) -> dict[str, t.Any]:
+    """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
+    held = identities.read_secret(cluster, wanted.namespace, worker.secret)
+    return {
+        "name": worker.name,
+        "secret": worker.secret,
+        "worker_id": held.worker_id,
+        "accepted": bool(held.worker_id)
+        and identities.bearer_of(store, wanted, worker, held) == held.worker_id,
+    }
+
+
+def progress(events: t.Iterable[Document]) -> dict[str, t.Any]:
+    """The number of events of each type, and how many ideation tasks were completed."""
+    events = list(events)
+    return {
+        "events": dict(sorted(Counter(event["type"] for event in events).items())),
+        "ideations": sum(
+            event["type"] == "task.completed"
+            and str(event["data"].get("task_id", "")).startswith(IDEATION_PREFIX)
+            for event in events
+        ),
+    }

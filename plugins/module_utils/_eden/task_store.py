@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The task store's HTTP API, as far as the collection uses it.
+
+Answers that belong to the protocol are data; every other one, and none at all, is a TaskStoreError.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import http
+import json
+import random
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
+
+try:
+    import requests
+except ImportError as error:
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
+
+ADMIN = "admin"
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 15.0
+PATIENCE = 60.0
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+LONGEST_RETRY_AFTER = 10.0
+LONGEST_QUOTE = 300
+_ADVICE = "Read the log of its pod; one that lost its database connection needs a restart."
+
+Document = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A row of the worker registry."""
+
+    worker_id: str
+    name: str = ""
+    labels: t.Mapping[str, str] = field(default_factory=dict)
+    registered_at: str = ""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A worker and its token, which the task store shows once."""
+
+    worker: Worker
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whom the task store takes the bearer of a token for; ``name`` is empty where that worker has none."""
+
+    worker_id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group; ``members`` are the ids of workers and groups."""
+
+    group_id: str
+    name: str = ""
+    members: tuple[str, ...] = ()
+    created_at: str = ""
+
+
+class LostReplyError(TaskStoreError):
+    """A request that may be sent only once got no answer, or one that leaves open whether it was executed."""
+
+
+class _Patience:
+    """The seconds that a run may spend on tries that failed, and on the pauses after them."""
+
+    def __init__(
+        self, seconds: float, clock: t.Callable[[], float], sleep: t.Callable[[float], None]
+    ) -> None:
+        self.clock = clock
+        self._left = seconds
+        self._sleep = sleep
+
+    def pause(self, failure: TaskStoreError, delay: float, wait: float, since: float) -> float:
+        """Sleep and return the next delay.
+
+        Raises:
+            TaskStoreError: ``failure``, where no patience is left.
+        """
+        delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
+        pause = max(delay, wait)
+        self._left -= self.clock() - since + pause
+        if self._left < 0:
+            raise failure
+        self._sleep(pause)
+        return delay
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came back.
+
+    Attributes:
+        status: HTTP status, or 0 where no answer came.
+        reason: the status in words, or why no answer came.
+        document: the JSON object of the answer.
+        passing: whether the same request may be answered otherwise later.
+        wait: the seconds of Retry-After.
+    """
+
+    status: int
+    reason: str
+    document: Document = field(default_factory=dict, repr=False)
+    passing: bool = False
+    wait: float = 0.0
+
+    def is_one_of(self, expected: t.Mapping[int, str]) -> bool:
+        """Whether the task store itself says one of the problems: status and end of the type URI."""
+        problem = expected.get(self.status)
+        return problem is not None and self.document.get("type") == f"eden://error/{problem}"
+
+
+class TaskStore:
+    """One experiment's task store, asked as the admin.
+
+    A request that got no answer, or one of 408, 429 and 5xx, is sent again while ``patience`` seconds last;
+    that is one budget for everything that is asked through an object of this class. ``register`` and
+    ``create_group`` are sent once: each of them makes something new.
+
+    Attributes:
+        session: carries the requests; its connection is kept alive.
+        base_url: scheme, host and port, without a path.
+        admin_token: gives the admin's token; it enters the Authorization header and nothing else.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base_url: str,
+        experiment_id: str,
+        admin_token: t.Callable[[], str],
+        patience: float = PATIENCE,
+        clock: t.Callable[[], float] = time.monotonic,
+        sleep: t.Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.session = session
+        self.experiment_id = experiment_id
+        self._base_url = base_url.rstrip("/")
+        self._admin_token = admin_token
+        self._patience = _Patience(patience, clock, sleep)
+
+    def state(self) -> str:
+        """The experiment's state: ``running`` or ``terminated``."""
+        answer = self._ask("read the experiment's state", "GET", "/state")
+        return _text(answer.document, "state") or self._nonsense("read the experiment's state", "/state")
+
+    def events(self, cursor: int = 0) -> tuple[list[Document], int]:
+        """All events after the first ``cursor`` ones, and the cursor behind the last of them."""
+        action = "read the events"
+        document = self._ask(action, "GET", "/events", query={"cursor": str(cursor)}).document
+        events, after = document.get("events"), document.get("cursor")
+        if not isinstance(events, list) or not isinstance(after, int):
+            self._nonsense(action, "/events")
+        return events, after
+
+    def whoami(self, worker_id: str, token: str) -> Bearer | None:
+        """Whom the task store takes the bearer of the token for, or None where it refuses the token."""
+        action = f"verify the token of {worker_id}"
+        answer = self._ask(
+            action, "GET", "/whoami", bearer=(worker_id, token), expected={401: "unauthorized"}
+        )
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            return None
+        found = Bearer(_text(answer.document, "worker_id"), _text(answer.document, "name"))
+        return found if found.worker_id else self._nonsense(action, "/whoami")
+
+    def find_workers(self, name: str) -> list[Worker]:
+        """The workers of exactly that name, by their ids, which is in the order of their registration."""
+        action = f"look up the worker {name}"
+        document = self._ask(action, "GET", "/workers", query={"name": name}).document
+        return sorted(
+            self._rows(action, "/workers", document, "workers", _worker), key=lambda row: row.worker_id
+        )
+
+    def worker(self, worker_id: str) -> Worker | None:
+        """The worker, or None where it is not registered."""
+        action, path = f"look up the worker {worker_id}", f"/workers/{worker_id}"
+        answer = self._ask(action, "GET", path, expected={404: "not-found"})
+        if answer.status == http.HTTPStatus.NOT_FOUND:
+            return None
+        return _worker(answer.document) or self._nonsense(action, path)
+
+    def register(self, name: str, labels: t.Mapping[str, str]) -> Credential:
+        """Mint a worker; sent once.
+
+        Raises:
+            LostReplyError: the worker may have been minted all the same.
+        """
+        return self._credential(
+            f"mint the worker {name}", "/workers", {"name": name, "labels": dict(labels)}, once=True
+        )
+
+    def reissue(self, worker_id: str) -> Credential:
+        """A new token for the worker; the old one is dead at once."""
+        return self._credential(
+            f"reissue the token of {worker_id}", f"/workers/{worker_id}/reissue-credential", None
+        )
+
+    def find_groups(self, name: str) -> list[Group]:
+        """The groups of exactly that name, in the order of their ids."""
+        action = f"look up the group {name}"
+        document = self._ask(action, "GET", "/groups", query={"name": name}).document
+        return sorted(self._rows(action, "/groups", document, "groups", _group), key=lambda row: row.group_id)
+
+    def create_group(self, name: str) -> Group | None:
+        """Create an empty group, or None where the name is reserved and taken; sent once.
+
+        Raises:
+            LostReplyError: the group may have been created all the same.
+        """
+        action = f"create the group {name}"
+        answer = self._ask(
+            action, "POST", "/groups", body={"name": name}, expected={409: "reserved-identifier"}, once=True
+        )
+        if answer.status == http.HTTPStatus.CONFLICT:
+            return None
+        return _group(answer.document) or self._nonsense(action, "/groups")
+
+    def add_member(self, group_id: str, member_id: str) -> Group:
+        """Put a worker or a group into the group, and return the group; a member already there stays."""
+        action, path = f"add {member_id} to the group {group_id}", f"/groups/{group_id}/members"
+        return _group(
+            self._ask(action, "POST", path, body={"member_id": member_id}).document
+        ) or self._nonsense(action, path)
+
+    def pause(self, failure: TaskStoreError) -> None:
+        """Wait a moment before something is tried again that failed.
+
+        Raises:
+            TaskStoreError: ``failure``, where no patience is left.
+        """
+        self._patience.pause(failure, FIRST_DELAY, 0.0, self._patience.clock())
+
+    def _credential(self, action: str, path: str, body: Document | None, once: bool = False) -> Credential:
+        document = self._ask(action, "POST", path, body=body, once=once).document
+        worker, token = _worker(document), _text(document, "registration_token")
+        if worker is None or not token:
+            self._nonsense(action, path)
+        return Credential(worker, token)
+
+    def _rows(
+        self, action: str, path: str, document: Document, key: str, parse: t.Callable[[t.Any], t.Any]
+    ) -> list[t.Any]:
+        rows = document.get(key)
+        parsed = [parse(row) for row in rows] if isinstance(rows, list) else [None]
+        return self._nonsense(action, path) if None in parsed else parsed
+
+    def _nonsense(self, action: str, path: str) -> t.NoReturn:
+        # What the answer says stays out of the message: it may hold a token.
+        raise TaskStoreError(
+            action,
+            self._path(path),
+            200,
+            "with a document that is not a task store's",
+            advice="Check the address.",
+        )
+
+    def _path(self, path: str) -> str:
+        return f"/v0/experiments/{self.experiment_id}{path}"
+
+    def _ask(
+        self,
+        action: str,
+        method: str,
+        path: str,
+        *,
+        body: Document | None = None,
+        query: t.Mapping[str, str] | None = None,
+        bearer: tuple[str, str] | None = None,
+        expected: t.Mapping[int, str] | None = None,
+        once: bool = False,
+    ) -> _Answer:
+        """The answer, if it is 200 or one of the ``expected`` statuses with its problem type.
+
+        Raises:
+            LostReplyError: the request is sent ``once`` and its outcome is unknown.
+            TaskStoreError: any other answer, or none in time.
+        """
+        principal, secret = bearer or (ADMIN, self._admin_token())
+        if not is_token(secret):
+            raise TaskStoreError(
+                action, self._path(path), 0, f"was not asked: the token of {principal} is not one"
+            )
+        delay = FIRST_DELAY
+        while True:
+            since = self._patience.clock()
+            answer = self._send(method, path, body, query, principal, secret)
+            if answer.status == 200 or answer.is_one_of(expected or {}):
+                return answer
+            error_type = LostReplyError if once and answer.passing else TaskStoreError
+            advice = _ADVICE if answer.status >= 500 else ""
+            failure = error_type(
+                action, self._path(path), answer.status, answer.reason, answer.document, advice
+            )
+            if once or not answer.passing:
+                raise failure
+            delay = self._patience.pause(failure, delay, answer.wait, since)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Document | None,
+        query: t.Mapping[str, str] | None,
+        principal: str,
+        secret: str,
+    ) -> _Answer:
+        try:
+            reply = self.session.request(
+                method,
+                self._base_url + self._path(path),
+                params=query,
+                json=body,
+                headers={"X-Eden-Experiment-Id": self.experiment_id, "Accept": "application/json"},
+                auth=_Bearer(principal, secret),
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            # A certificate that is not trusted, or a URL that is none, stays that way.
+            passing = not isinstance(error, (requests.exceptions.SSLError, ValueError))
+            return _Answer(0, f"gave no answer ({_reason(error)})", passing=passing)
+        status = reply.status_code
+        if "Content-Length" not in reply.headers and "Transfer-Encoding" not in reply.headers:
+            # http.client takes an end within the headers for their end.
+            return _Answer(0, "gave an answer that was cut off", passing=True)
+        text = reply.content.decode("utf-8", "replace")
+        if status != 200:
+            # Whoever answers may quote the request.
+            text = text.replace(secret, "[token]")
+        passing = status in (408, 429) or status >= 500
+        return _Answer(status, _phrase(status), _document(text), passing, _retry_after(reply.headers))
+
+
+class _Bearer:
+    """Puts the Authorization header on a request; given as a header, it would give way to ``~/.netrc``."""
+
+    def __init__(self, principal: str, secret: str) -> None:
+        self._value = f"Bearer {principal}:{secret}"
+
+    def __call__(self, request: t.Any) -> t.Any:
+        request.headers["Authorization"] = self._value
+        return request
+
+
+def network_session() -> requests.Session:
+    """A session over the network, with the proxies and the certificates that the environment names."""
+    return requests.Session()
+
+
+def is_token(text: str) -> bool:
+    """Whether the text can be a token: printable ASCII without blanks, as an HTTP header carries it."""
+    return bool(text) and all("!" <= character <= "~" for character in text)
+
+
+def _worker(row: t.Any) -> Worker | None:
+    worker_id = _text(row, "worker_id")
+    if not worker_id:
+        return None
+    labels = row.get("labels")
+    return Worker(
+        worker_id, _text(row, "name"), labels if isinstance(labels, dict) else {}, _text(row, "registered_at")
+    )
+
+
+def _group(row: t.Any) -> Group | None:
+    group_id, members = _text(row, "group_id"), row.get("members") if isinstance(row, dict) else None
+    if not group_id or not isinstance(members, list):
+        return None
+    return Group(
+        group_id, _text(row, "name"), tuple(str(member) for member in members), _text(row, "created_at")
+    )
+
+
+def _text(row: t.Any, key: str) -> str:
+    value = row.get(key) if isinstance(row, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _document(text: str) -> Document:
+    """The JSON object of an answer; what is none of those becomes a problem's detail, shortened."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return document
+    quote = " ".join(text.split())
+    return {"detail": quote if len(quote) <= LONGEST_QUOTE else quote[:LONGEST_QUOTE] + "…"}
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _retry_after(headers: t.Mapping[str, str]) -> float:
+    try:
+        return min(LONGEST_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", "0"))))
+    except ValueError:
+        return 0.0
+
+
+def _reason(error: Exception) -> str:
+    """What lies at the bottom of an exception of requests, which wraps those of urllib3 and of the socket."""
+    while True:
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, Exception):
+            inner = next((value for value in reversed(error.args) if isinstance(value, Exception)), None)
+        if inner is None:
+            return str(error) or type(error).__name__
+        error = inner
+
+
+__all__ = [
+    "Bearer",
+    "Credential",
+    "Group",
+    "LostReplyError",
+    "TaskStore",
+    "Worker",
+    "is_token",
+    "network_session",
+]

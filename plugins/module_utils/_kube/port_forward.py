@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""HTTP to a pod through the API server's port-forward, in this process: no kubectl, no port, no thread.
+
+The port-forward of the Python package ``kubernetes`` connects without a time limit and moves the bytes in a
+thread that dies, and leaves its peer waiting, when the connection breaks. Here the websocket itself is the
+connection's socket, so a time limit, an error of the kubelet and an end reach the request that they concern.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import ssl
+import typing as t
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, InputError
+from ansible_collections.eden.reference.plugins.module_utils._kube.resources import KINDS, describe
+
+if t.TYPE_CHECKING:
+    from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
+
+try:
+    import requests
+    import websocket
+    from kubernetes.stream.ws_client import websocket_proxycare
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
+except ImportError:
+    # Connecting to the cluster says which package is missing.
+    HTTPAdapter = HTTPConnection = object  # type: ignore[assignment,misc]
+
+PROTOCOL = "v4.channel.k8s.io"
+DATA_CHANNEL = 0
+ERROR_CHANNEL = 1
+RETRIED_STATUSES = frozenset({404, 408, 429, 500, 502, 503, 504})
+
+
+class Endpoint(t.NamedTuple):
+    """A port of a pod."""
+
+    namespace: str
+    pod: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"port {self.port} of {describe('Pod', self.namespace, self.pod)}"
+
+
+def find_endpoint(cluster: Cluster, namespace: str, service: str, port: int) -> Endpoint | None:
+    """The port of the youngest ready pod behind a port of a Service, or None where there is none yet.
+
+    Raises:
+        InputError: the Service has no such port.
+    """
+    found = cluster.read("Service", namespace, service)
+    selector = ((found or {}).get("spec") or {}).get("selector")
+    if found is None or not selector:
+        return None
+    target = _target_port(found, namespace, service, port)
+    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    pods = [pod for pod in cluster.list("Pod", namespace, labels=labels) if _ready(pod)]
+    for pod in sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""), reverse=True):
+        number = target if isinstance(target, int) else _named_port(pod, target)
+        if number:
+            return Endpoint(namespace, pod["metadata"]["name"], number)
+    return None
+
+
+def _target_port(found: Object, namespace: str, service: str, port: int) -> int | str:
+    ports = found["spec"].get("ports") or []
+    for entry in ports:
+        if entry["port"] == port:
+            target: int | str = entry.get("targetPort", port)
+            return target
+    raise InputError(
+        f"{describe('Service', namespace, service)} has no port {port}: it has "
+        f"{', '.join(str(entry['port']) for entry in ports) or 'none'}."
+    )
+
+
+def _ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
+
+
+def _named_port(pod: Object, name: str) -> int:
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports") or []:
+            if port.get("name") == name:
+                return int(port["containerPort"])
+    return 0
+
+
+class PodSocket:
+    """One TCP connection into a pod, with as much of a socket's interface as ``http.client`` and urllib3 use.
+
+    An end of the connection with an error of the kubelet, say because nothing listens on the port, raises
+    ConnectionResetError with the kubelet's words; a time limit that ran out raises TimeoutError.
+    """
+
+    def __init__(self, connection: websocket.WebSocket, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._websocket = connection
+        self._pending = b""
+        self._ended = False
+        self._readers = 0
+        self._closed = False
+
+    @classmethod
+    def open(cls, cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> PodSocket:
+        """A connection whose every step to the API server may take that many seconds.
+
+        Raises:
+            ClusterError: the API server refuses the port-forward for good.
+            OSError: no connection at the moment.
+        """
+        connection = websocket.WebSocket(sslopt=_tls(cluster.client.configuration), skip_utf8_validation=True)
+        try:
+            connection.connect(**_request(cluster, endpoint, seconds))
+        except websocket.WebSocketBadStatusException as error:
+            refusal = _refusal(endpoint, error)
+            if refusal.status not in RETRIED_STATUSES:
+                raise refusal from None
+            raise ConnectionRefusedError(refusal.message) from None
+        except websocket.WebSocketTimeoutException as error:
+            raise TimeoutError(f"no port-forward to {endpoint} within {seconds} s") from error
+        except websocket.WebSocketException as error:
+            raise ConnectionRefusedError(f"no port-forward to {endpoint}: {error}") from error
+        pod_socket = cls(connection, endpoint)
+        try:
+            # The kubelet begins each channel with the number of its port.
+            for _channel in (DATA_CHANNEL, ERROR_CHANNEL):
+                pod_socket._frame()
+            if pod_socket._ended:
+                raise ConnectionResetError(f"the port-forward to {endpoint} ended before it began")
+        except OSError:
+            pod_socket.close()
+            raise
+        return pod_socket
+
+    def sendall(self, data: bytes) -> None:
+        """Send bytes to the pod."""
+        try:
+            self._websocket.send_binary(bytes([DATA_CHANNEL]) + bytes(data))
+        except websocket.WebSocketTimeoutException as error:
+            raise TimeoutError(f"{self.endpoint} takes no data") from error
+        except (websocket.WebSocketException, OSError) as error:
+            raise ConnectionResetError(f"the port-forward to {self.endpoint} ended: {error}") from error
+
+    def recv_into(self, buffer: t.Any) -> int:
+        """Receive bytes from the pod into the buffer; 0 where the connection has ended."""
+        while not self._pending and not self._ended:
+            channel, data = self._frame()
+            if channel == ERROR_CHANNEL and data:
+                self._ended = True
+                words = data.decode("utf-8", "replace").strip()
+                raise ConnectionResetError(f"the port-forward to {self.endpoint} ended: {words}")
+            if channel == DATA_CHANNEL:
+                self._pending = data
+        size = min(len(buffer), len(self._pending))
+        buffer[:size] = self._pending[:size]
+        self._pending = self._pending[size:]
+        return size
+
+    def _frame(self) -> tuple[int, bytes]:
+        """The next frame's channel and data; an empty one of channel -1 at the end."""
+        try:
+            opcode, frame = self._websocket.recv_data_frame()
+        except websocket.WebSocketTimeoutException as error:
+            raise TimeoutError(f"{self.endpoint} sends no data") from error
+        except websocket.WebSocketConnectionClosedException:
+            opcode, frame = websocket.ABNF.OPCODE_CLOSE, None
+        except (websocket.WebSocketException, OSError) as error:
+            raise ConnectionResetError(f"the port-forward to {self.endpoint} ended: {error}") from error
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            self._ended = True
+            return -1, b""
+        return frame.data[0], bytes(frame.data[1:])
+
+    def makefile(self, mode: str = "rb", buffering: int = -1) -> io.BufferedReader:
+        """A reader of the connection, which stays open until the reader is closed too."""
+        if mode != "rb":
+            raise ValueError(f"cannot open a port-forward in mode {mode}")
+        self._readers += 1
+        return io.BufferedReader(_Reader(self), buffering if buffering > 0 else io.DEFAULT_BUFFER_SIZE)
+
+    def fileno(self) -> int:
+        """The descriptor to poll: between two answers it is readable when the connection ends."""
+        return self._websocket.sock.fileno() if self._websocket.sock else -1
+
+    def settimeout(self, seconds: float | None) -> None:
+        """The time limit of each send and receive."""
+        self._websocket.settimeout(seconds)
+
+    def close(self) -> None:
+        """End the connection, after its readers are closed."""
+        self._closed = True
+        self._release()
+
+    def reader_closed(self) -> None:
+        """A reader is closed."""
+        self._readers -= 1
+        self._release()
+
+    def _release(self) -> None:
+        if self._closed and self._readers <= 0:
+            self._ended = True
+            # The first says goodbye without waiting for an answer, unless the other side ended.
+            self._websocket.close(timeout=0)
+            self._websocket.shutdown()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, pod_socket: PodSocket) -> None:
+        self._socket = pod_socket
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        return self._socket.recv_into(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._socket.reader_closed()
+
+
+def _tls(configuration: t.Any) -> dict[str, t.Any]:
+    """The API server's and the client's certificates, as the kubeconfig gives them."""
+    options: dict[str, t.Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+    if configuration.verify_ssl:
+        options = {"cert_reqs": ssl.CERT_REQUIRED}
+        if configuration.ssl_ca_cert:
+            options["ca_certs"] = configuration.ssl_ca_cert
+        if configuration.assert_hostname is not None:
+            options["check_hostname"] = configuration.assert_hostname
+    for option, value in (
+        ("certfile", configuration.cert_file),
+        ("keyfile", configuration.key_file),
+        ("server_hostname", configuration.tls_server_name),
+    ):
+        if value:
+            options[option] = value
+    return options
+
+
+def _request(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> dict[str, t.Any]:
+    configuration = cluster.client.configuration
+    server = urlsplit(configuration.host)
+    path = server.path.rstrip("/") + KINDS["Pod"].path(endpoint.namespace, endpoint.pod) + "/portforward"
+    scheme = "wss" if server.scheme == "https" else "ws"
+    url = urlunsplit((scheme, server.netloc, path, f"ports={endpoint.port}", ""))
+    logins = [setting for setting in configuration.auth_settings().values() if setting["in"] == "header"]
+    options = {
+        "url": url,
+        "header": [f"{setting['key']}: {setting['value']}" for setting in logins if setting["value"]],
+        "subprotocols": [PROTOCOL],
+        "suppress_origin": True,
+        "timeout": seconds,
+        # The login goes to the API server and nowhere else.
+        "redirect_limit": 0,
+    }
+    if configuration.proxy or configuration.proxy_headers:
+        websocket_proxycare(options, configuration, url, {})
+    return options
+
+
+def _refusal(endpoint: Endpoint, error: websocket.WebSocketBadStatusException) -> ClusterError:
+    body = error.resp_body or b""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+    try:
+        said = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        said = " ".join(text.split())[:300]
+    advice = {
+        401: "Renew the credentials of the kubeconfig.",
+        403: "Ask for the right to create and get pods/portforward, or use a kubeconfig that has it.",
+    }.get(error.status_code, "")
+    return ClusterError("forward", str(endpoint), error.status_code, "", said, advice)
+
+
+class _Connection(HTTPConnection):
+    """A connection to the pod that ``dial`` picks."""
+
+    def __init__(
+        self, *arguments: t.Any, dial: t.Callable[[float | None], PodSocket], **options: t.Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._dial = dial
+
+    def connect(self) -> None:
+        try:
+            self.sock = self._dial(self.timeout if isinstance(self.timeout, (int, float)) else None)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # urllib3 takes these two for the break of a connection on which an answer may wait.
+            raise ConnectionAbortedError(str(error)) from error
+
+
+class PortForwardAdapter(HTTPAdapter):
+    """Sends every request to the pod behind a Service, over one connection that is kept alive.
+
+    Where the connection ended, the next request opens another, to the pod that is ready then.
+    """
+
+    def __init__(self, dial: t.Callable[[float | None], PodSocket]) -> None:
+        super().__init__()
+        self._pool = HTTPConnectionPool("port-forward", maxsize=1, dial=dial)
+        self._pool.ConnectionCls = _Connection
+
+    def get_connection_with_tls_context(self, *_arguments: t.Any, **_options: t.Any) -> HTTPConnectionPool:
+        """The pool of the port-forward, whatever the URL names."""
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connection."""
+        super().close()
+        self._pool.close()
+
+
+@contextmanager
+def forwarded(cluster: Cluster, namespace: str, service: str, port: int) -> t.Iterator[requests.Session]:
+    """A session whose ``http://`` requests reach a ready pod behind the Service.
+
+    A request raises requests.ConnectionError where there is no such pod or no connection to it at the moment,
+    and ClusterError where the API server refuses the port-forward.
+    """
+
+    def dial(seconds: float | None) -> PodSocket:
+        endpoint = find_endpoint(cluster, namespace, service, port)
+        if endpoint is None:
+            raise ConnectionRefusedError(f"no ready pod behind {describe('Service', namespace, service)}")
+        return PodSocket.open(cluster, endpoint, seconds)
+
+    with requests.Session() as session:
+        # No proxy and no ~/.netrc: the name in the URL is nobody's.
+        session.trust_env = False
+        session.mount("http://", PortForwardAdapter(dial))
+        yield session
+
+
+__all__ = ["Endpoint", "PodSocket", "PortForwardAdapter", "find_endpoint", "forwarded"]

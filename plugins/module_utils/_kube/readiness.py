@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the status of workloads and pods says: ready or not, how far, and since when.
+
+Pure functions over objects as the Kubernetes API returns them.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from datetime import datetime
+
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
+
+WORKLOAD_KINDS = ("StatefulSet", "Deployment", "Job")
+IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+DOWN_REASONS = frozenset({"CrashLoopBackOff", "RunContainerError", "PostStartHookError"})
+STAGES = ("scheduled", "pulled", "started", "ready")
+
+
+class ContainerStatus(t.NamedTuple):
+    """A container of a pod: its name, whether it is an init container, its entry in the pod's status."""
+
+    name: str
+    init: bool
+    status: Object
+
+    @property
+    def reason(self) -> str:
+        """Why the container waits, empty where it does not."""
+        return (self._state("waiting")).get("reason") or ""
+
+    @property
+    def message(self) -> str:
+        """The words that go with ``reason``."""
+        return (self._state("waiting")).get("message") or ""
+
+    @property
+    def running(self) -> bool:
+        """The container runs."""
+        return bool(self._state("running"))
+
+    @property
+    def down(self) -> bool:
+        """The container has ended, or could not be started, and is to be started again."""
+        ended = self._state("terminated")
+        if ended:
+            return not (self.init and ended.get("exitCode") == 0)
+        return self.reason in DOWN_REASONS
+
+    @property
+    def ends(self) -> int:
+        """How often the container has ended in its pod."""
+        return int(self.status.get("restartCount") or 0) + (1 if self.down else 0)
+
+    @property
+    def last_end(self) -> Object:
+        """The ``terminated`` state of the latest run that has ended, or an empty dict."""
+        return self._state("terminated") or (self.status.get("lastState") or {}).get("terminated") or {}
+
+    def _state(self, name: str) -> Object:
+        return (self.status.get("state") or {}).get(name) or {}
+
+
+def is_ready(workload: Object) -> bool:
+    """Every wanted replica runs the current revision and is available; of a Job: it is complete.
+
+    A status that is older than the spec says nothing, hence is not ready. No wanted replica is ready.
+    """
+    if workload["metadata"].get("deletionTimestamp"):
+        return False
+    if workload["kind"] == "Job":
+        return _holds(workload, "Complete")
+    if not is_observed(workload):
+        return False
+    return _statefulset_ready(workload) if workload["kind"] == "StatefulSet" else _deployment_ready(workload)
+
+
+def is_done(workload: Object | None, pods: t.Iterable[Object] = ()) -> bool:
+    """The workload exists and is ready, or is a Job of one pod, whose containers have all ended well.
+
+    The kubelet and the Job's controller each say so a second later.
+    """
+    if workload is None:
+        return False
+    if is_ready(workload):
+        return True
+    single = workload["kind"] == "Job" and int((workload.get("spec") or {}).get("completions") or 1) == 1
+    return (
+        single
+        and not workload["metadata"].get("deletionTimestamp")
+        and any(has_succeeded(pod) for pod in pods_of(workload, pods))
+    )
+
+
+def has_succeeded(pod: Object) -> bool:
+    """Every container has ended with exit code 0 and is not started again."""
+    if _status(pod).get("phase") == "Succeeded":
+        return True
+    spec = pod.get("spec") or {}
+    ends = [
+        (container.status.get("state") or {}).get("terminated")
+        for container in container_statuses(pod)
+        if not container.init
+    ]
+    return (
+        spec.get("restartPolicy") == "Never"
+        and len(ends) == len(spec.get("containers") or ())
+        and all(end is not None and end.get("exitCode") == 0 for end in ends)
+    )
+
+
+def is_observed(workload: Object) -> bool:
+    """The controller has seen the spec that the object has now."""
+    generation = int(workload["metadata"].get("generation") or 0)
+    return workload["kind"] == "Job" or int(_status(workload).get("observedGeneration") or 0) >= generation
+
+
+def shortfall(workload: Object) -> str:
+    """What a workload that is not ready lacks, in a few words."""
+    status = _status(workload)
+    if workload["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
+    if workload["kind"] == "Job":
+        if (workload.get("spec") or {}).get("suspend"):
+            return "it is suspended"
+        return "it is not complete" + (f", failed pods: {status['failed']}" if status.get("failed") else "")
+    if not is_observed(workload):
+        return "its controller has not seen its latest change"
+    wanted = wanted_replicas(workload)
+    counts = {key: int(status.get(f"{key}Replicas") or 0) for key in ("ready", "updated", "available")}
+    for key, count in counts.items():
+        if count < wanted:
+            return f"{count} of {wanted} replicas {key}"
+    if int(status.get("replicas") or 0) > wanted:
+        return f"{status['replicas']} replicas where {wanted} are wanted"
+    return "its update is not finished"
+
+
+def wanted_replicas(workload: Object) -> int:
+    """The replicas that the spec asks for; a Job asks for one pod at a time."""
+    if workload["kind"] == "Job":
+        return 1
+    replicas = (workload.get("spec") or {}).get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def job_failure(workload: Object) -> Object | None:
+    """The condition that says that a Job has failed for good, or None."""
+    if workload["kind"] != "Job":
+        return None
+    return condition(workload, "Failed", "True") or condition(workload, "FailureTarget", "True")
+
+
+def pods_of(workload: Object, pods: t.Iterable[Object]) -> list[Object]:
+    """The pods that a workload's controller made, oldest first."""
+    metadata = workload["metadata"]
+    if workload["kind"] == "Deployment":
+        # A Deployment owns its pods through ReplicaSets, named after it and the hash of the template.
+        mine = [
+            pod
+            for pod in pods
+            for owner in _owners(pod)
+            if owner.get("kind") == "ReplicaSet"
+            and owner.get("name") == f"{metadata['name']}-{_labels(pod).get('pod-template-hash')}"
+        ]
+    else:
+        mine = [pod for pod in pods for owner in _owners(pod) if owner.get("uid") == metadata["uid"]]
+    return sorted(
+        mine, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"])
+    )
+
+
+def current_replica_set(deployment: Object) -> str:
+    """Name of the ReplicaSet that a Deployment rolls out, as its conditions tell; empty where they do not."""
+    found = re.search(
+        r'[Rr]eplica ?[Ss]et "([^"]+)"', (condition(deployment, "Progressing") or {}).get("message") or ""
+    )
+    return found.group(1) if found else ""
+
+
+def current_pods(workload: Object, pods: t.Iterable[Object]) -> list[Object]:
+    """The pods of the current revision of a workload that are not being deleted, oldest first."""
+    live = [pod for pod in pods_of(workload, pods) if not pod["metadata"].get("deletionTimestamp")]
+    if workload["kind"] == "StatefulSet":
+        revision = _status(workload).get("updateRevision")
+        return [
+            pod for pod in live if not revision or _labels(pod).get("controller-revision-hash") == revision
+        ]
+    if workload["kind"] == "Deployment" and live:
+        name = current_replica_set(workload) or _owners(live[-1])[0]["name"]
+        return [pod for pod in live if any(owner.get("name") == name for owner in _owners(pod))]
+    return live
+
+
+def container_statuses(pod: Object) -> list[ContainerStatus]:
+    """The containers of a pod that have a status, init containers first."""
+    status = _status(pod)
+    return [
+        ContainerStatus(entry["name"], init, entry)
+        for key, init in (("initContainerStatuses", True), ("containerStatuses", False))
+        for entry in status.get(key) or []
+    ]
+
+
+def condition(thing: Object, kind: str, status: str = "") -> Object | None:
+    """The condition of a type, or None where it is absent or has another status than the one asked for."""
+    for entry in _status(thing).get("conditions") or []:
+        if entry.get("type") == kind and (not status or entry.get("status") == status):
+            return t.cast(Object, entry)
+    return None
+
+
+def is_scheduled(pod: Object) -> bool:
+    """The pod has a node."""
+    return _holds(pod, "PodScheduled") or bool((pod.get("spec") or {}).get("nodeName"))
+
+
+def is_pod_ready(pod: Object) -> bool:
+    """The pod is ready, or has done its work."""
+    return _holds(pod, "Ready") or _status(pod).get("phase") == "Succeeded"
+
+
+def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
+    """How far a pod is, as progress lines say it. ``events`` may be those of other objects as well."""
+    phase = _status(pod).get("phase")
+    statuses = container_statuses(pod)
+    if pod["metadata"].get("deletionTimestamp"):
+        return "stops"
+    if phase == "Succeeded":
+        return "finished"
+    if phase == "Failed":
+        codes = [str(c.last_end["exitCode"]) for c in statuses if c.last_end.get("exitCode")]
+        return f"failed (exit code {', '.join(codes)})" if codes else "failed"
+    ephemeral = (pod.get("spec") or {}).get("restartPolicy") == "Never"
+    if _holds(pod, "Ready"):
+        return "started" if ephemeral else "ready"
+    for container in statuses:
+        if container.reason in IMAGE_REASONS:
+            return f"cannot pull image {image_of(pod, container.name)}"
+        if container.reason in CONFIG_REASONS:
+            return f"cannot start: {container.message}"
+        if container.down:
+            code = container.last_end.get("exitCode")
+            if ephemeral:
+                return f"failed (exit code {code})" if code else "finished"
+            how = f" with exit code {code}" if code is not None else ""
+            if container.last_end.get("reason") == "OOMKilled":
+                how = " for want of memory"
+            return f"container {container.name} ended{how}, {_times(container.ends)}"
+    if any(container.running and not container.init for container in statuses):
+        restarts = max(container.ends for container in statuses)
+        return f"started again, restart {restarts}" if restarts else "started"
+    running = [container.name for container in statuses if container.init and container.running]
+    if running:
+        return f"runs init container {running[-1]}"
+    if is_scheduled(pod):
+        image = _image_in_transit(pod, events)
+        return f"pulling image {image}" if image else "scheduled"
+    return "waits for a node" if condition(pod, "PodScheduled", "False") else "created"
+
+
+def image_of(pod: Object, container: str) -> str:
+    """The image that the pod's spec names for a container."""
+    spec = pod.get("spec") or {}
+    for entry in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if entry.get("name") == container:
+            return str(entry.get("image") or "")
+    return ""
+
+
+def timeline_row(workload: str, pod: Object, events: t.Iterable[Object]) -> dict[str, t.Any]:
+    """When a pod reached each stage, as the cluster's clocks tell: ISO times, and seconds since its creation.
+
+    A stage that was not reached, or left no trace, is None in the times and absent from ``seconds``.
+    The API keeps most of these times in whole seconds.
+    """
+    mains = [container for container in container_statuses(pod) if not container.init]
+    starts = [
+        (c.status.get("state") or {}).get("running", {}).get("startedAt") or c.last_end.get("startedAt")
+        for c in mains
+    ]
+    ends = [container.last_end.get("finishedAt") for container in mains]
+    pulls = [
+        event.get("firstTimestamp") or event.get("eventTime")
+        for event in events_of(pod, events)
+        if event.get("reason") == "Pulled"
+        and "spec.containers" in (event["involvedObject"].get("fieldPath") or "")
+    ]
+    done = _status(pod).get("phase") == "Succeeded"
+    times = {
+        "scheduled": (condition(pod, "PodScheduled", "True") or {}).get("lastTransitionTime"),
+        "pulled": _latest(pulls),
+        "started": _latest(starts),
+        "ready": _latest(ends) if done else (condition(pod, "Ready", "True") or {}).get("lastTransitionTime"),
+    }
+    created = pod["metadata"].get("creationTimestamp")
+    return {
+        "workload": workload,
+        "pod": pod["metadata"]["name"],
+        "created": created,
+        **times,
+        "seconds": {stage: _seconds(created, time) for stage, time in times.items() if created and time},
+    }
+
+
+def events_of(thing: Object, events: t.Iterable[Object]) -> list[Object]:
+    """The events about exactly this object, not about an earlier one of its name; oldest first."""
+    uid = thing["metadata"]["uid"]
+    mine = [event for event in events if (event.get("involvedObject") or {}).get("uid") == uid]
+    return sorted(mine, key=event_order)
+
+
+def event_time(event: Object) -> str:
+    """When the event was seen last, as the ISO text of the API; empty where it carries no time."""
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )
+
+
+def event_order(event: Object) -> tuple[str, int]:
+    """Sorts events by when they were seen last; the resource version orders those of one second."""
+    version = str(event["metadata"].get("resourceVersion") or "")
+    return event_time(event), int(version) if version.isdecimal() else 0
+
+
+def parse_time(text: str) -> datetime:
+    """A time of the Kubernetes API."""
+    return datetime.fromisoformat(text)
+
+
+def _statefulset_ready(workload: Object) -> bool:
+    spec, status = workload.get("spec") or {}, _status(workload)
+    wanted = wanted_replicas(workload)
+    if int(status.get("replicas") or 0) != wanted or int(status.get("readyReplicas") or 0) < wanted:
+        return False
+    if int(status.get("availableReplicas") or 0) < wanted:
+        return False
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete" or status.get("currentRevision") == status.get("updateRevision"):
+        return True
+    partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    return partition > 0 and int(status.get("updatedReplicas") or 0) >= wanted - partition
+
+
+def _deployment_ready(workload: Object) -> bool:
+    status = _status(workload)
+    wanted = wanted_replicas(workload)
+    updated = int(status.get("updatedReplicas") or 0)
+    return (
+        updated >= wanted
+        and int(status.get("replicas") or 0) <= updated
+        and int(status.get("readyReplicas") or 0) >= wanted
+        and int(status.get("availableReplicas") or 0) >= wanted
+    )
+
+
+def _image_in_transit(pod: Object, events: t.Iterable[Object]) -> str:
+    image = ""
+    for event in events_of(pod, events):
+        if event.get("reason") == "Pulling":
+            found = re.search(r'"([^"]+)"', event.get("message") or "")
+            image = found.group(1) if found else ""
+        elif event.get("reason") in ("Pulled", "Failed"):
+            image = ""
+    return image
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _latest(times: t.Iterable[str | None]) -> str | None:
+    known = [time for time in times if time]
+    return max(known, key=parse_time) if known else None
+
+
+def _seconds(start: str, end: str) -> float:
+    # The clocks of nodes and control plane may differ a little.
+    return max(0.0, round((parse_time(end) - parse_time(start)).total_seconds(), 3))
+
+
+def _holds(thing: Object, kind: str) -> bool:
+    return condition(thing, kind, "True") is not None
+
+
+def _status(thing: Object) -> Object:
+    return thing.get("status") or {}
+
+
+def _labels(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("labels") or {}
+
+
+def _owners(pod: Object) -> list[Object]:
+    return pod["metadata"].get("ownerReferences") or []

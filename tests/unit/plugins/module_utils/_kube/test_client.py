@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests, retries and errors of the cluster connection, against a scripted HTTP server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pathlib
+import tempfile
+import threading
+import typing as t
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+from unittest import mock
+
+import pytest
+
+from ansible_collections.eden.reference.plugins.module_utils._errors import (
+    ClusterError,
+    CollectionError,
+    ConflictError,
+    UnreachableError,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube import client
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}
+
+
+class Answer(t.NamedTuple):
+    """One answer of the server; a status of 0 closes the connection instead."""
+
+    status: int
+    body: t.Any = None
+    headers: t.Mapping[str, str] = MappingProxyType({})
+
+
+class Script:
+    """A server that gives the answers in their order and keeps the requests."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.requests: list[tuple[str, str, t.Any]] = []
+        self.pauses: list[float] = []
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                script.requests.append((self.command, self.path, body))
+                answer = script.answers.pop(0)
+                if not answer.status:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+            def log_message(self, *_arguments: t.Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def cluster(self, patience: float = 60.0) -> Cluster:
+        from kubernetes.client import ApiClient, Configuration
+        from urllib3 import Retry
+
+        configuration = Configuration()
+        configuration.host = f"http://127.0.0.1:{self.server.server_port}"
+        configuration.retries = Retry(0)
+        return Cluster(ApiClient(configuration=configuration), patience, self.pauses.append)
+
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest) -> t.Iterator[t.Callable[..., Script]]:
+    """Starts scripted servers; all their answers must have been asked for at the end."""
+    started: list[Script] = []
+
+    def start(*answers: Answer) -> Script:
+        started.append(Script(*answers))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.server.shutdown()
+        server.server.server_close()
+        assert not server.answers
+
+
+def status(code: int, reason: str, message: str) -> Answer:
+    return Answer(code, {"kind": "Status", "reason": reason, "message": message, "code": code})
+
+
+NOT_FOUND = status(404, "NotFound", 'configmaps "c" not found')
+
+
+def test_read_gives_the_object_or_none(script: t.Callable[..., Script]) -> None:
+    server = script(Answer(200, CONFIG), NOT_FOUND)
+    assert server.cluster().read("ConfigMap", "ns", "c") == CONFIG
+    assert server.cluster().read("ConfigMap", "ns", "c") is None
+    assert server.requests[0][:2] == ("GET", "/api/v1/namespaces/ns/configmaps/c")
+
+
+def test_list_gives_whole_objects_and_selects(script: t.Callable[..., Script]) -> None:
+    server = script(
+        Answer(200, {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "x"}}]})
+    )
+    items, version = server.cluster().list_with_version("StatefulSet", "ns", labels="a=b,c=d")
+    assert (items, version) == (
+        [{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "x"}}],
+        "9",
+    )
+    assert server.requests[0][1] == "/apis/apps/v1/namespaces/ns/statefulsets?labelSelector=a%3Db%2Cc%3Dd"
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "path"),
+    [
+        ("create", "POST", "/api/v1/namespaces/ns/configmaps?fieldManager=eden.reference"),
+        ("replace", "PUT", "/api/v1/namespaces/ns/configmaps/c?fieldManager=eden.reference"),
+        ("apply", "PATCH", "/api/v1/namespaces/ns/configmaps/c?fieldManager=eden.reference&force=true"),
+    ],
+)
+def test_writes(script: t.Callable[..., Script], call: str, method: str, path: str) -> None:
+    server = script(Answer(200, CONFIG))
+    assert getattr(server.cluster(), call)(CONFIG) == CONFIG
+    assert server.requests == [(method, path, CONFIG)]
+
+
+def test_delete_of_what_is_gone_is_no_error(script: t.Callable[..., Script]) -> None:
+    server = script(Answer(200, {}), NOT_FOUND)
+    assert server.cluster().delete("ConfigMap", "ns", "c") is True
+    assert server.cluster().delete("ConfigMap", "ns", "c") is False
+    assert server.requests[0][1].endswith("?propagationPolicy=Background")
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 0])
+def test_faults_are_ridden_out(script: t.Callable[..., Script], code: int) -> None:
+    fault = Answer(0) if not code else status(code, "Fault", "not now")
+    server = script(fault, fault, Answer(200, CONFIG))
+    assert server.cluster().apply(CONFIG) == CONFIG
+    assert len(server.pauses) == 2
+    assert all(0.1 <= pause <= 5 for pause in server.pauses)
+
+
+def test_retry_after_is_honoured_up_to_a_limit(script: t.Callable[..., Script]) -> None:
+    server = script(
+        status(429, "TooManyRequests", "slow down")._replace(headers={"Retry-After": "7"}),
+        status(429, "TooManyRequests", "slow down")._replace(headers={"Retry-After": "3600"}),
+        Answer(200, CONFIG),
+    )
+    server.cluster().read("ConfigMap", "ns", "c")
+    assert server.pauses == [7, 10]
+
+
+def test_patience_ends(script: t.Callable[..., Script]) -> None:
+    server = script(status(503, "ServiceUnavailable", "etcd is away"))
+    with pytest.raises(ClusterError, match="503 ServiceUnavailable: etcd is away") as caught:
+        server.cluster(patience=0).read("ConfigMap", "ns", "c")
+    assert caught.value.status == 503
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")]
+)
+def test_refusals_are_told_at_once(script: t.Callable[..., Script], code: int, reason: str) -> None:
+    server = script(status(code, reason, "because"))
+    with pytest.raises(
+        ClusterError, match=f"Could not apply ConfigMap ns/c: .* {code} {reason}: because"
+    ) as caught:
+        server.cluster().apply(CONFIG)
+    assert caught.value.status == code
+    assert not server.pauses
+
+
+def test_conflict_is_an_error_of_its_own(script: t.Callable[..., Script]) -> None:
+    with pytest.raises(ConflictError, match="409 AlreadyExists"):
+        script(status(409, "AlreadyExists", "exists")).cluster().create(CONFIG)
+
+
+def test_answer_that_is_no_status_is_quoted(script: t.Callable[..., Script]) -> None:
+    with pytest.raises(ClusterError, match="a proxy speaks"):
+        script(Answer(403, b"a proxy speaks")).cluster().read("ConfigMap", "ns", "c")
+
+
+def test_nobody_there_names_the_address() -> None:
+    server = Script()
+    address = f"http://127.0.0.1:{server.server.server_port}"
+    cluster = server.cluster(patience=0)
+    server.server.server_close()
+    with pytest.raises(UnreachableError, match=f"no answer from the Kubernetes API at {address}"):
+        cluster.version()
+
+
+def test_watch_gives_changes_until_it_breaks(script: t.Callable[..., Script]) -> None:
+    lines = [
+        {"type": "ADDED", "object": {"metadata": {"name": "a"}}},
+        {"type": "MODIFIED", "object": {"metadata": {"name": "a"}}},
+        {"type": "ERROR", "object": {"code": 410}},
+        {"type": "ADDED", "object": {"metadata": {"name": "never"}}},
+    ]
+    server = script(Answer(200, b"\n".join(json.dumps(line).encode() for line in lines) + b"\n"))
+    seen = list(server.cluster().watch("Pod", "ns", "a=b", "9", 10))
+    assert [(kind, item["kind"], item["metadata"]["name"]) for kind, item in seen] == [
+        ("ADDED", "Pod", "a"),
+        ("MODIFIED", "Pod", "a"),
+    ]
+    assert "watch=true" in server.requests[0][1]
+    assert "resourceVersion=9" in server.requests[0][1]
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(200, b"{not json\n"), status(410, "Expired", "too old"), Answer(0)]
+)
+def test_broken_watch_ends_without_an_error(script: t.Callable[..., Script], answer: Answer) -> None:
+    assert list(script(answer).cluster().watch("Pod", "ns", "", "9", 10)) == []
+
+
+def test_log_is_text(script: t.Callable[..., Script]) -> None:
+    server = script(Answer(200, b"first\nsecond\xff\n"))
+    assert server.cluster().log("ns", "p", "c", lines=2, previous=True) == "first\nsecond\ufffd\n"
+    assert server.requests[0][1] == "/api/v1/namespaces/ns/pods/p/log?container=c&tailLines=2&previous=true"
+
+
+def test_missing_kubeconfig_says_what_to_set(tmp_path: t.Any) -> None:
+    words = f"{tmp_path}/none.*Set eden_kubeconfig"
+    with pytest.raises(CollectionError, match=words), connected({"kubeconfig": f"{tmp_path}/none"}):
+        pass
+
+
+def test_no_file_keeps_the_keys_of_the_kubeconfig(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    embedded = base64.b64encode(b"a certificate or a key").decode()
+    kubeconfig = {
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": embedded},
+            }
+        ],
+        "users": [{"name": "u", "user": {"client-certificate-data": embedded, "client-key-data": embedded}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    for _time in range(2):
+        # Not as a client, which would have to take them for certificates.
+        with (
+            mock.patch.object(client, "ApiClient") as api_client,
+            connected({"kubeconfig": str(path), "namespace": "n"}),
+        ):
+            configuration = api_client.call_args.kwargs["configuration"]
+            # Another connection of the process has the same files, and ends before this one.
+            with connected({"kubeconfig": str(path), "namespace": "n"}):
+                pass
+            assert pathlib.Path(configuration.key_file).read_bytes() == b"a certificate or a key"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+USABLE: dict[str, t.Any] = {
+    "clusters": [{"name": "a", "cluster": {"server": "https://192.0.2.1:6443"}}],
+    "users": [{"name": "a", "user": {"token": "hunter2"}}],
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    "current-context": "a",
+}
+
+
+def with_cluster(cluster: t.Any) -> bytes:
+    return json.dumps({**USABLE, "clusters": [{"name": "a", "cluster": cluster}]}).encode()
+
+
+def with_server(server: t.Any) -> bytes:
+    return with_cluster({"server": server})
+
+
+def with_user(user: t.Any) -> bytes:
+    return json.dumps({**USABLE, "users": [{"name": "a", "user": user}]}).encode()
+
+
+UNUSABLE: list[tuple[bytes, str]] = [
+    (b"", "file is empty"),
+    (b"\x00hunter2", "special characters are not allowed"),
+    (b"\xffhunter2", "invalid start byte"),
+    (b"hunter2", "it has not the form of a kubeconfig"),
+    (b"- hunter2", "it has not the form of a kubeconfig"),
+    (b"token: 'hunter2\n", "found unexpected end of stream"),
+    (b"token: hunter2 x: y", "mapping values are not allowed here"),
+    (b"!!python/object/apply:os.system ['hunter2']", "could not determine a constructor"),
+    (json.dumps({**USABLE, "current-context": "b"}).encode(), "Expected object with name b"),
+    (json.dumps({**USABLE, "users": [{"name": "a", "token": "hunter2"}]}).encode(), "key user"),
+    (json.dumps({**USABLE, "clusters": None}).encode(), "Expected object with name a"),
+    (with_cluster({}), "is no http or https URL"),
+    (with_cluster({"server": "https://a", "certificate-authority": "/nowhere"}), "File does not exist"),
+    *((with_server(server), "is no http or https URL") for server in ("", "a:b", "ftp://a", "https://a:x")),
+    (with_server(5), "it has not the form of a kubeconfig"),
+    (with_server("https://[::1"), "Invalid IPv6 URL"),
+    (with_server("https://hunter2:hunter2@192.0.2.1"), "holds a user name"),
+    (with_user("hunter2"), "it has not the form of a kubeconfig"),
+    (with_user({"token": "hunter2\n"}), "its token holds a line break"),
+    (with_user({"token": "hunter\u20ac"}), "its token holds a line break"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), UNUSABLE)
+def test_kubeconfig_of_no_use_is_told_and_not_quoted(tmp_path: t.Any, content: bytes, words: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(content)
+    with pytest.raises(CollectionError) as error:
+        Cluster.connect({"kubeconfig": str(path)})
+    assert error.value.message.startswith(f"Could not read a kubeconfig from {path}: ")
+    assert error.value.message.endswith("to one that kubectl takes, such as ~/.kube/config.")
+    assert words in error.value.message
+    assert "hunter" not in error.value.message
+    assert error.value.message.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"<html>hunter2</html>", b"[]", b"null", b"\xff"])
+def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body: bytes) -> None:
+    cluster = script(Answer(200, body)).cluster()
+    with pytest.raises(UnreachableError, match=r"what answers at http://\S+ is no Kubernetes API") as error:
+        cluster.version()
+    assert "hunter2" not in error.value.message
+
+
+def test_proxy_that_is_none_is_told(tmp_path: t.Any) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(with_cluster({"server": "https://192.0.2.1", "proxy-url": "ftp://192.0.2.2"}))
+    with pytest.raises(CollectionError, match=r"^Could not prepare a connection to https://192\.0\.2\.1: "):
+        Cluster.connect({"kubeconfig": str(path)})

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Comparisons of what is there with what is wanted."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.eden.reference.plugins.module_utils._kube import comparison
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({}, {"a": {}}, True),
+        ({}, {"a": []}, True),
+        ({}, {"a": {"b": 1}}, False),
+        ({"a": None}, {"a": {}}, True),
+        ({"l": [{"n": "x", "default": 1}]}, {"l": [{"n": "x"}]}, True),
+        ({"l": [{"n": "x"}, {"n": "y"}]}, {"l": [{"n": "x"}]}, False),
+        ({"l": [{"n": "y"}]}, {"l": [{"n": "x"}]}, False),
+        ({"a": 1}, {"a": 1, "b": None}, True),
+        ({"a": "1"}, {"a": 1}, False),
+    ],
+)
+def test_contains(live: t.Any, wanted: t.Any, held: bool) -> None:
+    assert comparison.contains(live, wanted) is held
+
+
+def owned(fields: dict[str, t.Any], manager: str = "somebody", operation: str = "Update") -> dict[str, t.Any]:
+    return {"metadata": {"managedFields": [{"manager": manager, "operation": operation, "fieldsV1": fields}]}}
+
+
+PORT = {"name": "http", "port": 80, "targetPort": "http"}
+OTHER = {**PORT, "port": 81, "protocol": "TCP"}
+KEY = 'k:{"port":81,"protocol":"TCP"}'
+OURS = ("eden.reference", "Apply")
+
+
+@pytest.mark.parametrize(
+    ("held", "owner", "patch"),
+    [
+        ([OTHER], ("somebody", "Update"), [{"$patch": "delete", "port": 81}, PORT]),
+        # Left by a patch of ours, whose fields server-side apply does not give up.
+        ([OTHER], ("eden.reference", "Update"), [{"$patch": "delete", "port": 81}, PORT]),
+        ([OTHER], OURS, None),
+        ([PORT, OTHER], ("somebody", "Update"), None),
+        ([{**OTHER, "name": "more"}], ("somebody", "Update"), None),
+        ([], ("somebody", "Update"), None),
+        ([{**PORT, "targetPort": "other"}], ("somebody", "Update"), None),
+    ],
+    ids=["renamed", "patched", "of-an-earlier-definition", "beside", "of-another", "removed", "other-field"],
+)
+def test_an_entry_gets_its_key_back(
+    held: list[dict[str, t.Any]], owner: tuple[str, str], patch: list[dict[str, t.Any]] | None
+) -> None:
+    live = {"spec": {"ports": held}, **owned({"f:spec": {"f:ports": {KEY: {".": {}}}}}, *owner)}
+    expected = {"spec": {"ports": patch}} if patch else {}
+    assert comparison.preparing_patch(live, {"spec": {"ports": [PORT], "selector": {"a": "b"}}}) == expected
+
+
+def test_an_entry_within_an_entry_gets_its_key_back() -> None:
+    wanted = [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/x"}], "env": []}]
+    held = [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/y"}]}]
+    fields = {'k:{"name":"main"}': {"f:volumeMounts": {'k:{"mountPath":"/y"}': {}}}}
+    live = {"spec": {"containers": held}, **owned({"f:spec": {"f:containers": fields}})}
+    mounts = [{"$patch": "delete", "mountPath": "/y"}, {"name": "x", "mountPath": "/x"}]
+    assert comparison.preparing_patch(live, {"spec": {"containers": wanted}}) == {
+        "spec": {"containers": [{"name": "main", "volumeMounts": mounts}]}
+    }
+
+
+def test_a_value_that_is_wanted_to_be_null_goes_with_its_neighbours() -> None:
+    wanted = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}, "replicas": 1}}
+    filled = {
+        "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}, "replicas": 1}
+    }
+    assert comparison.preparing_patch(filled, wanted) == {"spec": {"strategy": wanted["spec"]["strategy"]}}
+    held = {"spec": {"strategy": {"type": "RollingUpdate"}, "replicas": 2}}
+    assert comparison.preparing_patch(held, wanted) == {}
+
+
+@pytest.mark.parametrize("entries", [["text"], [{"value": "no key"}], "text"])
+def test_entries_without_a_key_are_left_to_the_server(entries: t.Any) -> None:
+    live = {"spec": {"env": [{"name": "A"}]}, **owned({})}
+    assert comparison.preparing_patch(live, {"spec": {"env": entries}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        ({}, False),
+        (owned({"f:data": {"f:commit": {}}}, *OURS), False),
+        (owned({"f:data": {"f:other": {}}}, *OURS), True),
+        (owned({"f:metadata": {}}, *OURS), True),
+        (owned({"f:metadata": {}}), False),
+    ],
+    ids=["unknown", "ours", "theirs", "all-theirs", "never-applied"],
+)
+def test_what_was_set_by_others(live: dict[str, t.Any], expected: bool) -> None:
+    assert comparison.set_by_others(live, "data", "commit") is expected
