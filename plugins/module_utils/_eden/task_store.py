@@ -135,7 +135,9 @@ class TaskStore:
     def state(self) -> str:
         """The experiment's state: ``running`` or ``terminated``."""
         answer = self._ask("read the experiment's state", "GET", "/state")
-        return _string(answer.document, "state") or self._raise_unexpected("read the experiment's state", "/state")
+        return _string(answer.document, "state") or self._raise_unexpected(
+            "read the experiment's state", "/state"
+        )
 
     def events(self, cursor: int = 0) -> tuple[list[Document], int]:
         """All events after the first ``cursor`` ones, and the cursor behind the last of them."""
@@ -353,7 +355,10 @@ def _worker(row: t.Any) -> Worker | None:
         return None
     labels = row.get("labels")
     return Worker(
-        worker_id, _string(row, "name"), labels if isinstance(labels, dict) else {}, _string(row, "registered_at")
+        worker_id,
+        _string(row, "name"),
+        labels if isinstance(labels, dict) else {},
+        _string(row, "registered_at"),
     )
 
 
