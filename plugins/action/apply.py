@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.eden.reference.plugins.module_utils._kube import apply
+from ansible_collections.eden.reference.plugins.module_utils._eden import apply
 from ansible_collections.eden.reference.plugins.plugin_utils.in_process import InProcessAction
 
 

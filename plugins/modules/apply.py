@@ -92,8 +92,8 @@ objects:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eden.reference.plugins.module_utils._eden.apply import ARGUMENTS, run
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
-from ansible_collections.eden.reference.plugins.module_utils._kube.apply import ARGUMENTS, run
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 
