@@ -193,11 +193,14 @@ def tried(testbed: Testbed, experiment: Experiment) -> Iterator[Tried]:
         try:
             probes.start()
             create(testbed, experiment.namespace, policy)
-            follow(lambda: probes.reached("bind", targets) == set(targets), "a policy that allows everything")
+            follow(
+                lambda: probes.reached("provision", targets) == set(targets),
+                "a policy that allows everything",
+            )
             opened = probes.connections(targets)
             testbed.kubectl("delete", "networkpolicy", "--namespace", experiment.namespace, OPEN)
             follow(
-                lambda: probes.reached("bind", targets) <= {DNS},
+                lambda: probes.reached("provision", targets) <= {DNS},
                 f"the experiment's policies: try tests/cluster/cluster policies {testbed.name}",
             )
             yield Tried(targets, opened, probes.connections(targets))
