@@ -207,7 +207,7 @@ def test_rows_and_secrets_carry_their_owner(world: World) -> None:
     assert secret["type"] == "Opaque"
     assert set(secret["data"]) == {"worker_id", "token"}
     metadata = secret["metadata"]
-    assert metadata["labels"] == {"component": "operator", "app.kubernetes.io/managed-by": "eden.reference"}
+    assert metadata["labels"] == {"component": "operator"}
     assert metadata["annotations"] == {"eden.reference/worker-name": "operator"}
     assert [entry["manager"] for entry in metadata["managedFields"]] == ["eden.reference"]
 
