@@ -209,7 +209,7 @@ def test_rows_and_secrets_carry_their_owner(world: World) -> None:
     metadata = secret["metadata"]
     assert metadata["labels"] == {"component": "operator"}
     assert metadata["annotations"] == {"eden.reference/worker-name": "operator"}
-    assert [entry["manager"] for entry in metadata["managedFields"]] == ["eden.reference"]
+    assert {entry["manager"] for entry in metadata["managedFields"]} == {"eden.reference"}
 
 
 def test_what_others_keep_in_the_secret_stays(world: World) -> None:
