@@ -187,7 +187,7 @@ def test_two_runs_at_once_do_not_overwrite_each_other(world: World, proxy: Fault
 def test_a_secret_that_another_run_created_meanwhile_costs_no_worker(world: World, proxy: FaultProxy) -> None:
     theirs = {"worker_id": "wkr_" + "7" * 26, "token": "e1" * 32}
     proxy.faults.append(Fault("POST /groups", True, "pass", then=lambda: world.put("id-operator", theirs)))
-    with pytest.raises(IdentityError, match="Secret .*/id-operator was changed by another client"):
+    with pytest.raises(IdentityError, match=r"Secret .*/id-operator was changed by another client"):
         world.run()
     assert world.values("id-operator") == theirs
     assert world.workers("operator") == []
