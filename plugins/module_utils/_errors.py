@@ -27,6 +27,9 @@ class CollectionError(Exception):
         self.message = message
         self.data = data
 
+    def __str__(self) -> str:
+        return self.message
+
     def as_result(self) -> dict[str, t.Any]:
         """The failed result of a module: ``msg`` and the details."""
         return {"msg": self.message, **self.data}

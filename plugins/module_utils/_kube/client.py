@@ -40,8 +40,6 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.transport imp
 
 try:
     import urllib3
-    import websocket  # noqa: F401 -- the port-forward needs it
-    import yaml  # noqa: F401 -- so do kubeconfigs
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.client.exceptions import ApiException
     from kubernetes.dynamic import DynamicClient

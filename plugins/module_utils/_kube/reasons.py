@@ -75,7 +75,9 @@ _REPLICAS = _CONTROLLER + "controller_utils.go"
 _DEPLOYMENT = _CONTROLLER + "deployment/util/deployment_util.go"
 _STATEFULSET = _CONTROLLER + "statefulset/stateful_pod_control.go"
 _JOB = _CONTROLLER + "job/job_controller.go"
-_AUTOSCALER = "kubernetes/autoscaler: cluster-autoscaler/processors/status/eventing_scale_up_processor.go"
+_AUTOSCALER = (
+    "kubernetes/autoscaler: cluster-autoscaler/processors/status/eventing_scale_up_processor.go"
+)
 _SCALE_DOWN = "kubernetes/autoscaler: cluster-autoscaler/core/scaledown/actuation/drain.go"
 _KARPENTER = "kubernetes-sigs/karpenter: pkg/events/reason.go"
 _PROVISIONER = "kubernetes-sigs/sig-storage-lib-external-provisioner: controller/controller.go"
@@ -274,9 +276,7 @@ _COMPILED = {
     topic: tuple((outcome, re.compile(pattern, re.IGNORECASE)) for outcome, pattern in rows)
     for topic, rows in _WORDS.items()
 }
-_BACK_OFF = re.compile(
-    r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<words>.*))?)?', re.DOTALL
-)
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<words>.*))?)?', re.DOTALL)
 MISSING_REFERENCE = re.compile(_MISSING_REFERENCE, re.IGNORECASE)
 
 
