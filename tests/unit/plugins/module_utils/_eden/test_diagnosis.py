@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -413,6 +414,29 @@ def test_every_kind_that_the_documentation_lists_is_found_somewhere() -> None:
     assert set(re.findall(r"V\((\w+)\)", documented)) == found
 
 
+TROUBLESHOOTING = Path(__file__).parents[5] / "docs" / "troubleshooting.md"
+
+
+def test_every_problem_is_explained_in_the_docs() -> None:
+    """And the docs explain nothing else, except what only the rollout adds."""
+    cells = [line.split(" | ") for line in TROUBLESHOOTING.read_text().splitlines() if line.startswith("| `")]
+    explained = {(cell[0][3:-1], cell[1].strip("`")) for cell in cells} - {("after … s …", "any")}
+    patterns = {row: re.compile(re.escape(row[0]).replace("…", ".*")) for row in explained}
+    causes = [*(find_causes(row.values[0])[0] for row in ROWS), *find_causes(lost_node("NodeNotReady"))]
+    causes += find_causes(lost_node("Preempting"))
+    used = set()
+    for cause in causes:
+        found = {row for row in explained if row[1] == cause.kind and patterns[row].fullmatch(cause.problem)}
+        assert found, (cause.kind, cause.problem)
+        used |= found
+    assert used == explained
+
+
+def lost_node(reason: str) -> RolloutState:
+    pod = k.pod(POSTGRES, k.container(k.running()), phase="Running")
+    return state(POSTGRES, pod, events=[k.event(pod, reason, "Node is not ready")])
+
+
 def state_with(place: Place, reason: str, row: Reason) -> RolloutState:
     """A workload that is not ready, and one reason about it, without words."""
     if place == "container" and row.topic in ("crash_loop", "hook"):
@@ -630,8 +654,7 @@ def test_at_the_timeout_one_crash_is_enough() -> None:
 
 
 def test_a_node_that_is_lost() -> None:
-    pod = k.pod(POSTGRES, k.container(k.running()), phase="Running")
-    (cause,) = find_causes(state(POSTGRES, pod, events=[k.event(pod, "NodeNotReady", "Node is not ready")]))
+    (cause,) = find_causes(lost_node("NodeNotReady"))
     assert (cause.kind, cause.wait) == ("node", RETRIED)
     assert (
         cause.sentence()
