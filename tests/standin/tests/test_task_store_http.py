@@ -224,8 +224,6 @@ CASES: list[tuple[str, str, Any, str]] = [
     ("admin", "GET /nothing", None, "404"),
     ("nobody", "GET /nothing", None, "401 unauthorized"),
     ("admin", "PUT /state", None, "405"),
-    # artifacts
-    ("worker", f"GET /artifacts?uri=eden://artifacts/{ZEROS}", None, "404 not-found"),
 ]
 # fmt: on
 
@@ -413,33 +411,6 @@ def test_reference_helpers_are_anonymous(world: World) -> None:
     for wrong in ({"score": True}, {"score": "1"}, {"points": 1}):
         answer = nobody.call("POST", evaluation, {"evaluation": wrong}, root="/_reference")
         assert (answer.status, answer.problem) == (409, "invalid-precondition")
-    assert nobody.call("GET", "/artifacts/x", root="/_reference").status == 401
-    disabled = world.store.api.call("GET", "/artifacts/x", root="/_reference")
-    assert (disabled.status, disabled.problem) == (503, "reference-error/artifact-serving-disabled")
-
-
-def test_artifacts_belong_to_their_depositor(world: World) -> None:
-    worker = world.callers["worker"]
-    boundary = "boundary-of-the-tests"
-    content = bytes(range(256)) + b"\r\n--no boundary\r\n"
-    body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
-        f"Content-Type: image/png\r\n\r\n"
-    ).encode()
-    body += content + f"\r\n--{boundary}--\r\n".encode()
-    answer = worker.call("POST", "/artifacts", body, Content_Type=f"multipart/form-data; boundary={boundary}")
-    assert answer.status == 201, answer.content
-    deposited = answer.json
-    assert re.fullmatch("eden://artifacts/[0-9a-f]{32}", deposited["artifacts_uri"])
-    assert (deposited["size_bytes"], deposited["content_type"]) == (len(content), "image/png")
-    path = f"/artifacts?uri={deposited['artifacts_uri']}"
-    for caller in ("worker", "admin", "operator"):
-        fetched = world.callers[caller].call("GET", path)
-        assert (fetched.status, fetched.content) == (200, content)
-        assert fetched.headers["Content-Type"] == "image/png"
-        assert fetched.headers["X-Content-Type-Options"] == "nosniff"
-        assert fetched.headers["Content-Disposition"].startswith("attachment")
-    assert world.callers["other"].call("GET", path).problem == "forbidden"
 
 
 def test_connections_are_kept_and_bodies_are_read(world: World) -> None:
