@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets that are lost, tampered with or swapped: what is broken is issued anew, and nothing else."""
+"""Secrets that are lost, tampered with or swapped: what is broken is reissued, and nothing else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REMOVED = (
     "Secret",
 )
 COMPONENTS = ("postgres", "task-store-server", "orchestrator", "web-ui")
-# Grammatical, and nobody's.
+# Well-formed, and of no worker.
 UNKNOWN_WORKER = f"wkr_{0:026d}"
 
 Damage = t.Callable[[Experiment], None]
@@ -71,7 +71,7 @@ def identity_trials(pool: Pool) -> list[Trial]:
             ("with another token", _put(worker, token=secrets.token_hex(32))),
             ("with half a token", _put(worker, token="0" * 32)),
             ("without a token", _put(worker, token="")),
-            ("with the id of nobody", _put(worker, worker_id=UNKNOWN_WORKER)),
+            ("with the id of no worker", _put(worker, worker_id=UNKNOWN_WORKER)),
             ("with no id", _put(worker, worker_id="no id")),
         ):
             found.append(_identity_trial(pool, f"{worker} {way}", (worker,), damage))
@@ -183,7 +183,7 @@ def _templates(experiment: Experiment) -> dict[str, tuple[str, str]]:
 
 
 def _require_reissues(verdict: Verdict, run: Report, count: int) -> None:
-    """So many tokens were issued anew, and nobody was registered."""
+    """So many tokens were reissued, and no worker was registered."""
     asked = [request.target for request in run.outcome.writes if request.side == "store"]
     again = [target for target in asked if target.endswith("/reissue-credential")]
     verdict.require(
@@ -233,7 +233,7 @@ def _put_back(experiment: Experiment, lost: Object) -> None:
 
 
 def _replace(experiment: Experiment, lost: Object) -> None:
-    """What somebody writes who gave the database another password; that it takes it is seen on kind only."""
+    """The Secret of a user who gave the database another password; that it accepts it is seen on kind only."""
     new = {key: secrets.token_hex(32) for key in ("POSTGRES_PASSWORD", "FORGEJO_SECRET_KEY")}
     _put_back(experiment, {**lost, "data": encoded(new)})
 

@@ -366,7 +366,7 @@ class Node:
             self._need_token(namespace, pod, worker, _flag(arguments, "--experiment-id"))
 
     def _need_pod(self, pod: Object) -> Object:
-        """The pod as it is now; raises ``KubeError`` where it is no longer there, or on its way."""
+        """The pod as it is now; raises ``KubeError`` if it is no longer there, or on its way."""
         found = self.kube.ask("GET", _path(pod))
         metadata = found["metadata"]
         if metadata["uid"] != pod["metadata"]["uid"] or metadata.get("deletionTimestamp"):
@@ -401,7 +401,7 @@ class Node:
         return values
 
     def _need_token(self, namespace: str, pod: Object, worker: str, experiment: str) -> None:
-        """What a worker does first: it asks who it is, and ends where that is refused."""
+        """What a worker does first: it asks who it is, and ends if that is refused."""
         (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "identity"]
         data = self._need("Secret", namespace, volume["secret"]["secretName"]).get("data") or {}
         token = base64.b64decode(data.get("token", "")).decode()

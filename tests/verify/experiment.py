@@ -180,7 +180,7 @@ class TaskStore:
         return answer.json()
 
     def events(self, cursor: int, seconds: float = 0.0) -> list[Document]:
-        """The events after the first ``cursor``; where there are none, those that come within ``seconds``."""
+        """The events after the first ``cursor``; if there are none, those that come within ``seconds``."""
         path = "/events/subscribe" if seconds else "/events"
         query = {"cursor": str(cursor)} | ({"timeout": str(seconds)} if seconds else {})
         found: list[Document] = self.read(path, **query)["events"]

@@ -24,7 +24,7 @@ from testbed import CHECKOUT, HOST, Run, Testbed, further
 
 NAME = "leak"
 LOUD = ("-vvv", "--diff")
-# What each place must show, lest an empty one be searched.
+# What each place must show, so that no empty one is searched.
 PLACES = {
     "output": b"TASK [eden.reference.identities : ",
     "fact cache": b"eden_identities",

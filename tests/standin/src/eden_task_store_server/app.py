@@ -218,7 +218,7 @@ def _decode(request: Request) -> Any:
 
 
 def _stamped(call: Call, body: Document) -> Document:
-    """The body with `created_by` set to the caller, who cannot claim to be somebody else."""
+    """The body with `created_by` set to the caller, who cannot claim to be another one."""
     if call.principal is None:
         return body
     supplied = body.get("created_by")
