@@ -17,7 +17,7 @@ MEASURES = {
     "cold": "cold bring-up",
     "unchanged": "run again, nothing changed",
     "changed": "one changed value",
-    "broken": "image that the registry does not have, to the end",
+    "broken": "missing image, to the end",
     "several": "5 experiments at once, cold",
 }
 # What was counted besides seconds: measure, key and title.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects that another user deletes or changes: check mode names them, the run repairs them, the rest stays."""
+"""Objects that another user deletes or changes: check mode names them, the run repairs them and no others."""
 
 from __future__ import annotations
 

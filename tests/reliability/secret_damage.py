@@ -233,7 +233,7 @@ def _put_back(experiment: Experiment, lost: Object) -> None:
 
 
 def _replace(experiment: Experiment, lost: Object) -> None:
-    """The Secret of a user who gave the database another password; that it accepts it is seen on kind only."""
+    """The Secret of a user who gave the database another password; kind shows that it accepts it."""
     new = {key: secrets.token_hex(32) for key in ("POSTGRES_PASSWORD", "FORGEJO_SECRET_KEY")}
     _put_back(experiment, {**lost, "data": encoded(new)})
 
