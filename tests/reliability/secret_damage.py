@@ -11,7 +11,6 @@ import typing as t
 from kube import PATHS, Object
 from oracles import (
     CREDENTIALS,
-    WORKERS,
     Reference,
     State,
     Verdict,
@@ -25,19 +24,11 @@ from outcomes import Report, predict, reported, require_refusal, run_as_predicte
 from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
+from truth_table import GENERATED, WORKERS
 
 IDENTITY = "identity Secret damaged"
 MAIN = "credentials lost"
 REINSTALL = "reinstalled over kept claims"
-KEYS = (
-    "EDEN_ADMIN_TOKEN",
-    "EDEN_SESSION_SECRET",
-    "EDEN_READONLY_PASSWORD",
-    "POSTGRES_PASSWORD",
-    "FORGEJO_REMOTE_PASSWORD",
-    "FORGEJO_SECRET_KEY",
-    "FORGEJO_INTERNAL_TOKEN",
-)
 # What a reinstallation finds gone, in the order in which it is deleted.
 REMOVED = (
     "StatefulSet",
@@ -240,16 +231,18 @@ def _replace(experiment: Experiment, lost: Object) -> None:
 
 def _lack_keys(rig: Rig) -> Verdict:
     verdict = Verdict()
-    has = KEYS[::2]
+    has = sorted(GENERATED)[::2]
     with rig.experiment() as experiment:
         experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": experiment.namespace}})
         body = {"metadata": {"name": "given"}, "data": encoded(dict.fromkeys(has, "0" * 64))}
         experiment.kube.ask("POST", PATHS["Secret"].format(experiment.namespace), body)
         experiment.variables["eden_existing_secret"] = "given"
-        lacks = ", ".join(key for key in KEYS if key not in has)
+        lacks = [key for key in GENERATED if key not in has]
         for arguments in ((), ("--check",)):
-            expected = f"Secret {experiment.namespace}/given lacks {lacks}."
-            require_refusal(verdict, reported(experiment, *arguments), expected, "eden_existing_secret")
+            expected = f"Secret {experiment.namespace}/given lacks "
+            require_refusal(
+                verdict, reported(experiment, *arguments), expected, "eden_existing_secret", *lacks
+            )
     return verdict
 
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from experiment import OPERATOR, Experiment
+from experiment import Experiment
 from secret_search import Hit, SecretSearch
 from surveillance import Surveillance
 from testbed import CHECKOUT, HOST, Run, Testbed, further
+from truth_table import OPERATOR
 
 NAME = "leak"
 LOUD = ("-vvv", "--diff")
