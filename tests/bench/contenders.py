@@ -161,9 +161,7 @@ class Chart(Contender):
         ]
         experiment_id = container["args"][container["args"].index("--experiment-id") + 1]
         with (
-            self.testbed.port_forward(
-                self.namespace, f"service/{store}", SERVERS["task-store-server"]
-            ) as url,
+            self.testbed.port_forward(self.namespace, f"service/{store}", port) as url,
             requests.Session() as session,
         ):
             session.trust_env = False
