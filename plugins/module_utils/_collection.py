@@ -10,6 +10,5 @@ from __future__ import annotations
 NAME = "eden.reference"
 FIELD_MANAGER = NAME
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = {MANAGED_BY_LABEL: NAME}
 # Digest of the definition that was applied last.
 APPLIED_ANNOTATION = f"{NAME}/applied"
