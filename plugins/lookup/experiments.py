@@ -20,9 +20,9 @@ name: experiments
 short_description: The hosts of a play, if the command line makes sense
 description:
   - The host pattern of the playbooks of this collection, which is V(all).
-  - Fails before the first task if the run would do nothing, or less than was asked for, and yet end with success.
+  - Fails before the first task if the run would do nothing, or less than was asked for, but end with success.
   - An inventory has to exist and to have hosts. Each name in C(--limit) has to be that of a host or group.
-    C(--tags) and C(--skip-tags) must not misspell a tag of the play, or skip the checks before the first write.
+    C(--tags) and C(--skip-tags) must not misspell a tag, or skip the checks before the first write.
   - If all playbooks on the command line are of this collection, C(--tags) must not name other tags, and
     C(--start-at-task) is refused, since it skips the checks, too.
   - Nothing is checked with C(--syntax-check) and with the options that list hosts, tags or tasks.
