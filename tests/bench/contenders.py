@@ -14,12 +14,13 @@ from pathlib import Path
 
 import requests
 import yaml
-from experiment import TASK_STORE_PORT, Experiment, TaskStore
+from experiment import Experiment, TaskStore
 from testbed import CHECKOUT, HOST, INVENTORY, SMALL, Testbed
+from truth_table import SERVERS
 
-# How long the script lets each of its waits take, where the image is broken. It is told by its own option
-# --timeout, whose default is 5m; it must be longer than what a sound bring-up takes for one wait.
-PATIENCE = "60s"
+# The script's option --timeout (default: 5m), for each of its waits, if the image is broken. It must be
+# longer than what a sound bring-up takes for one wait.
+TIMEOUT = "60s"
 SEVERAL = 5
 Command = list[str | Path]
 Commands = list[Command]
@@ -27,7 +28,7 @@ Commands = list[Command]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a bring-up is told: the image, the file of the experiment config, whether the image is broken."""
+    """What a bring-up is given: the image, the file of the experiment config, whether the image is broken."""
 
     image: str
     config: Path
@@ -145,7 +146,7 @@ class Chart(Contender):
             self.release,
         ]
         command += ["--image", settings.image, "--experiment-config", settings.config]
-        return [*command, "--timeout", PATIENCE] if settings.broken else command
+        return [*command, "--timeout", TIMEOUT] if settings.broken else command
 
     def phase(self, line: str) -> str | None:
         return next((name for begin, name in self._phases.items() if line.startswith(begin)), None)
@@ -153,14 +154,14 @@ class Chart(Contender):
     @contextmanager
     def task_store(self) -> t.Iterator[TaskStore]:
         place = ("--namespace", self.namespace)
-        store = f"{self.release}-task-store-server"
+        store, port = f"{self.release}-task-store-server", SERVERS["task-store-server"]
         token = self.testbed.read(*place, "secret", f"{self.release}-secrets")["data"]["EDEN_ADMIN_TOKEN"]
         (container,) = self.testbed.read(*place, "deployment", store)["spec"]["template"]["spec"][
             "containers"
         ]
         experiment_id = container["args"][container["args"].index("--experiment-id") + 1]
         with (
-            self.testbed.port_forward(self.namespace, f"service/{store}", TASK_STORE_PORT) as url,
+            self.testbed.port_forward(self.namespace, f"service/{store}", port) as url,
             requests.Session() as session,
         ):
             session.trust_env = False

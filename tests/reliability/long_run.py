@@ -83,11 +83,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
-    parser.add_argument("--rights", action="store_true", help="rights taken away only")
+    parser.add_argument("--permissions", action="store_true", help="permissions taken away only")
     parser.add_argument(
         "--kind",
         action="store_true",
-        help="kills only, on the kind cluster EDEN_TEST_CLUSTER, which is made where it is missing",
+        help="kills only, on the kind cluster EDEN_TEST_CLUSTER, which is made if it is missing",
     )
     parser.add_argument("--drift", action="store_true", help="check mode, Secrets and drift only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
@@ -102,14 +102,14 @@ def arguments() -> argparse.Namespace:
 def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> list[Trial]:
     """The trials that are asked for, in an order in which those of every group are done early."""
     seed = options.seed
-    everything = not (options.kills or options.faults or options.rights or options.drift)
+    everything = not (options.kills or options.faults or options.permissions or options.drift)
 
     def some(found: list[Trial]) -> list[Trial]:
         return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
 
     found: list[Trial] = []
-    if options.rights or everything:
-        found += some(trials.rights_taken_away())
+    if options.permissions or everything:
+        found += some(trials.permissions_taken_away())
     if options.kills or everything:
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
         found += trials.in_pairs(reference, options.pairs, seed)
@@ -142,7 +142,7 @@ def versions(rig: Rig) -> str:
 
 def kind_rig(directory: Path) -> KindRig:
     """The kind cluster, with the image on its node."""
-    # Empty, lest the cluster be taken that the user's kubeconfig names.
+    # Empty, so that the user's kubeconfig names no other cluster.
     subprocess.run([CHECKOUT / "tests/bring-up", "--check"], env=clean() | {"KUBECONFIG": ""}, check=True)
     return KindRig(directory, Testbed(named()))
 
