@@ -10,7 +10,6 @@ from __future__ import annotations
 NAME = "eden.reference"
 FIELD_MANAGER = NAME
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = {MANAGED_BY_LABEL: NAME}
 # Digest of the definition that was applied last.
 APPLIED_ANNOTATION = f"{NAME}/applied"
 KUBECONFIG_ADVICE = (

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which component of an experiment may connect to which, besides the cluster's DNS."""
+"""What an experiment consists of: the tests' own table, independent of the collection's catalogue."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 # The components that others connect to, and their ports.
 SERVERS = {"postgres": 5432, "forgejo": 3000, "task-store-server": 8080, "web-ui": 8090}
-# Every component, and the servers that it needs.
+# Every component, and the servers that it may connect to, besides the cluster's DNS.
 CLIENTS: dict[str, set[str]] = {
     "postgres": set(),
     "forgejo": set(),
@@ -18,3 +20,40 @@ CLIENTS: dict[str, set[str]] = {
     "evaluator-host": {"task-store-server"},
     "web-ui": {"forgejo", "task-store-server"},
 }
+# Those whose pods stay, and those of them that have one workload for each replica.
+LASTING = tuple(name for name in CLIENTS if name not in ("seed", "provision"))
+NUMBERED = ("ideator-host", "executor-host", "evaluator-host")
+
+# The keys of the credentials, and who reads them; the others read none.
+READERS = {
+    "postgres": {"POSTGRES_PASSWORD"},
+    "forgejo": {"FORGEJO_REMOTE_PASSWORD", "FORGEJO_SECRET_KEY", "FORGEJO_INTERNAL_TOKEN"},
+    "task-store-server": {"EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD", "EDEN_READONLY_PASSWORD"},
+    "orchestrator": {"FORGEJO_REMOTE_PASSWORD"},
+    "executor-host": {"FORGEJO_REMOTE_PASSWORD"},
+    "web-ui": {"EDEN_SESSION_SECRET", "FORGEJO_REMOTE_PASSWORD"},
+}
+GENERATED = {key for keys in READERS.values() for key in keys}
+SECRET_KEYS = GENERATED | {"EDEN_STORE_URL", "EDEN_READONLY_STORE_URL"}
+
+# The component of each worker that has a pod; the operator has none and steers the experiment from outside.
+COMPONENTS_OF_WORKERS = {
+    "orchestrator": "orchestrator",
+    "web-ui-1": "web-ui",
+    **{f"{name}-1": name for name in NUMBERED},
+}
+OPERATOR = "operator"
+WORKERS = (OPERATOR, *COMPONENTS_OF_WORKERS)
+GROUPS = {"admins": {OPERATOR, "web-ui-1"}, "orchestrators": {"orchestrator"}}
+
+# What EDEN's seed always is: its content, its author and its date are fixed.
+SEED_COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
+# The fixture: three ideas, and the baseline, which is evaluated but never integrated.
+EVENTS = Counter(
+    {
+        **dict.fromkeys(("task.created", "task.claimed", "task.submitted", "task.completed"), 10),
+        **dict.fromkeys(("idea.drafted", "idea.ready", "idea.dispatched", "idea.completed"), 3),
+        **dict.fromkeys(("variant.started", "variant.succeeded"), 4),
+        "variant.integrated": 3,
+    }
+)
