@@ -60,6 +60,10 @@ class ActionModule(ActionBase):
         if self._connection.transport != "local":
             return self._execute_module(module_args={**self._task.args, **rendered}, task_vars=task_vars)
         end_with_parent()
+        # As for a module, whose process has the task's environment: K8S_AUTH_* may come by it.
+        environment: dict[str, str] = {}
+        self._compute_environment_string(environment)
+        os.environ.update(environment)
         host = (task_vars or {}).get("inventory_hostname", "")
         task = Task(
             parameters={**parameters, **rendered},
