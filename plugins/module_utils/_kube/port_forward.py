@@ -128,6 +128,9 @@ class PodSocket:
             refused = refusal(
                 "forward", str(endpoint), error.status_code, "", error.resp_body, cluster.transport
             )
+            if error.status_code == 403:
+                # The API server leaves the permission out of its answer to an upgrade.
+                refused.message += " A port-forward needs the permissions get and create on pods/portforward."
             if error.status_code != 404 and not is_retryable(refused):
                 raise refused from None
             raise ConnectionRefusedError(refused.message) from None

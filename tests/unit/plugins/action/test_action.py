@@ -21,6 +21,7 @@ from ansible_collections.eden.reference.plugins.module_utils._module import Task
 from ansible_collections.eden.reference.plugins.modules import identities_info
 
 Function = t.Callable[[Task], dict[str, t.Any]]
+ENVIRONMENT = [{"K8S_AUTH_CONTEXT": "of the task"}]
 MakeAction = t.Callable[..., plugin.ActionModule]
 ARGUMENTS = {"size": {"type": "int", "required": True}, "name": {"default": "x"}}
 
@@ -32,9 +33,12 @@ def action(monkeypatch: pytest.MonkeyPatch) -> MakeAction:
     def make(
         function: Function, arguments: dict[str, t.Any], transport: str = "local"
     ) -> plugin.ActionModule:
+        monkeypatch.setenv("K8S_AUTH_CONTEXT", "of the user")
         monkeypatch.setattr(identities_info, "ARGUMENTS", ARGUMENTS)
         monkeypatch.setattr(identities_info, "run", function)
-        task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
+        task = mock.Mock(
+            args=arguments, async_val=0, check_mode=True, diff=True, no_log=False, environment=ENVIRONMENT
+        )
         task.configure_mock(action="identities_info", resolved_action="eden.reference.identities_info")
         connection = mock.Mock(transport=transport)
         templar = Templar(loader=DataLoader())
@@ -48,6 +52,7 @@ def test_function_gets_the_validated_parameters_and_modes(action: MakeAction) ->
 
     def function(task: Task) -> dict[str, t.Any]:
         seen.append(task)
+        assert os.environ["K8S_AUTH_CONTEXT"] == "of the task"
         return {"changed": True}
 
     assert action(function, {"size": "3"}).run(task_vars={}) == {"changed": True}
