@@ -9,11 +9,15 @@ DOCUMENTATION = r"""
 module: apply
 short_description: Apply Kubernetes objects, given as they are or as templates
 description:
-  - Brings objects to their definitions by server-side apply. Namespaces come first, and last come workloads.
-  - An object that is as its definition says costs one read and no write. Fields that others own are kept.
-  - An entry of a list whose key somebody changed, such as the port of a Service, is to the API server an
-    entry of somebody else. It is taken for the one that is wanted if all else of it is as wanted.
-  - A Job that has failed for good is deleted and made anew.
+  - Reconciles objects with their definitions by server-side apply. Namespaces come first, workloads last.
+  - An object that matches its definition costs one read and no write. Fields that the definition does not set
+    are kept.
+  - An object that the collection did not make is refused. Ours has the label
+    C(app.kubernetes.io/managed-by=eden.reference), or fields that the collection applied.
+  - Server-side apply keeps a list entry whose merge key was edited by another manager, such as the port of a
+    Service. Such an entry is replaced if its other fields match.
+  - A field that the API server does not know is an error.
+  - A Job that has failed for good is deleted and recreated.
   - Secrets are refused, since their values would pass through variables.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -22,7 +26,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: What would change of an object that exists is asked of the server by a dry run.
+    details: The API server predicts the change of an existing object in a dry run.
   diff_mode:
     support: full
   idempotent:
@@ -62,7 +66,7 @@ options:
         required: true
       optional:
         description:
-          - Whether a user who may not list the kind, and has no definition of it, is taken to have made none.
+          - Ignore a 403 when listing this kind if no definition uses it.
         type: bool
         default: false
 """
@@ -90,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: What became of each object.
+  description: The outcome for each object.
   returned: success
   type: list
   elements: dict
@@ -104,6 +108,9 @@ objects:
     outcome:
       description: One of V(created), V(updated), V(recreated), V(deleted) and V(unchanged).
       type: str
+    overwritten:
+      description: Reverted fields that other managers had set, by manager. Absent if there are none.
+      type: dict
   sample:
     - kind: ConfigMap
       name: eden-seed

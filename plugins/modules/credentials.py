@@ -7,12 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: credentials
-short_description: Keep the Secret with an experiment's credentials
+short_description: Ensure the Secret with an experiment's credentials
 description:
   - Makes the keys that the Secret lacks, 32 random bytes in hex each, and keeps the ones that it has.
   - With O(state=verified) the Secret is only read, and missing keys are listed.
+  - A value that the service which reads it cannot use is refused by the name of its key.
   - No value enters or leaves the module.
-  - A key is not made up while a claim stays whose data was written with the lost value, see O(bound).
+  - A key is not made up while a claim exists whose data was written with the lost value, see O(bound).
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
   - eden.reference.attributes
@@ -99,7 +100,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Keep the credentials
+- name: Ensure the credentials
   eden.reference.credentials:
     namespace: eden
     secret: eden-credentials

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Look at the cluster before the first write
+short_description: Check the cluster before the first write
 description:
   - Checks that an experiment can be brought up in the namespace, and finds out which experiment lives there.
   - The API server must answer within seconds and be Kubernetes 1.27 or newer.
-  - The user must have all rights that the collection needs. Every missing one is listed with its reason.
-  - The namespace must not be one that is being deleted, and must exist with O(manage_namespace=false).
-  - The storage class must exist, where there are volumes still to be made.
-  - The Secrets that belong to the user must exist, and the one with the credentials must have all keys.
-  - Objects under the experiment's names must be the experiment's own.
-  - The size and the storage class of a volume that exists must stay as they are.
+  - The user must have every permission that the collection needs. Each missing one is listed with its reason.
+  - The namespace must not be in deletion. With C(eden_manage_namespace=false) it must exist. Otherwise it
+    must not exist, or have been made by the collection, or carry the label
+    C(app.kubernetes.io/managed-by=eden.reference).
+  - Objects under the experiment's names must have been made by the collection, too.
+  - Inputs of Kubernetes' own types are tried in a dry run with strict field validation.
+  - The storage class must exist while there are volumes to be made.
+  - The Secrets that belong to the user must exist, and the one with the credentials must have all keys, with
+    values that the services which read them can use.
+  - The size and the storage class of an existing volume must stay as they are.
   - Writes nothing.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -32,170 +36,73 @@ attributes:
     support: partial
     details: Changes nothing. A minted experiment id differs in each run, until one is stored in the cluster.
 options:
-  name:
-    description: Name of the experiment's release, the prefix of the names of its objects.
-    type: str
+  topology:
+    description: What follows from the catalogue of components, as P(eden.reference.topology#filter) gives it.
+    type: dict
     required: true
-  manage_namespace:
-    description: Whether the namespace is created and labelled by the collection.
-    type: bool
-    default: true
-  experiment_id:
-    description: Id that the experiment shall have. When empty, the one that the cluster holds, or a new one.
-    type: str
-    default: ""
-  experiment_configmap:
-    description: Name of the ConfigMap whose key C(experiment_id) holds the experiment id.
-    type: str
+  inputs:
+    description: The inputs of the role P(eden.reference.eden#role) that are checked here, by their names.
+    type: dict
     required: true
-  seed_configmap:
-    description: Name of the ConfigMap whose key C(commit) holds the seed commit.
-    type: str
-    required: true
-  claims:
+  deployer_role:
     description:
-      - Names of the volume claims of the experiment.
-      - Their label C(eden.reference/experiment-id) holds the experiment id when the ConfigMap was lost.
-    type: list
-    elements: str
-    default: []
-  storage_class:
-    description: Storage class of the volumes. When empty, the cluster must have a default one.
-    type: str
-    default: ""
-  existing_secret:
-    description: Name of the Secret of the user's own with the credentials, if there is one.
-    type: str
-    default: ""
-  credential_keys:
-    description: Keys that O(existing_secret) must have.
-    type: list
-    elements: str
-    default: []
-  credentials_secret:
-    description:
-      - Name of the Secret with the credentials. When empty, O(existing_secret).
-      - Rights on Secrets that are restricted to names must be rights on this one.
-    type: str
-    default: ""
-  identity_secrets:
-    description:
-      - Names of the Secrets with the identities.
-      - Rights on Secrets that are restricted to names must be rights on each of these.
-    type: list
-    elements: str
-    default: []
-  objects:
-    description: Objects of the experiment, which must belong to nobody else if they exist.
+      - The objects of the file C(deployer-role.yaml) of the role P(eden.reference.eden#role), whose rules are
+        the permissions that are needed.
     type: list
     elements: dict
-    default: []
-    suboptions:
-      kind:
-        description: Kind of the object.
-        type: str
-        choices: [StatefulSet, Deployment, Service]
-        required: true
-      name:
-        description: Name of the object.
-        type: str
-        required: true
-  volumes:
-    description: Volumes of the experiment. One that exists must have the size and the class that are wanted.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      workload:
-        description: Name of the StatefulSet that makes the claim from a template. When empty, none does.
-        type: str
-        default: ""
-      claim:
-        description: Name of the claim's template, or of the claim.
-        type: str
-        required: true
-      size:
-        description: Size that is wanted.
-        type: str
-        required: true
-      variable:
-        description: Name of the input with the size, for the message.
-        type: str
-        required: true
-  image_pull_secrets:
-    description:
-      - Names of the Secrets with the credentials of the registries.
-      - Looked for in a namespace that exists.
-    type: list
-    elements: str
-    default: []
-  task_store_url:
-    description: URL of the task store. When it is given, no right to forward a port is needed.
-    type: str
-    default: ""
-  network_policies:
-    description: Whether NetworkPolicies are made, for which rights are needed.
-    type: bool
-    default: true
-  disruption_budgets:
-    description: Whether PodDisruptionBudgets are made, for which rights are needed.
-    type: bool
-    default: true
-  ingress:
-    description: Whether an Ingress is made, for which rights are needed.
-    type: bool
-    default: false
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Check the cluster before the first write
   eden.reference.preflight:
     namespace: eden
-    name: eden
-    experiment_configmap: eden-experiment
-    seed_configmap: eden-seed
-    claims: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
-  register: found
+    topology: "{{ eden_topology }}"
+    deployer_role: "{{ (lookup('ansible.builtin.file', 'deployer-role.yaml') | from_yaml)['items'] }}"
+    inputs:
+      eden_name: eden
+      eden_experiment_id: ""
+      eden_manage_namespace: true
+      eden_storage_class: ""
+      eden_existing_secret: ""
+      eden_image_pull_secrets: []
+      eden_task_store_url: ""
+      eden_network_policies: true
+      eden_disruption_budgets: true
+      eden_ingress: {}
+      eden_affinity: {}
+      eden_tolerations: []
+      eden_node_selector: {}
+      eden_resources: {}
+      eden_postgres_resources: {}
+      eden_forgejo_resources: {}
+      eden_web_ui_peers: []
+      eden_worker_egress: []
+  register: preflight
 """
 
 RETURN = r"""
-namespace_exists:
-  description: Whether the namespace is there. True as well where the user may not know.
-  returned: success
-  type: bool
 experiment_id:
-  description: Id of the experiment.
+  description:
+    - Id of the experiment. The one that the cluster holds, in a ConfigMap or on a claim, or else the one that
+      the inputs give, or a new one.
   returned: success
   type: str
   sample: exp_01jabcdefghjkmnpqrstvwxyz0
-experiment_id_source:
-  description:
-    - Where the id comes from. V(stored) is the ConfigMap and V(claim) a claim's label.
-      V(given) is O(experiment_id) in a new place, and V(minted) a new id.
-  returned: success
-  type: str
-  sample: stored
 seed_commit:
-  description:
-    - First commit of the experiment's repository, null where it is not seeded yet.
-    - It is read from O(seed_configmap), or else from a Deployment of O(objects) that was started with it.
+  description: First commit of the experiment's repository, null if it is not seeded yet.
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
 unbound_claims:
-  description: Those of O(claims) that are not there, or have no volume yet.
+  description: The experiment's claims that do not exist, or have no volume yet.
   returned: success
   type: list
   elements: str
   sample: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
-server_version:
-  description: Version of the API server.
-  returned: success
-  type: str
-  sample: v1.36.3
-missing_rights:
-  description: Rights that the user lacks.
-  returned: failure, when rights are missing
+missing_permissions:
+  description: Permissions that the user lacks.
+  returned: failure, when permissions are missing
   type: list
   elements: dict
   contains:
@@ -212,10 +119,10 @@ missing_rights:
       description: Namespace, empty for the whole cluster.
       type: str
     name:
-      description: Name of the one object that the right is needed for, empty for any.
+      description: Name of the one object for which the permission is needed, empty for any.
       type: str
     why:
-      description: What the right is needed for.
+      description: What the permission is needed for.
       type: str
   sample:
     - verb: create

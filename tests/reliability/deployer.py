@@ -14,7 +14,7 @@ from kube import MERGE, PATHS, Kube, Object
 from oracles import EQUIPMENT, tail
 from thin_rig import CHECKOUT, Experiment, Outcome, Rig
 
-SHIPPED = CHECKOUT / "docs/deployer-role.yaml"
+SHIPPED = CHECKOUT / "roles/eden/files/deployer-role.yaml"
 # The namespace of the file.
 SHIPPED_NAMESPACE = "eden"
 RBAC = "rbac.authorization.k8s.io"
@@ -40,10 +40,14 @@ class Grant(t.NamedTuple):
         return f"{self.verb} {self.resource}" + (f" {self.name}" if self.name else "")
 
 
+def _shipped_object(kind: str) -> Object:
+    (found,) = [item for item in yaml.safe_load(SHIPPED.read_text())["items"] if item["kind"] == kind]
+    return dict(found)
+
+
 def shipped(kind: str, namespace: str = SHIPPED_NAMESPACE) -> Rules:
     """The rules of the Role or ClusterRole that is shipped, for another namespace."""
-    objects = yaml.safe_load(SHIPPED.read_text())["items"]
-    (rules,) = [item["rules"] for item in objects if item["kind"] == kind]
+    rules = _shipped_object(kind)["rules"]
     for rule in rules:
         if rule["resources"] == ["namespaces"] and "resourceNames" in rule:
             rule["resourceNames"] = [namespace]
@@ -92,7 +96,8 @@ class Deployer:
         self._eyes = Kube(rig.control_plane.url, rig.control_plane.context_for(self.name))
         self._roles: dict[str, Rules] = {}
         if namespace_exists:
-            self._kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+            metadata = {"name": self.namespace, "labels": _shipped_object("Namespace")["metadata"]["labels"]}
+            self._kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
 
     def __enter__(self) -> Deployer:
         return self

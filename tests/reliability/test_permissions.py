@@ -177,7 +177,7 @@ def require_clean_end(experiment: Experiment, outcome: Outcome, message: str) ->
 
 
 @pytest.mark.parametrize("write", LATER)
-def test_rights_that_are_taken_away_in_the_middle(
+def test_permissions_that_are_taken_away_in_the_middle(
     reference: Reference, limited: tuple[Deployer, Experiment], write: int
 ) -> None:
     deployer, experiment = limited
@@ -187,7 +187,7 @@ def test_rights_that_are_taken_away_in_the_middle(
         outcome,
         r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 403 Forbidden: .*"
         rf"User \S+{deployer.name}\S+ cannot \w+ resource .*"
-        r"Ask for the missing (right|permission), or use a kubeconfig that has it\.",
+        r"Have this permission granted to \S+, or connect as a user who has it\.",
     )
     deployer.may(shipped("Role"))
     assert check_run(experiment, reference, experiment.run()).violations == []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keeps the Secret with an experiment's credentials: makes what is missing, never changes what is there.
+"""Ensures the Secret with an experiment's credentials: makes what is missing, never changes what is there.
 
 Values stay inside this module. What leaves it are key names and digests keyed with a secret.
 This module is private to the collection.
@@ -12,12 +12,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import typing as t
 from urllib.parse import quote
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
-from ansible_collections.eden.reference.plugins.module_utils._eden.values import CONTROL
 from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
@@ -60,10 +60,44 @@ ARGUMENTS: dict[str, t.Any] = {
     "digest_key": {"type": "str", "required": True, "no_log": False},
 }
 
-# Somebody else may write between our read and our write; more often than this it is no accident.
+# Others may write between our read and our write; more often than this it is no accident.
 ATTEMPTS = 5
+# What a header of an HTTP request and a string of a process's environment hold in any case.
+LONGEST = 4096
 
 Values = dict[str, str]
+
+
+class Rule(t.NamedTuple):
+    """What all of a value must match, and the fault of one that does not."""
+
+    pattern: str
+    fault: str
+
+
+_INI = Rule(
+    r"[A-Za-z0-9!$&()*+,./:<=>?@\[\]^_{|}~-]+",
+    "holds a blank, a quote, one of # ; % \\ or a character other than ASCII, which Forgejo's INI file does "
+    "not keep as it is",
+)
+# What the service that reads a key takes, beyond what holds for all keys. The session secret is a key for an
+# HMAC and the read-only password a string literal of SQL: they take any text.
+RULES: dict[str, tuple[Rule, ...]] = {
+    "EDEN_ADMIN_TOKEN": (
+        Rule("[!-~]+", "holds a blank or a character other than printable ASCII, which no HTTP header may"),
+    ),
+    "POSTGRES_PASSWORD": (Rule(r"[^\r\n]+", "holds a line break, and initdb reads one line"),),
+    "FORGEJO_REMOTE_PASSWORD": (
+        Rule(
+            r"[^\x00-\x1f\x7f]+",
+            "holds a line break, a tab or another control character, and git reads a line",
+        ),
+        Rule(r".{8,255}", "is not 8 to 255 characters long, as Forgejo wants a password"),
+        Rule(r"(?!x-oauth-basic$).+", "is a word that Forgejo takes for the sign of a token"),
+    ),
+    "FORGEJO_SECRET_KEY": (_INI,),
+    "FORGEJO_INTERNAL_TOKEN": (_INI,),
+}
 
 
 def run(task: Task) -> dict[str, t.Any]:
@@ -100,13 +134,13 @@ def verified(cluster: Cluster, namespace: str, name: str, keys: t.Sequence[str],
     """The values of a Secret that has all keys.
 
     Raises:
-        CredentialsError: it is not there, or lacks keys, or has values of no use; all of them are listed.
+        CredentialsError: it does not exist, or lacks keys, or has unusable values; all of them are listed.
     """
     return usable(cluster.read("Secret", namespace, name), namespace, name, keys, advice)
 
 
 def usable(live: Object | None, namespace: str, name: str, keys: t.Sequence[str], advice: str) -> Values:
-    """The values of a Secret that has all keys, with values that a service can read.
+    """The values of a Secret that has all keys, with values that their services can use.
 
     Raises:
         CredentialsError: as for :func:`verified`.
@@ -119,26 +153,56 @@ def usable(live: Object | None, namespace: str, name: str, keys: t.Sequence[str]
             f"{describe('Secret', namespace, name)} {found} {', '.join(missing)}. {advice}".rstrip(),
             missing=missing,
         )
-    faults = {key: fault for key in keys if (fault := value_fault(values[key]))}
-    if faults:
-        listed = ", ".join(f"{key} {fault}" for key, fault in faults.items())
-        raise CredentialsError(
-            f"{describe('Secret', namespace, name)} has values that no service can use: {listed}. Write them "
-            "without a line break at the end: kubectl create secret generic --from-literal, or printf %s.",
-            unusable=sorted(faults),
-        )
+    fail_if_unusable(
+        live,
+        namespace,
+        name,
+        keys,
+        lambda _key: (
+            "Write it without a line break at the end: kubectl create secret generic --from-literal."
+        ),
+    )
     return values
 
 
-def value_fault(value: str) -> str:
-    """What is wrong with a secret value, without the value."""
-    if "\ufffd" in value:
+def fail_if_unusable(
+    live: Object | None, namespace: str, name: str, keys: t.Sequence[str], advice: t.Callable[[str], str]
+) -> None:
+    """Refuse values that the services which read them cannot use. Empty ones count as missing.
+
+    Raises:
+        CredentialsError: lists the keys, what is wrong with each, and what to do; never a value.
+    """
+    data = ((live or {}).get("data") or {}).items()
+    faults = {
+        key: fault for key, value in data if key in keys and value and (fault := value_fault(key, value))
+    }
+    if faults:
+        listed = "; ".join(f"{key} {fault}" for key, fault in faults.items())
+        actions = " ".join(dict.fromkeys(map(advice, faults)))
+        raise CredentialsError(
+            f"{describe('Secret', namespace, name)} has values that their services cannot use: {listed}. "
+            f"{actions}".rstrip(),
+            unusable=sorted(faults),
+        )
+
+
+def value_fault(key: str, encoded: str) -> str:
+    """What is wrong with the value of a key, without the value; empty if its service can use it.
+
+    Every value is passed in an environment variable, which holds no NUL and which kubelets want in UTF-8.
+    """
+    raw = base64.b64decode(encoded)
+    try:
+        value = raw.decode()
+    except UnicodeDecodeError:
         return "is not UTF-8"
-    if value.startswith("\ufeff"):
-        return "begins with a byte order mark"
-    if value != value.strip():
-        return "begins or ends with a line break or a blank"
-    return "" if CONTROL.search(value) is None else "holds a control character"
+    if "\0" in value:
+        return "holds a NUL character, which no environment variable can"
+    if len(raw) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    rules = RULES.get(key, ())
+    return next((rule.fault for rule in rules if not re.fullmatch(rule.pattern, value, re.DOTALL)), "")
 
 
 def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
@@ -147,7 +211,7 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
     In check mode the made values are not written and count as absent.
 
     Raises:
-        CredentialsError: a missing key belongs to data that is still there.
+        CredentialsError: a missing key belongs to data that still exists, or a value is damaged.
     """
     parameters = task.parameters
     namespace, name = parameters["namespace"], parameters["secret"]
@@ -156,7 +220,9 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
         live = cluster.read("Secret", namespace, name)
         kept = decoded(live) if live else {}
         missing = [key for key in parameters["keys"] if not kept.get(key)]
-        refuse_bound(cluster, namespace, name, missing, parameters["bound"])
+        fail_if_bound(cluster, namespace, name, missing, parameters["bound"])
+        restoring = restoring_advice(namespace, name)
+        fail_if_unusable(live, namespace, name, parameters["keys"], restoring)
         values = {**kept, **{key: secrets.token_hex(32) for key in missing}}
         values |= {rule["key"]: url(rule, values[rule["password_key"]]) for rule in parameters["urls"]}
         generated = sorted(key for key, value in values.items() if kept.get(key) != value)
@@ -172,14 +238,23 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
     raise conflict or AssertionError("unreachable")
 
 
-def refuse_bound(
+def restoring_advice(namespace: str, name: str) -> t.Callable[[str], str]:
+    """What to do about a damaged value of our own Secret, by its key."""
+    return lambda key: (
+        f"Restore {key} from a backup, or remove it to have a new value made if no data depends on it: "
+        f"kubectl patch secret {name} --namespace {namespace} --type=json "
+        f"""-p '[{{"op": "remove", "path": "/data/{key}"}}]'."""
+    )
+
+
+def fail_if_bound(
     cluster: Cluster,
     namespace: str,
     name: str,
     missing: t.Sequence[str],
     bound: t.Sequence[t.Mapping[str, str]],
 ) -> None:
-    """Refuse to make a key up while the claim stays whose data was written with the lost one.
+    """Refuse to make up a key while the claim exists whose data was written with the lost one.
 
     Raises:
         CredentialsError: with the ways out.
@@ -225,7 +300,7 @@ def write(
 
 
 def decoded(live: Object) -> Values:
-    """The values of a Secret as text."""
+    """The values of a Secret as strings."""
     return {
         key: base64.b64decode(value).decode(errors="replace")
         for key, value in (live.get("data") or {}).items()
@@ -233,14 +308,14 @@ def decoded(live: Object) -> Values:
 
 
 def url(rule: t.Mapping[str, str], password: str) -> str:
-    """A database URL with its password, for people and tools outside the pods."""
+    """A database URL with its password, for users and tools outside the pods."""
     return f"postgresql://{quote(rule['user'], safe='')}:{quote(password, safe='')}@{rule['address']}"
 
 
 def digests(values: Values, readers: t.Mapping[str, t.Sequence[str]], digest_key: str) -> dict[str, str]:
-    """For each reader a digest of the values that it reads; empty where one of them is not known yet.
+    """For each reader a digest of the values that it reads; empty while one of them is not known.
 
-    Keyed with the value of ``digest_key``, so that nobody can try out passwords on a pod's annotation.
+    Keyed with the value of ``digest_key``, so that no password can be tried out on a pod's annotation.
     """
     secret = values.get(digest_key, "")
     return {

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Looks at the cluster before the first write: can the run succeed, and which experiment lives there?
+"""Checks the cluster before the first write: can the run succeed, and which experiment lives there?
 
-Everything is read at once, then judged. Nothing is written: the reviews of the user's rights store nothing.
+Everything is read at once, then checked. Nothing is written: reviews of permissions store nothing, and
+objects are created only in dry runs.
 This module is private to the collection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import (
-    FIELD_MANAGER,
-    MANAGED_BY_LABEL,
-    NAME,
-)
 from ansible_collections.eden.reference.plugins.module_utils._eden import credentials, permissions
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
@@ -26,13 +23,13 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
     EXPERIMENT_ID,
     mint_experiment_id,
 )
-from ansible_collections.eden.reference.plugins.module_utils._eden.inputs import amount
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
     InputError,
     MissingError,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.apply import hand_over_command
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
     PARALLEL,
@@ -41,71 +38,57 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
     Object,
     connected,
 )
-from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import set_by_others
+from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import (
+    foreign_owner,
+    set_by_others,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
+from ansible_collections.eden.reference.plugins.module_utils._kube.storage import (
+    has_default_class,
+    is_bound,
+)
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
+
+# A missing one is reported with the connection.
+with contextlib.suppress(ImportError):
+    from kubernetes.utils.quantity import parse_quantity
 
 ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
-    "name": {"type": "str", "required": True},
-    "manage_namespace": {"type": "bool", "default": True},
-    "experiment_id": {"type": "str", "default": ""},
-    "experiment_configmap": {"type": "str", "required": True},
-    "seed_configmap": {"type": "str", "required": True},
-    "claims": {"type": "list", "elements": "str", "default": []},
-    "storage_class": {"type": "str", "default": ""},
-    "existing_secret": {"type": "str", "default": "", "no_log": False},
-    "credential_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "credentials_secret": {"type": "str", "default": "", "no_log": False},
-    "identity_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "objects": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "kind": {"type": "str", "required": True, "choices": ["StatefulSet", "Deployment", "Service"]},
-            "name": {"type": "str", "required": True},
-        },
-    },
-    "volumes": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "workload": {"type": "str", "default": ""},
-            "claim": {"type": "str", "required": True},
-            "size": {"type": "str", "required": True},
-            "variable": {"type": "str", "required": True},
-        },
-    },
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "task_store_url": {"type": "str", "default": ""},
-    "network_policies": {"type": "bool", "default": True},
-    "disruption_budgets": {"type": "bool", "default": True},
-    "ingress": {"type": "bool", "default": False},
+    "topology": {"type": "dict", "required": True},
+    "inputs": {"type": "dict", "required": True},
+    "deployer_role": {"type": "list", "elements": "dict", "required": True},
 }
 
-# A server that runs answers at once: a wrong address should not cost a minute, nor a lost answer the run.
+# A running server answers at once: a wrong address should not cost a minute, nor a lost answer the run.
 FIRST_PATIENCE = 5.0
 FIRST_TIMEOUT = 4.0
 OLDEST_VERSION = (1, 27)
 
-
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
-DEFAULT_CLASS_ANNOTATIONS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
+# ConfigMaps that belong to no single component, by their names in the topology.
+CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
 # Of these one list answers for all names.
-LISTED = ("StatefulSet", "Deployment")
+LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
+POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
+# The inputs of Kubernetes' own types, by the field of a workload that they set.
+POD_FIELDS = {
+    "affinity": "eden_affinity",
+    "tolerations": "eden_tolerations",
+    "nodeSelector": "eden_node_selector",
+}
+RESOURCES = ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources")
+POLICY_FIELDS = {"ingress": "eden_web_ui_peers", "egress": "eden_worker_egress"}
+TYPED = (*POD_FIELDS.values(), *RESOURCES, *POLICY_FIELDS.values())
+DECODING_FAULT = "cannot be handled as a"
 
-Source = t.Literal["given", "stored", "claim", "minted"]
+Key: t.TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Refused:
-    """Stands in for an answer that the user may not have."""
+    """Stands in for an answer that the user is not allowed to have."""
 
     error: ClusterError
 
@@ -114,194 +97,318 @@ Answer: t.TypeAlias = "Object | Refused | None"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the cluster holds. Every answer is an object, None where it is not there, or a :class:`Refused`.
+class Experiment:
+    """What the run is to bring about.
 
     Attributes:
-        objects: those of ``objects`` that are there, by kind and name.
+        topology: what follows from the catalogue of components, as the filter ``topology`` gives it.
+        inputs: the inputs of the role that are checked here, by their names.
+    """
+
+    namespace: str
+    topology: t.Mapping[str, t.Any]
+    inputs: t.Mapping[str, t.Any]
+
+    @classmethod
+    def of(cls, parameters: t.Mapping[str, t.Any]) -> Experiment:
+        """The experiment that the module's options describe."""
+        return cls(parameters["namespace"], parameters["topology"], parameters["inputs"])
+
+    @property
+    def claims(self) -> list[str]:
+        """The names of the claims."""
+        return list(self.topology["claims"].values())
+
+    @property
+    def identity_secrets(self) -> list[str]:
+        """The names of the Secrets with the identities."""
+        return [identity["secret"] for identity in self.topology["identities"]]
+
+    def key(self, part: str) -> Key:
+        """The kind and name of one of the shared ConfigMaps."""
+        return "ConfigMap", self.topology["names"][part]
+
+    def objects(self) -> list[Key]:
+        """Kind and name of every object of the experiment, but Jobs, whose names hold a digest."""
+        names, inputs = self.topology["names"], self.inputs
+        components = self.topology["components"]
+        keys: list[Key] = [(row["kind"], row["name"]) for row in self.topology["objects"]]
+        keys += [("ConfigMap", names[part]) for part in CONFIGMAPS]
+        keys += [("PersistentVolumeClaim", name) for name in self.claims]
+        keys += [("Secret", name) for name in self.identity_secrets]
+        if not inputs["eden_existing_secret"]:
+            keys.append(("Secret", names["credentials"]))
+        if inputs["eden_network_policies"]:
+            keys += [("NetworkPolicy", component["name"]) for component in components.values()]
+        if inputs["eden_disruption_budgets"]:
+            keys += [("PodDisruptionBudget", components[name]["name"]) for name in self.topology["budgets"]]
+        if inputs["eden_ingress"]:
+            keys.append(("Ingress", names["web-ui"]))
+        return keys
+
+    def user_secrets(self) -> list[str]:
+        """The names of the Secrets that belong to the user."""
+        inputs = self.inputs
+        return [name for name in (inputs["eden_existing_secret"], *inputs["eden_image_pull_secrets"]) if name]
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What the cluster holds. Every answer is an object, None if it does not exist, or a :class:`Refused`.
+
+    Attributes:
+        objects: of the experiment and of the user, by kind and name.
         storage_classes: all of them, or a :class:`Refused`.
     """
 
-    version: str
     rules: permissions.Rules
     namespace: Answer
-    experiment: Answer
-    seed: Answer
-    claims: t.Mapping[str, Answer]
-    secrets: t.Mapping[str, Answer]
-    objects: t.Mapping[tuple[str, str], Object]
+    objects: t.Mapping[Key, Answer]
     storage_classes: list[Object] | Refused
+
+    def claims(self, experiment: Experiment) -> dict[str, Answer]:
+        """The claims of the experiment, by name."""
+        return {name: self.objects["PersistentVolumeClaim", name] for name in experiment.claims}
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Look, judge, and return what the phases build on."""
-    parameters = task.parameters
-    with connected(parameters, FIRST_PATIENCE) as cluster:
-        version = server_version(cluster)
+    """Read, check, and return what the phases build on."""
+    experiment = Experiment.of(task.parameters)
+    with connected(task.parameters, FIRST_PATIENCE) as cluster:
+        check_version(cluster)
         cluster.patience = PATIENCE
-        seen = look(cluster, parameters, version)
-        refuse_namespace(seen, parameters)
-        refuse_missing_rights(cluster, seen, parameters)
-    warnings, problems = judge_storage(seen, parameters)
-    problems += judge_claims(seen, parameters) + judge_secrets(seen, parameters)
-    problems += judge_owner(seen, parameters) or judge_volumes(seen, parameters)
-    experiment_id, source, more = find_experiment_id(seen, parameters)
-    commit, still_more = find_seed_commit(seen, parameters)
-    refuse([*problems, *more, *still_more])
+        state = collect_state(cluster, experiment)
+        fail_if_namespace_is_unusable(state, experiment)
+        fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
+        problems = check_types(cluster, state, experiment)
+    warnings, more = check_storage(state, experiment)
+    problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
+    problems += check_owners(state, experiment) or check_volumes(state, experiment)
+    experiment_id, id_problems = find_experiment_id(state, experiment)
+    commit, commit_problems = find_seed_commit(state, experiment)
+    fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
-        "namespace_exists": seen.namespace is not None,
         "experiment_id": experiment_id,
-        "experiment_id_source": source,
         "seed_commit": commit,
-        "unbound_claims": [name for name, claim in seen.claims.items() if not is_bound(claim)],
-        "server_version": version,
+        "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
         "warnings": warnings,
     }
 
 
-def is_bound(claim: Answer) -> bool:
-    """Whether the claim is there and has its volume."""
-    return isinstance(claim, dict) and (claim.get("status") or {}).get("phase") == "Bound"
-
-
-def server_version(cluster: Cluster) -> str:
-    """The version of the API server, as ``v1.31.2``.
+def check_version(cluster: Cluster) -> None:
+    """Require an API server of a supported version.
 
     Raises:
         UnreachableError: no answer came.
         CollectionError: it is too old.
     """
-    answer = cluster.version(FIRST_TIMEOUT)
-    version = str(answer.get("gitVersion", ""))
+    version = str(cluster.version(FIRST_TIMEOUT).get("gitVersion", ""))
     match = re.match(r"v?([0-9]+)\.([0-9]+)", version)
     if match and (int(match[1]), int(match[2])) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise CollectionError(
             f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is needed. "
-            "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context.",
-            server_version=version,
+            "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
         )
-    return version
 
 
-def look(cluster: Cluster, parameters: t.Mapping[str, t.Any], version: str) -> Seen:
-    """Read everything that is judged, at the same time.
+def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
+    """Read everything that is checked, in parallel.
 
     Raises:
-        ClusterError: a request failed, other than for a missing right.
+        ClusterError: a request failed, other than for a missing permission.
     """
-    namespace = parameters["namespace"]
-    secrets = [name for name in (parameters["existing_secret"], *parameters["image_pull_secrets"]) if name]
-
-    def read(kind: str, where: str, name: str) -> t.Callable[[], Answer]:
-        return lambda: _allowed(lambda: cluster.read(kind, where, name))
-
+    namespace = experiment.namespace
+    keys = dict.fromkeys([*experiment.objects(), *(("Secret", name) for name in experiment.user_secrets())])
+    listed = [kind for kind in LISTED if any(kind == wanted for wanted, _name in keys)]
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+
+        def submit(request: t.Callable[..., t.Any], *arguments: str) -> t.Any:
+            return pool.submit(_allowed, functools.partial(request, *arguments))
+
         rules = pool.submit(permissions.rules_review, cluster, namespace)
-        classes = pool.submit(_allowed, lambda: cluster.list("StorageClass"))
-        found_namespace = pool.submit(read("Namespace", "", namespace))
-        experiment = pool.submit(read("ConfigMap", namespace, parameters["experiment_configmap"]))
-        seed = pool.submit(read("ConfigMap", namespace, parameters["seed_configmap"]))
-        claims = {
-            name: pool.submit(read("PersistentVolumeClaim", namespace, name)) for name in parameters["claims"]
-        }
-        found_secrets = {name: pool.submit(read("Secret", namespace, name)) for name in secrets}
-        lists = {
-            kind: pool.submit(_allowed, functools.partial(cluster.list, kind, namespace))
-            for kind in LISTED
-            if parameters["objects"]
-        }
+        found_namespace = submit(cluster.read, "Namespace", "", namespace)
+        classes = submit(cluster.list, "StorageClass")
+        lists = {kind: submit(cluster.list, kind, namespace) for kind in listed}
         single = {
-            (row["kind"], row["name"]): pool.submit(read(row["kind"], namespace, row["name"]))
-            for row in parameters["objects"]
-            if row["kind"] not in LISTED
+            (kind, name): submit(cluster.read, kind, namespace, name)
+            for kind, name in keys
+            if kind not in LISTED
         }
-    wanted = {(row["kind"], row["name"]) for row in parameters["objects"]}
-    objects = {key: future.result() for key, future in single.items()}
+    objects: dict[Key, Answer] = {key: future.result() for key, future in single.items()}
     for kind, future in lists.items():
-        found = future.result()
-        for item in [] if isinstance(found, Refused) else found:
-            objects[kind, item["metadata"]["name"]] = item
-    return Seen(
-        version=version,
-        rules=rules.result(),
-        namespace=found_namespace.result(),
-        experiment=experiment.result(),
-        seed=seed.result(),
-        claims={name: future.result() for name, future in claims.items()},
-        secrets={name: future.result() for name, future in found_secrets.items()},
-        objects={key: live for key, live in objects.items() if key in wanted and isinstance(live, dict)},
-        storage_classes=t.cast("list[Object] | Refused", classes.result()),
-    )
+        answer = future.result()
+        by_name = {} if isinstance(answer, Refused) else {item["metadata"]["name"]: item for item in answer}
+        objects |= {
+            (wanted, name): answer if isinstance(answer, Refused) else by_name.get(name)
+            for wanted, name in keys
+            if wanted == kind
+        }
+    return ClusterState(rules.result(), found_namespace.result(), objects, classes.result())
 
 
-def refuse_namespace(seen: Seen, parameters: t.Mapping[str, t.Any]) -> None:
-    """Refuse a namespace that nothing can be written to.
+def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -> None:
+    """Refuse a namespace that cannot be written to, or that belongs to others and would be relabelled.
 
     Raises:
-        MissingError: it is not there and is not ours to create.
-        CollectionError: it is being deleted.
+        MissingError: it does not exist and is not to be created.
+        CollectionError: it is being deleted, or it was made by others.
     """
-    namespace = parameters["namespace"]
-    if seen.namespace is None and not parameters["manage_namespace"]:
+    namespace, live = experiment.namespace, state.namespace
+    manage = experiment.inputs["eden_manage_namespace"]
+    if live is None and not manage:
         raise MissingError(
             f"There is no {describe('Namespace', '', namespace)}, and eden_manage_namespace is false. "
             f"Create it (kubectl create namespace {namespace}), or set eden_manage_namespace to true."
         )
-    if isinstance(seen.namespace, dict) and seen.namespace.get("metadata", {}).get("deletionTimestamp"):
+    if not isinstance(live, dict):
+        return
+    metadata = live.get("metadata", {})
+    if metadata.get("deletionTimestamp"):
         raise CollectionError(
-            f"{describe('Namespace', '', namespace)} is being deleted since "
-            f"{seen.namespace['metadata']['deletionTimestamp']}{_held_up(seen.namespace)}. "
+            f"{describe('Namespace', '', namespace)} has been in deletion since "
+            f"{metadata['deletionTimestamp']}{_held_up(live)}. "
             "Nothing can be created in it. Wait until it is gone "
             f"(kubectl wait --for=delete namespace/{namespace}), or choose another with eden_namespace."
         )
-
-
-def refuse_missing_rights(cluster: Cluster, seen: Seen, parameters: t.Mapping[str, t.Any]) -> None:
-    """Refuse to begin what could not be ended.
-
-    Raises:
-        CollectionError: lists every missing right with its reason.
-    """
-    namespace = parameters["namespace"]
-    prefix = f"{parameters['name']}-"
-    needed = permissions.needed(
-        namespace,
-        manage_namespace=parameters["manage_namespace"],
-        namespace_exists=seen.namespace is not None,
-        own_credentials=not parameters["existing_secret"],
-        port_forward=not parameters["task_store_url"],
-        network_policies=parameters["network_policies"],
-        disruption_budgets=parameters["disruption_budgets"],
-        ingress=parameters["ingress"],
-        credentials_secret=parameters["credentials_secret"] or parameters["existing_secret"],
-        identity_secrets=parameters["identity_secrets"],
-    )
-    absent = permissions.missing(
-        cluster,
-        needed,
-        seen.rules,
-        lambda name: name.startswith(prefix) or name == parameters["existing_secret"],
-    )
-    if absent:
+    owner = foreign_owner(live)
+    if owner and manage:
+        level = (metadata.get("labels") or {}).get(POD_SECURITY_LABEL, "")
+        enforced = f"enforces Pod Security {level!r}" if level else "enforces no Pod Security Standard"
         raise CollectionError(
-            f"The user of the kubeconfig may not do all that is needed on {cluster.address}. Missing are:\n"
-            f"{permissions.explain(absent)}\n"
-            "Nothing was written. Ask for a Role with these rules, or use a kubeconfig that has them.",
-            missing_rights=[right.as_result() for right in absent],
+            f"{describe('Namespace', '', namespace)} exists and is {owner}. It {enforced}, and with "
+            "eden_manage_namespace: true the run would label it restricted, for everything in it. Set "
+            "eden_manage_namespace to false to use it as it is, or choose another with eden_namespace. If it "
+            f"is this experiment's alone, hand it over: {hand_over_command('Namespace', '', namespace)}."
         )
 
 
-def judge_storage(seen: Seen, parameters: t.Mapping[str, t.Any]) -> tuple[list[str], list[CollectionError]]:
-    """The warnings and the problems of the storage class, where there are volumes still to be made."""
-    wanted = parameters["storage_class"]
-    if all(seen.claims.values()) and seen.claims:
+def fail_if_permissions_are_missing(
+    cluster: Cluster, state: ClusterState, experiment: Experiment, role: t.Sequence[Object]
+) -> None:
+    """Refuse to begin what could not be completed.
+
+    Raises:
+        CollectionError: lists every missing permission with its reason.
+    """
+    names = {
+        experiment.namespace: [experiment.namespace],
+        "eden": [experiment.namespace],
+        "credentials": [experiment.topology["names"]["credentials"]],
+        "identity": experiment.identity_secrets,
+    }
+    needed = permissions.needed(
+        role,
+        experiment.namespace,
+        names,
+        experiment.inputs,
+        namespace_exists=state.namespace is not None,
+    )
+    prefix = f"{experiment.inputs['eden_name']}-"
+    absent = permissions.missing(cluster, needed, state.rules, prefix)
+    if absent:
+        raise CollectionError(
+            f"The user of the kubeconfig lacks permissions on {cluster.address}:\n"
+            f"{permissions.explain(absent)}\n"
+            "Nothing was written. Have them granted (deployer-role.yaml of the role eden.reference.eden has "
+            "all of them), or use a kubeconfig that has them.",
+            missing_permissions=[permission._asdict() for permission in absent],
+        )
+
+
+def check_types(cluster: Cluster, state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problems that the API server finds in inputs of Kubernetes' own types.
+
+    They are tried in dry runs: a Deployment of no replicas and a NetworkPolicy carry them all. In a namespace
+    that does not exist yet the server finds unknown fields only; the rest is refused when first applied.
+    """
+    return [
+        problem
+        for definition in trial_objects(experiment)
+        if (problem := _refusal_of_types(cluster, experiment, definition)) is not None
+    ]
+
+
+def trial_objects(experiment: Experiment) -> list[Object]:
+    """The objects that carry the inputs of Kubernetes' own types, as far as these are set."""
+    inputs = experiment.inputs
+    metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": experiment.namespace}
+    objects: list[Object] = []
+    if any(inputs[name] for name in (*POD_FIELDS.values(), *RESOURCES)):
+        labels = {"app.kubernetes.io/component": "preflight"}
+        pod = {
+            "containers": [
+                {"name": name.replace("_", "-"), "image": "none", "resources": inputs[name]}
+                for name in RESOURCES
+            ],
+            **{field: inputs[name] for field, name in POD_FIELDS.items()},
+        }
+        spec = {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        }
+        objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+    if inputs["eden_network_policies"] and any(inputs[name] for name in POLICY_FIELDS.values()):
+        policy = {
+            "podSelector": {},
+            "ingress": [{"from": inputs["eden_web_ui_peers"]}],
+            "egress": inputs["eden_worker_egress"],
+        }
+        objects.append(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": metadata,
+                "spec": policy,
+            }
+        )
+    return objects
+
+
+def _refusal_of_types(cluster: Cluster, experiment: Experiment, definition: Object) -> CollectionError | None:
+    """The refusal of an object that carries inputs, if it names one of their fields.
+
+    Others are not about the inputs: a policy, a quota or a webhook may refuse the trial and take the real
+    objects.
+    """
+    try:
+        cluster.create(definition, dry_run=True)
+    except ClusterError as error:
+        if error.status not in (400, 422):
+            return None
+        names = _inputs_of(error.message)
+        if not names and DECODING_FAULT in error.message:
+            # It names no field.
+            names = [name for name in TYPED if experiment.inputs[name]]
+        if not names:
+            return None
+        return InputError(f"The API server refuses {', '.join(names)}. {error.message}")
+    return None
+
+
+def _inputs_of(message: str) -> list[str]:
+    """The inputs whose fields the API server names."""
+    found = [
+        RESOURCES[int(number)] if number else POD_FIELDS[field]
+        for field, number in re.findall(
+            rf"spec\.template\.spec\.(?:({'|'.join(POD_FIELDS)})\b|containers\[([0-9])\]\.resources)", message
+        )
+    ]
+    found += [POLICY_FIELDS[field] for field in re.findall(rf"spec\.({'|'.join(POLICY_FIELDS)})\b", message)]
+    return list(dict.fromkeys(found))
+
+
+def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
+    """The warnings and the problems of the storage class, while there are volumes to be made."""
+    wanted = experiment.inputs["eden_storage_class"]
+    if all(state.claims(experiment).values()):
         return [], []
-    if isinstance(seen.storage_classes, Refused):
+    if isinstance(state.storage_classes, Refused):
         which = f"the storage class {wanted}" if wanted else "a default storage class"
-        return [f"Whether {which} exists could not be checked: {seen.storage_classes.error.message}"], []
-    names = sorted(item["metadata"]["name"] for item in seen.storage_classes)
+        return [f"Whether {which} exists could not be checked: {state.storage_classes.error.message}"], []
+    names = sorted(item["metadata"]["name"] for item in state.storage_classes)
     has = f"it has {', '.join(names)}" if names else "it has none"
     if wanted and wanted not in names:
         advice = "Name one of these, or none for the cluster's default." if names else "Install one."
@@ -310,7 +417,7 @@ def judge_storage(seen: Seen, parameters: t.Mapping[str, t.Any]) -> tuple[list[s
                 f"The cluster has no StorageClass {wanted}, which eden_storage_class names: {has}. {advice}"
             )
         ]
-    if not wanted and not any(map(_is_default, seen.storage_classes)):
+    if not wanted and not has_default_class(state.storage_classes):
         advice = f"Set eden_storage_class to one of {', '.join(names)}." if names else "Install one."
         return [], [
             MissingError(
@@ -320,107 +427,105 @@ def judge_storage(seen: Seen, parameters: t.Mapping[str, t.Any]) -> tuple[list[s
     return [], []
 
 
-def judge_claims(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[CollectionError]:
-    """The problems of claims that somebody has deleted, and that are there only until their pods are gone."""
+def check_claims(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problems of claims that are being deleted, and exist only until their pods are gone."""
     return [
         CollectionError(
-            f"{describe('PersistentVolumeClaim', parameters['namespace'], name)} is being deleted since "
-            f"{claim['metadata']['deletionTimestamp']}, and is there only as long as a pod uses it; a delete "
-            "cannot be taken back. Copy what you need from its volume, delete the pods that use it, "
-            "and run again, which makes an empty one."
+            f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been in deletion since "
+            f"{claim['metadata']['deletionTimestamp']}, and exists only as long as a pod uses it; a deletion "
+            "cannot be taken back. Copy what you need from its volume first: its data goes with it. Then "
+            "delete the pods that use it and run again, which makes an empty one."
         )
-        for name, claim in seen.claims.items()
+        for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")
     ]
 
 
-def judge_secrets(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[CollectionError]:
-    """The problems of the Secrets that belong to the user.
+def check_secrets(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problems of the Secrets that belong to the user, and of values that were damaged in our own.
 
     Those with the credentials of registries are looked for in a namespace that exists.
     """
-    namespace, existing = parameters["namespace"], parameters["existing_secret"]
+    namespace, existing = experiment.namespace, experiment.inputs["eden_existing_secret"]
+    keys = experiment.topology["credential_keys"]
+    name = experiment.topology["names"]["credentials"]
+    live = state.objects.get(("Secret", name))
     problems: list[CollectionError] = []
-    if existing and seen.secrets[existing] is None:
+    if existing and live is None:
         problems.append(
             MissingError(
                 f"There is no {describe('Secret', namespace, existing)}, which eden_existing_secret names. "
                 "Create it, or leave eden_existing_secret empty to have one made."
             )
         )
-    live = seen.secrets[existing] if existing else None
-    if isinstance(live, dict):
-        advice = "Add them, or leave eden_existing_secret empty to have a Secret made."
-        try:
-            credentials.usable(live, namespace, existing, parameters["credential_keys"], advice)
-        except CredentialsError as error:
-            problems.append(error)
-    if seen.namespace is not None:
+    try:
+        if not isinstance(live, dict):
+            pass
+        elif existing:
+            advice = "Add them, or leave eden_existing_secret empty to have a Secret made."
+            credentials.usable(live, namespace, existing, keys, advice)
+        elif not foreign_owner(live):
+            restoring = credentials.restoring_advice(namespace, name)
+            credentials.fail_if_unusable(live, namespace, name, keys, restoring)
+    except CredentialsError as error:
+        problems.append(error)
+    if state.namespace is not None:
         problems += [
             MissingError(
-                f"There is no {describe('Secret', namespace, name)}, which eden_image_pull_secrets names. "
-                f"Create it (kubectl create secret docker-registry {name} --namespace {namespace} …), "
+                f"There is no {describe('Secret', namespace, pull)}, which eden_image_pull_secrets names. "
+                f"Create it (kubectl create secret docker-registry {pull} --namespace {namespace} …), "
                 "or take it out of the list."
             )
-            for name in dict.fromkeys(parameters["image_pull_secrets"])
-            if seen.secrets[name] is None
+            for pull in dict.fromkeys(experiment.inputs["eden_image_pull_secrets"])
+            if state.objects["Secret", pull] is None
         ]
     return problems
 
 
-def judge_owner(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[CollectionError]:
-    """The problem of objects of another manager under our names, among the objects that were read."""
-    namespace = parameters["namespace"]
-    looked_at: dict[tuple[str, str], Answer] = {
-        ("ConfigMap", parameters["experiment_configmap"]): seen.experiment,
-        ("ConfigMap", parameters["seed_configmap"]): seen.seed,
-        **{("PersistentVolumeClaim", name): claim for name, claim in seen.claims.items()},
-        **seen.objects,
-    }
+def check_owners(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problem of objects under the experiment's names that were made by others."""
+    namespace = experiment.namespace
     foreign = {
         describe(kind, namespace, name): owner
-        for (kind, name), live in looked_at.items()
-        if isinstance(live, dict) and (owner := _foreign_owner(kind, live))
+        for kind, name in experiment.objects()
+        if isinstance(live := state.objects[kind, name], dict)
+        and (owner := foreign_owner({**live, "kind": kind}))
     }
     if not foreign:
         return []
     listed = ", ".join(f"{name} ({owner})" for name, owner in foreign.items())
     return [
         CollectionError(
-            f"Objects with the names of this experiment belong to somebody else: {listed}. "
-            "Choose another eden_name or eden_namespace, or remove them."
+            f"Objects with the names of this experiment belong to others: {listed}. Choose another eden_name "
+            "or eden_namespace. An object that its owner no longer needs can be handed over; the run then "
+            f"overwrites what it sets in it: {hand_over_command('KIND', namespace, 'NAME')}."
         )
     ]
 
 
-def judge_volumes(seen: Seen, parameters: t.Mapping[str, t.Any]) -> list[CollectionError]:
+def check_volumes(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
     """The problems of inputs that would change a volume that exists, which Kubernetes refuses.
 
-    A workload's volumes are as its claim templates say, whoever enlarged a claim since.
+    The volumes of a workload are as its claim templates say, even if a claim was enlarged since.
     """
+    wanted = experiment.inputs["eden_storage_class"]
     problems: dict[str, CollectionError] = {}
-    for volume in parameters["volumes"]:
-        workload, name = volume["workload"], volume["claim"]
-        live = seen.objects.get(("StatefulSet", workload)) if workload else seen.claims.get(name)
-        spec = _volume_spec(live, name if workload else "")
+    for volume in experiment.topology["volumes"]:
+        workload, name, variable = volume["workload"], volume["claim"], volume["variable"]
+        key = ("StatefulSet", workload) if workload else ("PersistentVolumeClaim", name)
+        spec = _volume_spec(state.objects.get(key), name if workload else "")
         if spec is None:
             continue
         holder = (
-            f"the volume {name} of {describe('StatefulSet', parameters['namespace'], workload)}"
+            f"the volume {name} of {describe('StatefulSet', experiment.namespace, workload)}"
             if workload
-            else describe("PersistentVolumeClaim", parameters["namespace"], name)
+            else describe("PersistentVolumeClaim", experiment.namespace, name)
         )
-        stored = {
-            volume["variable"]: str(spec.get("resources", {}).get("requests", {}).get("storage", "")),
-            "eden_storage_class": spec.get("storageClassName") or "",
-        }
-        if amount(stored[volume["variable"]]) != amount(volume["size"]):
-            problems.setdefault(
-                volume["variable"],
-                _volume_problem(volume["variable"], volume["size"], holder, stored[volume["variable"]]),
-            )
-        wanted, held = parameters["storage_class"], stored["eden_storage_class"]
-        # The server fills the class of a claim in, and that of a template not.
+        size = str(spec.get("resources", {}).get("requests", {}).get("storage", "0"))
+        if parse_quantity(size) != parse_quantity(volume["size"]):
+            problems.setdefault(variable, _volume_problem(variable, volume["size"], holder, size))
+        held = spec.get("storageClassName") or ""
+        # The server defaults the class of a claim, but not that of a template.
         if wanted != held and (workload or wanted):
             problems.setdefault(
                 "eden_storage_class", _volume_problem("eden_storage_class", wanted, holder, held)
@@ -439,56 +544,55 @@ def _volume_spec(live: Answer, template: str) -> Object | None:
 
 def _volume_problem(variable: str, wanted: str, holder: str, held: str) -> CollectionError:
     return InputError(
-        f"{variable} is {wanted or 'empty'}, but {holder} was made with {held or 'none'}, and a volume that "
-        f"exists is not changed. "
+        f"{variable} is {wanted or 'empty'}, but {holder} was made with {held or 'none'}, and an existing "
+        "volume is not changed. "
         + (f"Set {variable} to {held}" if held else f"Leave {variable} empty")
         + ", or make a new experiment with another eden_name."
     )
 
 
 def find_experiment_id(
-    seen: Seen, parameters: t.Mapping[str, t.Any], mint: t.Callable[[], str] = mint_experiment_id
-) -> tuple[str, Source, list[CollectionError]]:
-    """The experiment's id, where it comes from, and what is wrong with it.
+    state: ClusterState, experiment: Experiment, mint: t.Callable[[], str] = mint_experiment_id
+) -> tuple[str, list[CollectionError]]:
+    """The experiment's id, and what is wrong with it.
 
     The database is bound to the id that it was made with, so the one in the cluster counts: that of the
-    ConfigMap, else that on the claims, which outlive it. A label that somebody else has changed says nothing.
+    ConfigMap, else that on the claims, which outlive it. A label that others have changed is ignored.
     """
-    namespace, given = parameters["namespace"], parameters["experiment_id"]
+    namespace, given = experiment.namespace, experiment.inputs["eden_experiment_id"]
     labels = {
         describe("PersistentVolumeClaim", namespace, name): (
             ""
             if set_by_others(claim, "metadata", "labels", EXPERIMENT_LABEL)
-            else _labels(claim).get(EXPERIMENT_LABEL, "")
+            else (claim.get("metadata", {}).get("labels") or {}).get(EXPERIMENT_LABEL, "")
         )
-        for name, claim in seen.claims.items()
+        for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict)
     }
     labelled = {claim: value for claim, value in labels.items() if value}
-    source: Source
-    if isinstance(seen.experiment, dict):
-        holder = describe("ConfigMap", namespace, parameters["experiment_configmap"])
-        stored = str((seen.experiment.get("data") or {}).get("experiment_id", ""))
-        source = "stored"
+    key = experiment.key("experiment")
+    live = state.objects[key]
+    if isinstance(live, dict):
+        holder = describe(key[0], namespace, key[1])
+        stored = str((live.get("data") or {}).get("experiment_id", ""))
     elif labelled:
         holder, stored = next(iter(labelled.items()))
-        source = "claim"
     elif given:
-        return given, "given", []
+        return given, []
     else:
-        return mint(), "minted", [_unknown_data(list(labels))] if labels else []
+        return mint(), [_unknown_data(list(labels))] if labels else []
     problem = _id_problem(holder, stored, given, labelled)
-    return stored, source, [problem] if problem else []
+    return stored, [problem] if problem else []
 
 
 def _id_problem(
     holder: str, stored: str, given: str, labelled: t.Mapping[str, str]
 ) -> CollectionError | None:
-    """What is wrong with the id that ``holder`` holds, next to the given one and those on the claims."""
+    """What is wrong with the id that ``holder`` holds, beside the given one and those on the claims."""
     if not EXPERIMENT_ID.match(stored):
         return InputError(
             f"{holder} holds no experiment id but {stored[:60]!r}. The database is bound to the right one: "
-            "restore it, or delete the experiment with its volumes."
+            "restore it, or start a new experiment with another eden_name."
         )
     if given and given != stored:
         return InputError(
@@ -499,45 +603,45 @@ def _id_problem(
     if others:
         return InputError(
             f"{holder} says that the experiment is {stored}, but volumes of another are there: "
-            f"{', '.join(others)}. Choose another eden_name, or delete the volumes that are left over."
+            f"{', '.join(others)}. Choose another eden_name; if nothing in these volumes is needed any "
+            "more, delete their claims."
         )
     return None
 
 
-def find_seed_commit(
-    seen: Seen, parameters: t.Mapping[str, t.Any]
-) -> tuple[str | None, list[CollectionError]]:
-    """The first commit of the experiment's repository, None where it was not seeded yet.
+def find_seed_commit(state: ClusterState, experiment: Experiment) -> tuple[str | None, list[CollectionError]]:
+    """The first commit of the experiment's repository, None if it was not seeded yet.
 
-    Where its ConfigMap is gone, or somebody else has changed it, the task store still has the commit, which
-    takes no other one for its database.
+    If its ConfigMap is gone, or others have changed it, the task store still has the commit, which takes no
+    other one for its database.
     """
-    if not isinstance(seen.seed, dict):
-        return _commit_of_task_store(seen), []
-    commit = str((seen.seed.get("data") or {}).get("commit", ""))
+    key = experiment.key("seed")
+    live = state.objects[key]
+    if not isinstance(live, dict):
+        return _commit_of_task_store(state, experiment), []
+    commit = str((live.get("data") or {}).get("commit", ""))
     usable = COMMIT_SHA.match(commit)
-    if usable and not set_by_others(seen.seed, "data", "commit"):
+    if usable and not set_by_others(live, "data", "commit"):
         return commit, []
-    found = _commit_of_task_store(seen) or (commit if usable else None)
+    found = _commit_of_task_store(state, experiment) or (commit if usable else None)
     if found:
         return found, []
-    name = describe("ConfigMap", parameters["namespace"], parameters["seed_configmap"])
     return None, [
         InputError(
-            f"{name} holds no commit id but {commit[:60]!r}. "
-            "Delete it: the phase seed finds the commit again."
+            f"{describe(key[0], experiment.namespace, key[1])} holds no commit id but {commit[:60]!r}. "
+            "Delete this ConfigMap: the phase seed reads the commit again from the repository, which stays."
         )
     ]
 
 
-def _commit_of_task_store(seen: Seen) -> str | None:
-    """The commit that the task store was started with, while the repository is there."""
-    if not all(map(is_bound, seen.claims.values())):
+def _commit_of_task_store(state: ClusterState, experiment: Experiment) -> str | None:
+    """The commit that the task store was started with, while the repository exists."""
+    if not all(map(is_bound, state.claims(experiment).values())):
         return None
     found = (
         argument.removeprefix(COMMIT_FLAG)
-        for (kind, _name), live in seen.objects.items()
-        if kind == "Deployment"
+        for (kind, _name), live in state.objects.items()
+        if kind == "Deployment" and isinstance(live, dict)
         for container in live["spec"]["template"]["spec"]["containers"]
         for argument in container.get("args") or []
         if argument.startswith(COMMIT_FLAG)
@@ -545,11 +649,11 @@ def _commit_of_task_store(seen: Seen) -> str | None:
     return next(filter(COMMIT_SHA.match, found), None)
 
 
-def refuse(problems: t.Sequence[CollectionError]) -> None:
+def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
     """Raise the one problem as it is, or several as one that lists them.
 
     Raises:
-        CollectionError: where there is a problem.
+        CollectionError: there is a problem.
     """
     if len(problems) == 1:
         raise problems[0]
@@ -557,7 +661,7 @@ def refuse(problems: t.Sequence[CollectionError]) -> None:
         raise CollectionError(
             "\n".join(
                 [
-                    f"{len(problems)} things keep this experiment from the cluster; nothing was written.",
+                    f"{len(problems)} problems keep this experiment from the cluster; nothing was written.",
                     *(problem.message for problem in problems),
                 ]
             )
@@ -568,7 +672,7 @@ def _unknown_data(claims: t.Sequence[str]) -> CollectionError:
     return InputError(
         f"Whose data is on {', '.join(claims)} is not known: no ConfigMap and no label {EXPERIMENT_LABEL} "
         "says it, and a database is bound to one experiment. "
-        "Set eden_experiment_id to its id, choose another eden_name, or delete the volumes."
+        "Set eden_experiment_id to its id, or choose another eden_name."
     )
 
 
@@ -581,29 +685,8 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
         raise
 
 
-def _foreign_owner(kind: str, live: Object) -> str:
-    """Who an object belongs to if not to us; ours has our label, or fields that we applied."""
-    manager = _labels(live).get(MANAGED_BY_LABEL, "")
-    fields = live.get("metadata", {}).get("managedFields") or []
-    if manager == NAME or any(entry.get("manager") == FIELD_MANAGER for entry in fields):
-        return ""
-    # A claim without labels may be left over of an experiment: find_experiment_id judges those.
-    if kind == "PersistentVolumeClaim" and not manager:
-        return ""
-    return f"managed by {manager}" if manager else f"not made by {NAME}"
-
-
-def _labels(live: Object) -> dict[str, str]:
-    return live.get("metadata", {}).get("labels") or {}
-
-
-def _is_default(storage_class: Object) -> bool:
-    annotations = storage_class["metadata"].get("annotations") or {}
-    return any(annotations.get(name) == "true" for name in DEFAULT_CLASS_ANNOTATIONS)
-
-
 def _held_up(namespace: Object) -> str:
-    """What keeps a namespace from going, in the server's words."""
+    """What holds up the deletion of a namespace, in the server's words."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     words = [condition.get("message", "") for condition in conditions if condition.get("status") == "True"]
     return f" ({'; '.join(filter(None, words))})" if any(words) else ""

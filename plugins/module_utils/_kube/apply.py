@@ -43,7 +43,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     show,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import job_failure
-from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
+from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe, kind_of
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -183,7 +183,7 @@ def reconcile(
             return Change("created", None, definition if check_mode else cluster.apply(definition))
         owner = foreign_owner(live)
         if owner:
-            return keep_foreign(live, definition, owner)
+            raise foreign_object_error(definition, owner)
         if job_failure(live) or live["metadata"].get("deletionTimestamp"):
             if not check_mode:
                 cluster.delete_and_wait(live)
@@ -193,26 +193,19 @@ def reconcile(
             return Change("unchanged", live, live)
         return update(cluster, live, definition, check_mode)
     except ClusterError as error:
-        refusal = classify(error.message, error.status)
-        if refusal:
-            hints = [hint(definition, refusal)]
-            if live is not None and refusal.category == "immutable":
+        if error.refusal:
+            hints = [hint(definition, error.refusal)]
+            if live is not None and error.refusal.category == "immutable":
                 hints.insert(0, immutable_field_hint(live, definition))
             error.message = " ".join(filter(None, [error.message, *hints]))
         raise
 
 
-def keep_foreign(live: Object, definition: Object, owner: str) -> Change:
-    """The change of an object that was made by others: none, if it already holds all of the definition.
-
-    Raises:
-        CollectionError: it would have to be overwritten; with the ways out.
-    """
-    if holds_definition(live, definition):
-        return Change("unchanged", live, live)
+def foreign_object_error(definition: Object, owner: str) -> CollectionError:
+    """The refusal to take over an object that belongs to others, with the ways out."""
     kind, name = definition["kind"], definition["metadata"]["name"]
     namespace = definition["metadata"].get("namespace", "")
-    raise CollectionError(
+    return CollectionError(
         f"Could not apply {describe(kind, namespace, name)}: it exists and is {owner}. It was left as it is. "
         f"Use another name, or, if its owner agrees that {NAME} overwrites it, hand it over: "
         f"{hand_over_command(kind, namespace, name)}."
@@ -281,13 +274,6 @@ def is_current(live: Object, definition: Object) -> bool:
     """Whether this very definition was applied last and nothing that it states has changed since."""
     applied = (live["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
     return applied == definition["metadata"]["annotations"][APPLIED_ANNOTATION] and contains(live, definition)
-
-
-def holds_definition(live: Object, definition: Object) -> bool:
-    """Whether the object holds all of the definition except the annotation with its digest."""
-    metadata = definition["metadata"]
-    annotations = {key: text for key, text in metadata["annotations"].items() if key != APPLIED_ANNOTATION}
-    return contains(live, {**definition, "metadata": {**metadata, "annotations": annotations}})
 
 
 def normalized(value: Object) -> Object:

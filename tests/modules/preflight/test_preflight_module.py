@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The look at the cluster, against a real API server."""
+"""The check before the first write, against a real API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ import pytest
 import yaml
 from certificates import Authority
 from control_plane import ControlPlane, free_port
-from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
+from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
+from kubernetes.dynamic import DynamicClient
+from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
@@ -43,10 +45,10 @@ COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 MANAGED = {"app.kubernetes.io/managed-by": "eden.reference"}
 DEFAULT_CLASS = {"storageclass.kubernetes.io/is-default-class": "true"}
 COLLECTIONS = pathlib.Path(preflight.__file__).parents[6]
-# What asks about rights is a create to the API server, and stores nothing.
+# A review of permissions is a create to the API server, and stores nothing.
 REVIEWS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews"}
 
-Look = t.Callable[..., dict[str, t.Any]]
+Check = t.Callable[..., dict[str, t.Any]]
 Rule = dict[str, t.Any]
 
 
@@ -62,43 +64,19 @@ def default_class(admin: ApiClient) -> t.Iterator[str]:
     api.delete_storage_class(name)
 
 
-def parameters(kubeconfig: pathlib.Path, namespace: str, **changes: t.Any) -> dict[str, t.Any]:
-    return {
-        "kubeconfig": str(kubeconfig),
-        "context": None,
-        "namespace": namespace,
-        "name": "eden",
-        "manage_namespace": True,
-        "experiment_id": "",
-        "experiment_configmap": "eden-experiment",
-        "seed_configmap": "eden-seed",
-        "claims": ["data-eden-postgres-0", "eden-blob"],
-        "storage_class": "",
-        "existing_secret": "",
-        "credential_keys": [],
-        "credentials_secret": "",
-        "identity_secrets": [],
-        "objects": [],
-        "volumes": [],
-        "image_pull_secrets": [],
-        "task_store_url": "",
-        "network_policies": True,
-        "disruption_budgets": True,
-        "ingress": True,
-        **changes,
-    }
+def parameters(kubeconfig: pathlib.Path, namespace: str, **inputs: t.Any) -> dict[str, t.Any]:
+    """The options of the module. The namespaces of these tests were made by others."""
+    return options(namespace, str(kubeconfig), **{"eden_manage_namespace": False, **inputs})
 
 
 @pytest.fixture
-def look(control_plane: ControlPlane, namespace: str) -> Look:
+def check(control_plane: ControlPlane, namespace: str) -> Check:
     """Runs the module's function as the administrator, in the test's namespace."""
 
-    def run(check_mode: bool = False, **changes: t.Any) -> dict[str, t.Any]:
+    def run(check_mode: bool = False, **inputs: t.Any) -> dict[str, t.Any]:
+        kubeconfig = control_plane.kubeconfig
         return preflight.run(
-            Task(
-                parameters(control_plane.kubeconfig, changes.pop("namespace", namespace), **changes),
-                check_mode,
-            )
+            Task(parameters(kubeconfig, inputs.pop("namespace", namespace), **inputs), check_mode)
         )
 
     return run
@@ -109,7 +87,9 @@ def asked(control_plane: ControlPlane, user: str) -> list[tuple[str, str]]:
     return [
         (event["verb"], event.get("objectRef", {}).get("resource", ""))
         for event in control_plane.audit_events()
-        if event["stage"] == "ResponseComplete" and event["user"]["username"] == user
+        if event["stage"] == "ResponseComplete"
+        and event["user"]["username"] == user
+        and "dryRun=All" not in event["requestURI"]
     ]
 
 
@@ -131,38 +111,36 @@ def add_claim(admin: ApiClient, namespace: str, name: str, **labels: str) -> Non
 def test_an_empty_cluster_is_not_written_to(control_plane: ControlPlane, check_mode: bool) -> None:
     user = f"user-{secrets.token_hex(4)}"
     kubeconfig = control_plane.kubeconfig_for(user, ("system:masters",))
-    result = preflight.run(Task(parameters(kubeconfig, f"absent-{secrets.token_hex(4)}"), check_mode))
+    inputs = {"eden_manage_namespace": True, "eden_tolerations": [{"operator": "Exists"}]}
+    absent = f"absent-{secrets.token_hex(4)}"
+    result = preflight.run(Task(parameters(kubeconfig, absent, **inputs), check_mode))
     assert EXPERIMENT_ID.match(result["experiment_id"])
-    assert result["experiment_id_source"] == "minted"
-    assert (result["namespace_exists"], result["seed_commit"], result["warnings"]) == (False, None, [])
-    assert result["server_version"].startswith("v1.")
+    assert (result["seed_commit"], result["warnings"]) == (None, [])
     requests = asked(control_plane, user)
     assert ("get", "namespaces") in requests
     assert {verb for verb, resource in requests if resource not in REVIEWS} == {"get", "list"}
 
 
-def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, look: Look) -> None:
+def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, check: Check) -> None:
     add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
     add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
-    result = look(experiment_id=STORED)
-    assert (result["experiment_id"], result["experiment_id_source"]) == (STORED, "stored")
-    assert (result["seed_commit"], result["namespace_exists"]) == (COMMIT, True)
+    result = check(eden_experiment_id=STORED)
+    assert (result["experiment_id"], result["seed_commit"]) == (STORED, COMMIT)
 
 
-def test_the_id_is_found_on_a_volume_where_the_configmap_is_lost(
-    admin: ApiClient, namespace: str, look: Look
+def test_the_id_is_found_on_a_volume_if_the_configmap_is_lost(
+    admin: ApiClient, namespace: str, check: Check
 ) -> None:
     add_claim(admin, namespace, "data-eden-postgres-0", **{"eden.reference/experiment-id": STORED})
-    result = look()
-    assert (result["experiment_id"], result["experiment_id_source"]) == (STORED, "claim")
+    assert check()["experiment_id"] == STORED
 
 
-def test_a_label_that_somebody_has_changed_says_nothing(
-    admin: ApiClient, control_plane: ControlPlane, namespace: str, look: Look
+def test_a_label_that_others_have_changed_is_ignored(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
 ) -> None:
     def applied(experiment_id: str) -> None:
         labels = {**MANAGED, "eden.reference/experiment-id": experiment_id}
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
         claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": spec}
         cluster.apply(prepare({**claim, "metadata": {"name": "eden-blob", "labels": labels}}, namespace))
 
@@ -172,58 +150,114 @@ def test_a_label_that_somebody_has_changed_says_nothing(
     CoreV1Api(admin).patch_namespaced_persistent_volume_claim(
         "eden-blob", namespace, {"metadata": {"labels": {"eden.reference/experiment-id": OTHER}}}
     )
-    assert look()["experiment_id"] == STORED
-    # The same label as the collection itself puts it.
+    assert check()["experiment_id"] == STORED
+    # The same label as the collection itself sets it.
     applied(OTHER)
     with pytest.raises(InputError, match="volumes of another are there"):
-        look()
+        check()
 
 
-def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: str, look: Look) -> None:
+def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:
     add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
     with pytest.raises(InputError) as error:
-        look(experiment_id=OTHER)
+        check(eden_experiment_id=OTHER)
     assert error.value.message.startswith(
         f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment says {STORED}"
     )
 
 
-def test_volumes_of_helm_are_not_taken_over(admin: ApiClient, namespace: str, look: Look) -> None:
-    add_claim(admin, namespace, "eden-blob", **{"app.kubernetes.io/managed-by": "Helm"})
-    with pytest.raises(CollectionError, match=r"PersistentVolumeClaim \S+/eden-blob \(managed by Helm\)"):
-        look(experiment_id=STORED)
-
-
-def test_a_namespace_that_is_being_deleted_is_refused(admin: ApiClient, namespace: str, look: Look) -> None:
+def test_a_namespace_in_deletion_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:
     # Its finalizer stays: the controller that removes it does not run.
     CoreV1Api(admin).delete_namespace(namespace)
-    with pytest.raises(CollectionError, match=f"^Namespace {namespace} is being deleted since 20"):
-        look()
+    with pytest.raises(CollectionError, match=f"^Namespace {namespace} has been in deletion since 20"):
+        check()
 
 
-def test_a_namespace_that_must_exist_is_missed(look: Look) -> None:
+def test_a_namespace_that_must_exist_is_missed(check: Check) -> None:
     with pytest.raises(
         MissingError, match=r"^There is no Namespace absent, and eden_manage_namespace is false"
     ):
-        look(namespace="absent", manage_namespace=False)
+        check(namespace="absent")
 
 
-def test_storage_classes_are_looked_for(admin: ApiClient, look: Look, default_class: str) -> None:
-    assert look(storage_class=default_class)["warnings"] == []
+def test_a_namespace_that_others_made_is_used_as_it_is_or_handed_over(
+    admin: ApiClient, namespace: str, check: Check
+) -> None:
+    api = CoreV1Api(admin)
+    api.patch_namespace(namespace, {"metadata": {"labels": {preflight.POD_SECURITY_LABEL: "privileged"}}})
+    with pytest.raises(CollectionError) as error:
+        check(eden_manage_namespace=True)
+    assert error.value.message.startswith(f"Namespace {namespace} exists and is made with ")
+    assert "It enforces Pod Security 'privileged', and" in error.value.message
+    assert f"kubectl label namespace {namespace} app.kubernetes.io/managed-by=eden.reference" in (
+        error.value.message
+    )
+    assert check(eden_manage_namespace=False)["changed"] is False
+    api.patch_namespace(namespace, {"metadata": {"labels": MANAGED}})
+    assert check(eden_manage_namespace=True)["changed"] is False
+
+
+def test_storage_classes_are_looked_for(admin: ApiClient, check: Check, default_class: str) -> None:
+    assert check(eden_storage_class=default_class)["warnings"] == []
     with pytest.raises(MissingError, match=rf"no StorageClass fast, which .*: it has {default_class}"):
-        look(storage_class="fast")
+        check(eden_storage_class="fast")
     StorageV1Api(admin).patch_storage_class(default_class, {"metadata": {"annotations": None}})
     with pytest.raises(MissingError, match=rf"no default StorageClass.*to one of {default_class}"):
-        look()
+        check()
 
 
-def test_secrets_of_the_user_are_looked_for(admin: ApiClient, namespace: str, look: Look) -> None:
-    CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}})
-    assert look(existing_secret="mine", image_pull_secrets=["mine"])["namespace_exists"]
+def test_secrets_of_the_user_are_looked_for(check: Check, namespace: str) -> None:
     with pytest.raises(CollectionError) as error:
-        look(existing_secret="lost", image_pull_secrets=["pull"])
+        check(eden_existing_secret="lost", eden_image_pull_secrets=["pull"])
     assert f"There is no Secret {namespace}/lost, which eden_existing_secret names." in error.value.message
     assert f"There is no Secret {namespace}/pull, which eden_image_pull_secrets names." in error.value.message
+
+
+NODES = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+WRONG_TYPES: dict[str, tuple[str, t.Any]] = {
+    "unknown-field": ("eden_affinity", {"nodeAffinty": {}}),
+    "missing-field": ("eden_affinity", {"nodeAffinity": NODES}),
+    "wrong-type": ("eden_tolerations", [{"key": 5}]),
+    "unknown-word": ("eden_tolerations", [{"key": "a", "operator": "Exist"}]),
+    "label": ("eden_node_selector", {"a b": "c"}),
+    "quantity": ("eden_resources", {"requests": {"cpu": "1 core"}}),
+    "more-than-the-limit": ("eden_postgres_resources", {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}),
+    "unknown-resource": ("eden_forgejo_resources", {"requests": {"disk": "1"}}),
+    "port": ("eden_worker_egress", [{"ports": [{"port": 99999}]}]),
+    "block": ("eden_worker_egress", [{"to": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}]),
+    "peer": ("eden_web_ui_peers", [{"podSelektor": {}}]),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_the_server_refuses_inputs_of_its_own_types(
+    control_plane: ControlPlane, namespace: str, check: Check, name: str, value: t.Any
+) -> None:
+    with pytest.raises(InputError) as error:
+        check(**{name: value})
+    assert error.value.message.startswith(f"The API server refuses {name}. Could not create ")
+    made = {
+        (event["verb"], event["objectRef"]["resource"])
+        for event in control_plane.audit_events()
+        if (event.get("objectRef") or {}).get("namespace") == namespace
+        and event["verb"] not in ("get", "list")
+        and "dryRun=All" not in event["requestURI"]
+    }
+    assert made == set()
+
+
+def test_the_server_takes_inputs_of_its_own_types(check: Check) -> None:
+    terms = [{"matchExpressions": [{"key": "pool", "operator": "Exists"}]}]
+    nodes = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    inputs = {
+        "eden_affinity": {"nodeAffinity": nodes},
+        "eden_tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],
+        "eden_node_selector": {"pool": "experiments"},
+        "eden_resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi"}},
+        "eden_web_ui_peers": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+        "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}],
+    }
+    assert check(**inputs)["changed"] is False
 
 
 # The connection
@@ -280,7 +314,7 @@ def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
 
 def test_a_context_that_is_not_there(control_plane: ControlPlane) -> None:
     with pytest.raises(CollectionError, match="context other"):
-        preflight.run(Task(parameters(control_plane.kubeconfig, "lab", context="other")))
+        preflight.run(Task({**parameters(control_plane.kubeconfig, "lab"), "context": "other"}))
 
 
 def test_a_server_with_the_certificate_of_an_authority_that_is_not_the_kubeconfigs(
@@ -388,91 +422,110 @@ def test_a_server_whose_certificate_has_expired(
 # What is in the namespace
 
 
-def test_the_existing_secret_is_looked_into(admin: ApiClient, namespace: str, look: Look) -> None:
-    data = {"GOOD": "hunter2", "LINE": "hunter2\n"}
-    CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}, "stringData": data})
-    with pytest.raises(CredentialsError, match=r"^Secret \S+/mine lacks ABSENT, LOST\. Add them") as error:
-        look(existing_secret="mine", credential_keys=["GOOD", "ABSENT", "LOST"])
+def test_the_existing_secret_is_read(admin: ApiClient, namespace: str, check: Check) -> None:
+    api = CoreV1Api(admin)
+    api.create_namespaced_secret(
+        namespace, {"metadata": {"name": "mine"}, "stringData": {"EDEN_ADMIN_TOKEN": "hunter2"}}
+    )
+    with pytest.raises(CredentialsError, match=r"^Secret \S+/mine lacks POSTGRES_PASSWORD\. Add") as error:
+        check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
-    with pytest.raises(CredentialsError, match=r"LINE begins or ends with a line break") as error:
-        look(existing_secret="mine", credential_keys=["GOOD", "LINE"])
+    api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "hunter2\n"}})
+    with pytest.raises(CredentialsError, match=r"POSTGRES_PASSWORD holds a line break") as error:
+        check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
-    assert look(existing_secret="mine", credential_keys=["GOOD"])["changed"] is False
+    api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "-hunter2"}})
+    assert check(eden_existing_secret="mine")["changed"] is False
 
 
-def stateful_set(name: str, labels: dict[str, str], size: str) -> dict[str, t.Any]:
-    container = {"name": "a", "image": "a:1"}
+def workload(kind: str, size: str = "10Gi") -> dict[str, t.Any]:
+    labels = {"app": "a"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    more = {"serviceName": "a", "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}
     return {
         "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": name, "labels": labels},
         "spec": {
-            "serviceName": name,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+            "selector": {"matchLabels": labels},
+            "template": template,
+            **(more if kind == "StatefulSet" else {}),
         },
     }
 
 
-def test_a_workload_of_somebody_else_is_not_taken_over(admin: ApiClient, namespace: str, look: Look) -> None:
-    helm = {"app.kubernetes.io/managed-by": "Helm"}
-    service = {"metadata": {"name": "eden-forgejo"}, "spec": {"ports": [{"port": 1}]}}
-    AppsV1Api(admin).create_namespaced_stateful_set(namespace, stateful_set("eden-postgres", helm, "1Gi"))
-    CoreV1Api(admin).create_namespaced_service(namespace, service)
-    objects = [
-        {"kind": "StatefulSet", "name": "eden-postgres"},
-        {"kind": "Service", "name": "eden-forgejo"},
-        {"kind": "Service", "name": "eden-postgres"},
-    ]
+CLAIM_SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+BACKEND = {"service": {"name": "a", "port": {"number": 80}}}
+BODIES: dict[str, dict[str, t.Any]] = {
+    "StatefulSet": workload("StatefulSet"),
+    "Deployment": workload("Deployment"),
+    "Service": {"apiVersion": "v1", "spec": {"ports": [{"port": 1}]}},
+    "ConfigMap": {"apiVersion": "v1"},
+    "Secret": {"apiVersion": "v1"},
+    "PersistentVolumeClaim": {"apiVersion": "v1", "spec": CLAIM_SPEC},
+    "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
+    "PodDisruptionBudget": {"apiVersion": "policy/v1", "spec": {"maxUnavailable": 1}},
+    "Ingress": {"apiVersion": "networking.k8s.io/v1", "spec": {"defaultBackend": BACKEND}},
+}
+HELM = {"app.kubernetes.io/managed-by": "Helm"}
+
+
+def test_no_object_of_others_is_taken_over(admin: ApiClient, namespace: str, check: Check) -> None:
+    keys = preflight.Experiment.of(options(namespace)).objects()
+    assert {kind for kind, _name in keys} == set(BODIES)
+    client = DynamicClient(admin)
+    for kind, name in keys:
+        body = {**BODIES[kind], "kind": kind, "metadata": {"name": name, "labels": HELM}}
+        client.resources.get(api_version=body["apiVersion"], kind=kind).create(body=body, namespace=namespace)
     with pytest.raises(CollectionError) as error:
-        look(objects=objects)
-    assert error.value.message.startswith(
-        "Objects with the names of this experiment belong to somebody else: "
-        f"Service {namespace}/eden-forgejo (not made by eden.reference), "
-        f"StatefulSet {namespace}/eden-postgres (managed by Helm). Choose another eden_name"
-    )
+        check(eden_experiment_id=STORED)
+    for kind, name in keys:
+        assert f"{kind} {namespace}/{name} (managed by Helm)" in error.value.message
 
 
 def test_a_workload_of_ours_without_labels_is_known_by_its_fields(
-    control_plane: ControlPlane, namespace: str, look: Look
+    control_plane: ControlPlane, namespace: str, check: Check
 ) -> None:
     cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
-    cluster.apply(prepare(stateful_set("eden-postgres", {}, "1Gi"), namespace))
-    assert look(objects=[{"kind": "StatefulSet", "name": "eden-postgres"}])["changed"] is False
+    body = {**BODIES["StatefulSet"], "kind": "StatefulSet", "metadata": {"name": "eden-postgres"}}
+    cluster.apply(prepare(body, namespace))
+    assert check()["changed"] is False
 
 
-def test_a_volume_that_exists_keeps_its_size(control_plane: ControlPlane, namespace: str, look: Look) -> None:
+def test_a_volume_that_exists_keeps_its_size(
+    control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
     cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
-    cluster.apply(prepare(stateful_set("eden-postgres", MANAGED, "10Gi"), namespace))
-    volume = {"workload": "eden-postgres", "claim": "data", "variable": "eden_storage_sizes.postgres"}
-    known = {"objects": [{"kind": "StatefulSet", "name": "eden-postgres"}]}
+    metadata = {"name": "eden-postgres", "labels": MANAGED}
+
+    def applied(size: str) -> None:
+        body = {**workload("StatefulSet", size), "kind": "StatefulSet", "metadata": metadata}
+        cluster.apply(prepare(body, namespace))
+
+    applied("20Gi")
     with pytest.raises(InputError) as error:
-        look(**known, volumes=[{**volume, "size": "5Gi"}])
+        check()
     assert error.value.message == (
-        f"eden_storage_sizes.postgres is 5Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
-        "was made with 10Gi, and a volume that exists is not changed. Set eden_storage_sizes.postgres to "
-        "10Gi, or make a new experiment with another eden_name."
+        f"eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
+        "was made with 20Gi, and an existing volume is not changed. Set eden_storage_sizes.postgres to "
+        "20Gi, or make a new experiment with another eden_name."
     )
-    assert look(**known, volumes=[{**volume, "size": "10240Mi"}])["changed"] is False
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):
-        cluster.apply(prepare(stateful_set("eden-postgres", MANAGED, "5Gi"), namespace))
+        applied("10Gi")
 
 
-# Rights
+# Permissions
 
 
-def rules_for(wanted: t.Iterable[permissions.Right]) -> list[Rule]:
+def rules_for(wanted: t.Iterable[permissions.Permission]) -> list[Rule]:
     return [
         {
-            "verbs": [right.verb],
-            "apiGroups": [right.group],
-            "resources": [right.resource],
-            **({"resourceNames": [right.name]} if right.name else {}),
+            "verbs": [item.verb],
+            "apiGroups": [item.group],
+            "resources": [item.resource],
+            **({"resourceNames": [item.name]} if item.name else {}),
         }
-        for right in wanted
+        for item in wanted
     ]
 
 
@@ -514,82 +567,58 @@ def own_rules(kubeconfig: pathlib.Path, namespace: str) -> list[t.Any]:
     ]
 
 
-# A namespace that exists needs no right on the whole cluster.
-ALL = permissions.needed("NAMESPACE", manage_namespace=True, namespace_exists=True)
+def needed(namespace: str, **inputs: t.Any) -> list[permissions.Permission]:
+    """The permissions in a namespace that exists."""
+    names = {"eden": [namespace], "credentials": ["eden-credentials"], "identity": IDENTITIES}
+    wanted = {**INPUTS, **inputs}
+    return permissions.needed(ROLE, namespace, names, wanted, namespace_exists=True)
 
 
-def needed(namespace: str) -> list[permissions.Right]:
-    return [right._replace(namespace=namespace, name=namespace if right.name else "") for right in ALL]
+ALL = needed("NAMESPACE")
 
 
-def test_the_rights_of_the_table_are_enough(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str
-) -> None:
-    kubeconfig = user_with(control_plane, admin, namespace, rules_for(needed(namespace)))
-    result = preflight.run(Task(parameters(kubeconfig, namespace)))
-    assert result["namespace_exists"] is True
+def test_the_shipped_role_is_enough(control_plane: ControlPlane, admin: ApiClient, namespace: str) -> None:
+    rules = [rule for item in ROLE if item["kind"] == "Role" for rule in item["rules"]]
+    kubeconfig = user_with(control_plane, admin, namespace, rules)
+    names = ["executor-host-1", "operator"]
+    secrets_of_role = [{"secret": f"eden-{name}-identity"} for name in names]
+    wanted = parameters(kubeconfig, namespace)
+    wanted["topology"] = {**wanted["topology"], "identities": secrets_of_role}
+    result = preflight.run(Task(wanted))
     [warning] = result["warnings"]
     assert warning.startswith("Whether a default storage class exists could not be checked: ")
 
 
-@pytest.mark.parametrize("index", range(len(ALL)), ids=[f"{right.verb}-{right.resource}" for right in ALL])
-def test_each_right_that_is_taken_away_is_named(
+@pytest.mark.parametrize("index", range(len(ALL)), ids=[f"{item.verb}-{item.resource}" for item in ALL])
+def test_each_permission_that_is_taken_away_is_named(
     control_plane: ControlPlane, admin: ApiClient, namespace: str, index: int
 ) -> None:
+    CoreV1Api(admin).patch_namespace(namespace, {"metadata": {"labels": MANAGED}})
     wanted = needed(namespace)
     lost = wanted.pop(index)
     kubeconfig = user_with(control_plane, admin, namespace, rules_for(wanted))
     with pytest.raises(CollectionError) as error:
-        preflight.run(Task(parameters(kubeconfig, namespace)))
+        preflight.run(Task(parameters(kubeconfig, namespace, eden_manage_namespace=True)))
     group = f" ({lost.group})" if lost.group else ""
-    assert (
-        f"\n{lost.verb} {lost.resource}{group} in namespace {namespace}: {lost.why}\n" in error.value.message
-    )
-    assert error.value.data["missing_rights"] == [lost.as_result()]
+    assert f"\n{lost.verb} {lost.resource}{group} in namespace {namespace}" in error.value.message
+    assert f": {lost.why}\n" in error.value.message
+    assert error.value.data["missing_permissions"] == [lost._asdict()]
 
 
-def test_creating_the_namespace_is_a_right_on_the_whole_cluster(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str
+def test_creating_the_namespace_is_a_permission_in_the_whole_cluster(
+    control_plane: ControlPlane, admin: ApiClient
 ) -> None:
     absent = f"absent-{secrets.token_hex(4)}"
-    rules = rules_for(right._replace(name="") for right in ALL)
+    rules = rules_for(item._replace(name="") for item in ALL)
     kubeconfig = user_with(control_plane, admin, "", rules)
     with pytest.raises(CollectionError) as error:
-        preflight.run(Task(parameters(kubeconfig, absent)))
-    assert [right["verb"] for right in error.value.data["missing_rights"]] == ["create"]
+        preflight.run(Task(parameters(kubeconfig, absent, eden_manage_namespace=True)))
+    assert [item["verb"] for item in error.value.data["missing_permissions"]] == ["create"]
     assert "\ncreate namespaces in the whole cluster: " in error.value.message
     creating = {"verbs": ["create"], "apiGroups": [""], "resources": ["namespaces"]}
     kubeconfig = user_with(control_plane, admin, "", [*rules, creating])
-    assert preflight.run(Task(parameters(kubeconfig, absent)))["namespace_exists"] is False
-
-
-def test_who_has_rights_in_the_namespace_only_uses_one_that_exists(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str
-) -> None:
-    wanted = permissions.needed(
-        namespace, manage_namespace=False, namespace_exists=True, own_credentials=False, port_forward=False
-    )
-    CoreV1Api(admin).create_namespaced_secret(namespace, {"metadata": {"name": "mine"}})
-    kubeconfig = user_with(control_plane, admin, namespace, rules_for(wanted))
-    options = {"manage_namespace": False, "existing_secret": "mine", "task_store_url": "https://eden"}
-    assert preflight.run(Task(parameters(kubeconfig, namespace, **options)))["namespace_exists"] is True
-
-
-def test_rights_on_the_secrets_of_the_experiment_are_enough(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str
-) -> None:
-    wanted = needed(namespace)
-    rules = rules_for(right for right in wanted if (right.resource, right.verb) != ("secrets", "get"))
-    named = {
-        "verbs": ["get"],
-        "apiGroups": [""],
-        "resources": ["secrets"],
-        "resourceNames": ["eden-credentials"],
-    }
-    kubeconfig = user_with(control_plane, admin, namespace, [*rules, named])
-    assert preflight.run(Task(parameters(kubeconfig, namespace)))["namespace_exists"] is True
-    with pytest.raises(CollectionError, match="get secrets in namespace"):
-        preflight.run(Task(parameters(kubeconfig, namespace, name="other")))
+    result = preflight.run(Task(parameters(kubeconfig, absent, eden_manage_namespace=True)))
+    assert result["changed"] is False
 
 
 # Through Ansible
@@ -623,7 +652,7 @@ def play(
                 {
                     "name": "Show",
                     "ansible.builtin.debug": {
-                        "msg": "{{ __eden_found.experiment_id_source }} {{ __eden_inputs.config_text }}"
+                        "msg": "{{ __eden_preflight.experiment_id }} {{ __eden_inputs.config_text }}"
                     },
                 }
             ],
@@ -639,6 +668,7 @@ def play(
                         "ansible_connection": "local",
                         "eden_kubeconfig": str(control_plane.kubeconfig),
                         "eden_namespace": namespace,
+                        "eden_manage_namespace": False,
                         "eden_image": "eden:1",
                         **variables,
                     }
@@ -657,10 +687,10 @@ def test_the_role_finds_the_experiment(play: t.Callable[..., tuple[int, str]], o
     status, printed = play(*options)
     assert status == 0, printed
     assert "changed=0" in printed
-    assert '"msg": "minted evaluation_schema:\\n  score: real\\n' in printed
+    assert "evaluation_schema:\\n  score: real\\n" in printed
 
 
-def test_the_role_stops_at_wrong_inputs_before_it_looks_at_the_cluster(
+def test_the_role_stops_at_wrong_inputs_before_it_asks_the_cluster(
     control_plane: ControlPlane, play: t.Callable[..., tuple[int, str]]
 ) -> None:
     user = f"user-{secrets.token_hex(4)}"
@@ -679,7 +709,7 @@ def test_the_role_stops_at_wrong_inputs_before_it_looks_at_the_cluster(
     assert ("get", "namespaces") in asked(control_plane, user)
 
 
-def test_the_role_stops_where_the_cluster_is_not_ready(play: t.Callable[..., tuple[int, str]]) -> None:
+def test_the_role_stops_if_the_cluster_is_not_ready(play: t.Callable[..., tuple[int, str]]) -> None:
     status, printed = play(eden_existing_secret="mine")
     assert status == 2
     assert "which eden_existing_secret names. Create it" in printed
@@ -698,4 +728,4 @@ def test_the_module_runs_on_a_target_of_its_own(
     )
     done = ansible("ansible_collections.eden.reference.plugins.modules.preflight", str(path), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["namespace_exists"] is True
+    assert json.loads(done.stdout)["unbound_claims"] == CLAIMS

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 import typing as t
 
 import pytest
+import requests
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import credentials
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
@@ -139,31 +143,106 @@ def test_verified_lists_what_is_missing(live: dict[str, t.Any] | None, words: st
         credentials.verified(cluster, "ns", "s", ["PASSWORD", "KEY"], "Do this.")
 
 
-@pytest.mark.parametrize(
-    ("value", "fault"),
-    [
-        ("hunter2\n", "begins or ends with a line break or a blank"),
-        (" hunter2", "begins or ends with a line break or a blank"),
-        ("\ufeffhunter2", "begins with a byte order mark"),
-        ("hunter2\x00", "holds a control character"),
-        ("hun\nter2", "holds a control character"),
-    ],
+PLAIN = "0123456789abcdef"
+KEYS = (
+    "EDEN_ADMIN_TOKEN",
+    "EDEN_SESSION_SECRET",
+    "EDEN_READONLY_PASSWORD",
+    "POSTGRES_PASSWORD",
+    "FORGEJO_REMOTE_PASSWORD",
+    "FORGEJO_SECRET_KEY",
+    "FORGEJO_INTERNAL_TOKEN",
 )
-def test_verified_refuses_values_of_no_use_and_does_not_tell_them(value: str, fault: str) -> None:
-    cluster: t.Any = FakeCluster(secret(KEY="k", PASSWORD=value))
+EVERY = frozenset(KEYS)
+INI = frozenset(KEYS[-2:])
+HEADER = frozenset({"EDEN_ADMIN_TOKEN"}) | INI
+LINE = HEADER | {"FORGEJO_REMOTE_PASSWORD"}
+# A class of bytes, and the keys whose services cannot use it.
+CLASSES: dict[str, tuple[bytes, frozenset[str]]] = {
+    "plain": (PLAIN.encode(), frozenset()),
+    "dash-first": (b"-" + PLAIN.encode(), frozenset()),
+    "flag": (b"--log-level=debug", frozenset()),
+    "colon": (b"user:" + PLAIN.encode(), frozenset()),
+    "slashes": (b"a/b+c==.~_" + PLAIN.encode(), frozenset()),
+    "dollar": (b"$(HOME)${HOME}$HOME", frozenset()),
+    "newline-last": (PLAIN.encode() + b"\n", LINE | {"POSTGRES_PASSWORD"}),
+    "newline-within": (b"01234567\n89abcdef", LINE | {"POSTGRES_PASSWORD"}),
+    "carriage-return-last": (PLAIN.encode() + b"\r", LINE | {"POSTGRES_PASSWORD"}),
+    "tab": (b"01234567\t89abcdef", LINE),
+    "control": (b"01234567\x1b89abcdef", LINE),
+    "delete": (b"01234567\x7f89abcdef", LINE),
+    "blank-first": (b" " + PLAIN.encode(), HEADER),
+    "blank-last": (PLAIN.encode() + b" ", HEADER),
+    "quotes": (b"01234567\"'`", INI),
+    "comment": (b"01234567#;", INI),
+    "interpolation": (b"%(APP_NAME)s", INI),
+    "backslash": (b"0123456789\\", INI),
+    "umlaut": ("pässwörter".encode(), HEADER),
+    "emoji": ("🚀🚀🚀🚀🚀🚀🚀🚀".encode(), HEADER),
+    "byte-order-mark": (b"\xef\xbb\xbf" + PLAIN.encode(), HEADER),
+    "nul": (b"01234567\x0089abcdef", EVERY),
+    "latin-1": ("pässwörter".encode("latin-1"), EVERY),
+    "surrogate": (b"01234567\xed\xa0\x80", EVERY),
+    "short": (b"hunter2", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
+    "longer-than-255": (b"a" * 256, frozenset({"FORGEJO_REMOTE_PASSWORD"})),
+    "sign-of-a-token": (b"x-oauth-basic", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
+    "longer-than-a-header": (b"a" * (credentials.LONGEST + 1), EVERY),
+    "empty": (b"", EVERY),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("key", KEYS)
+def test_each_class_of_bytes_works_or_is_refused_by_the_name_of_the_key(key: str, name: str) -> None:
+    value, refused = CLASSES[name]
+    live = {"data": {key: base64.b64encode(value).decode()}}
+    if key not in refused:
+        assert credentials.usable(live, "ns", "s", [key], "")[key].encode() == value
+        return
     with pytest.raises(CredentialsError) as error:
-        credentials.verified(cluster, "ns", "s", ["PASSWORD", "KEY"], "Do this.")
-    assert error.value.message.startswith(
-        f"Secret ns/s has values that no service can use: PASSWORD {fault}. "
+        credentials.usable(live, "ns", "s", [key], "Do this.")
+    found = f"lacks {key}. " if name == "empty" else f"has values that their services cannot use: {key} "
+    assert error.value.message.startswith(f"Secret ns/s {found}")
+    assert not value or value.decode(errors="replace").strip() not in error.value.message
+
+
+@pytest.mark.parametrize("name", [name for name, (_value, refused) in CLASSES.items() if refused != EVERY])
+def test_what_is_accepted_arrives_through_the_environment_and_as_a_flag(name: str) -> None:
+    value, _refused = CLASSES[name]
+    program = (
+        "import argparse, os, sys\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--session-secret')\n"
+        "words = ['--session-secret=' + os.environ['VALUE']]\n"
+        "sys.stdout.buffer.write(parser.parse_args(words).session_secret.encode())"
     )
-    assert error.value.data == {"unusable": ["PASSWORD"]}
-    assert "hunter" not in error.value.message
+    environment = {**os.environb, b"VALUE": value, b"PYTHONUTF8": b"1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert done.stdout == value
 
 
-@pytest.mark.parametrize("value", ["p\u00e4ss w\u00f6rd", "a:b@c/d?e#f%", "0" * 64])
-def test_verified_takes_any_other_value(value: str) -> None:
-    cluster: t.Any = FakeCluster(secret(KEY=value))
-    assert credentials.verified(cluster, "ns", "s", ["KEY"], "") == {"KEY": value}
+def test_a_header_carries_what_is_accepted_for_the_admin_token() -> None:
+    rule = credentials.RULES["EDEN_ADMIN_TOKEN"][0]
+    for code in range(256):
+        request = requests.Request(
+            "GET", "http://localhost", headers={"Authorization": f"Bearer admin:x{chr(code)}x"}
+        ).prepare
+        if re.fullmatch(rule.pattern, chr(code)):
+            assert (
+                request().headers["Authorization"].encode("ascii").split(b" ", 1)[1] == b"admin:x%cx" % code
+            )
+
+
+def test_a_damaged_value_of_our_own_secret_is_not_overwritten() -> None:
+    cluster = FakeCluster(secret(KEY="k", POSTGRES_PASSWORD="hunter2\n"))
+    parameters = {**PARAMETERS, "keys": ["KEY", "POSTGRES_PASSWORD", "PASSWORD"]}
+    with pytest.raises(
+        CredentialsError, match=r"POSTGRES_PASSWORD holds a line break.*Restore POSTGRES_"
+    ) as error:
+        credentials.completed(cluster, Task(parameters))  # type: ignore[arg-type]
+    assert error.value.data == {"unusable": ["POSTGRES_PASSWORD"]}
+    assert "hunter2" not in error.value.message
+    assert not cluster.writes
 
 
 def test_digest_changes_for_the_readers_of_a_changed_key_only() -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What the check before the first write finds in a cluster."""
+
 from __future__ import annotations
 
 import base64
@@ -6,8 +8,9 @@ import typing as t
 from contextlib import contextmanager
 
 import pytest
+from preflight_options import CLAIMS, IDENTITIES, KEYS, ROLE, options
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import preflight
+from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import EXPERIMENT_ID
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
@@ -18,31 +21,36 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 STORED = "exp_01jabcdefghjkmnpqrstvwxyz0"
 OTHER = "exp_01jabcdefghjkmnpqrstvwxyz1"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-CLAIMS = ["data-eden-postgres-0", "eden-blob"]
+OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
+# Of an object that we applied, all of whose fields others have set since.
+APPLIED = [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}]
+EXPERIMENT = ("ConfigMap", "eden-experiment")
+SEED = ("ConfigMap", "eden-seed")
+POSTGRES_CLAIM, BLOB = (("PersistentVolumeClaim", name) for name in CLAIMS)
 
 Object = dict[str, t.Any]
-
-
-# Of an object that we applied, all of whose fields somebody else has set since.
-APPLIED = [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}]
+Objects = dict[tuple[str, str], Object]
 
 
 def configmap(**data: str) -> Object:
-    return {"metadata": {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}, "data": data}
+    return {"metadata": {"labels": OURS}, "data": data}
 
 
 def claim(experiment_id: str = "", **labels: str) -> Object:
-    return {
-        "metadata": {
-            "labels": {**({"eden.reference/experiment-id": experiment_id} if experiment_id else {}), **labels}
-        }
-    }
+    known = {"eden.reference/experiment-id": experiment_id} if experiment_id else {}
+    return {"metadata": {"labels": {**known, **labels}}}
+
+
+def secret(**values: bytes) -> Object:
+    data = {key: base64.b64encode(value).decode() for key, value in values.items()}
+    return {"metadata": {"labels": OURS}, "data": data}
 
 
 def storage_class(name: str, annotation: str = "") -> Object:
@@ -54,13 +62,14 @@ class FakeCluster:
 
     address = "https://cluster"
 
-    def __init__(self, objects: dict[tuple[str, str], Object] | None = None) -> None:
-        self.objects = {("Namespace", "lab"): {"metadata": {}}, **(objects or {})}
+    def __init__(self) -> None:
+        self.objects: Objects = {("Namespace", "lab"): {"metadata": {"labels": OURS}}}
         self.storage_classes = [storage_class("standard", "storageclass.kubernetes.io/is-default-class")]
         self.rules = [EVERYTHING]
         self.allowed = {("create", "namespaces")}
         self.refused: set[tuple[str, str]] = set()
         self.failing: set[tuple[str, str]] = set()
+        self.answers: dict[str, ClusterError] = {}
         self.git_version = "v1.31.2"
         self.patience = 5.0
         self.requests: list[str] = []
@@ -83,15 +92,19 @@ class FakeCluster:
         found = {name: live for (of, name), live in self.objects.items() if of == kind}
         return [{**live, "metadata": {**live["metadata"], "name": name}} for name, live in found.items()]
 
-    def create(self, definition: Object) -> Object:
+    def create(self, definition: Object, dry_run: bool = False) -> Object:
         kind = definition["kind"]
-        assert kind in ("SelfSubjectRulesReview", "SelfSubjectAccessReview"), "only reviews may be created"
+        assert dry_run or kind in ("SelfSubjectRulesReview", "SelfSubjectAccessReview")
         self._refuse("create", kind, "")
         if kind == "SelfSubjectRulesReview":
             assert definition["spec"] == {"namespace": "lab"}
             return {"status": {"resourceRules": self.rules}}
-        attributes = definition["spec"]["resourceAttributes"]
-        return {"status": {"allowed": (attributes["verb"], attributes["resource"]) in self.allowed}}
+        if kind == "SelfSubjectAccessReview":
+            attributes = definition["spec"]["resourceAttributes"]
+            return {"status": {"allowed": (attributes["verb"], attributes["resource"]) in self.allowed}}
+        if kind in self.answers:
+            raise self.answers[kind]
+        return definition
 
     def _refuse(self, action: str, kind: str, name: str) -> None:
         self.requests.append(f"{action} {kind} {name}".strip())
@@ -99,33 +112,6 @@ class FakeCluster:
             raise ClusterError(action, kind, 403, "Forbidden")
         if (kind, name) in self.failing:
             raise ClusterError(action, kind, 500, "Internal")
-
-
-def parameters(**changes: t.Any) -> dict[str, t.Any]:
-    return {
-        "kubeconfig": None,
-        "context": None,
-        "namespace": "lab",
-        "name": "eden",
-        "manage_namespace": True,
-        "experiment_id": "",
-        "experiment_configmap": "eden-experiment",
-        "seed_configmap": "eden-seed",
-        "claims": CLAIMS,
-        "storage_class": "",
-        "existing_secret": "",
-        "credentials_secret": "",
-        "identity_secrets": [],
-        "credential_keys": [],
-        "objects": [],
-        "volumes": [],
-        "image_pull_secrets": [],
-        "task_store_url": "",
-        "network_policies": True,
-        "disruption_budgets": True,
-        "ingress": True,
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -143,59 +129,66 @@ def connection(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "connected", connected)
 
 
-def run(check_mode: bool = False, **changes: t.Any) -> dict[str, t.Any]:
-    return preflight.run(Task(parameters(**changes), check_mode))
+def run(check_mode: bool = False, **inputs: t.Any) -> dict[str, t.Any]:
+    return preflight.run(Task(options("lab", **inputs), check_mode))
 
 
-def refusal(kind: type[CollectionError] = CollectionError, **changes: t.Any) -> str:
+def refusal(kind: type[CollectionError] = CollectionError, **inputs: t.Any) -> str:
     with pytest.raises(kind) as error:
-        run(**changes)
+        run(**inputs)
     return error.value.message
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_empty_cluster(cluster: FakeCluster, check_mode: bool) -> None:
-    del cluster.objects[("Namespace", "lab")]
+    del cluster.objects["Namespace", "lab"]
     result = run(check_mode)
     assert EXPERIMENT_ID.match(result.pop("experiment_id"))
-    assert result == {
-        "changed": False,
-        "namespace_exists": False,
-        "experiment_id_source": "minted",
-        "seed_commit": None,
-        "unbound_claims": CLAIMS,
-        "server_version": "v1.31.2",
-        "warnings": [],
-    }
+    assert result == {"changed": False, "seed_commit": None, "unbound_claims": CLAIMS, "warnings": []}
 
 
 def test_a_full_cluster(cluster: FakeCluster) -> None:
     cluster.objects |= {
-        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
-        ("ConfigMap", "eden-seed"): configmap(commit=COMMIT),
-        **{("PersistentVolumeClaim", name): claim(STORED) for name in CLAIMS},
+        EXPERIMENT: configmap(experiment_id=STORED),
+        SEED: configmap(commit=COMMIT),
+        POSTGRES_CLAIM: claim(STORED),
+        BLOB: {**claim(STORED), "spec": volume_spec("10Gi")},
     }
-    assert run() == {
-        "changed": False,
-        "namespace_exists": True,
-        "experiment_id": STORED,
-        "experiment_id_source": "stored",
-        "seed_commit": COMMIT,
-        "unbound_claims": CLAIMS,
-        "server_version": "v1.31.2",
-        "warnings": [],
-    }
+    result = run()
+    assert (result["experiment_id"], result["seed_commit"]) == (STORED, COMMIT)
 
 
-@pytest.mark.parametrize("version", ["v1.27.0", "v1.28.3-gke.1200", "v1.36.3+k3s1", "v2.0.0"])
-def test_versions_that_are_new_enough(cluster: FakeCluster, version: str) -> None:
+def test_everything_is_read_once(cluster: FakeCluster) -> None:
+    run()
+    single = [
+        *(f"ConfigMap eden-{part}" for part in preflight.CONFIGMAPS),
+        *(f"PersistentVolumeClaim {name}" for name in CLAIMS),
+        *(f"Secret {name}" for name in ("eden-credentials", *IDENTITIES)),
+        "Namespace lab",
+        "Service eden-postgres",
+    ]
+    assert sorted(cluster.requests) == sorted(
+        [
+            "create SelfSubjectRulesReview",
+            "list StorageClass",
+            *(f"list {kind}" for kind in preflight.LISTED),
+            *(f"read {name}" for name in single),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [
+        *((version, True) for version in ("v1.27.0", "v1.28.3-gke.1200", "v1.36.3+k3s1", "v2.0.0")),
+        *((version, False) for version in ("v1.26.15", "v1.9.0", "v0.20.1")),
+    ],
+)
+def test_the_version_of_the_api_server(cluster: FakeCluster, version: str, accepted: bool) -> None:
     cluster.git_version = version
-    assert run()["server_version"] == version
-
-
-@pytest.mark.parametrize("version", ["v1.26.15", "v1.9.0", "v0.20.1"])
-def test_versions_that_are_too_old(cluster: FakeCluster, version: str) -> None:
-    cluster.git_version = version
+    if accepted:
+        assert run()["changed"] is False
+        return
     assert refusal() == (
         f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is needed. "
         "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
@@ -213,131 +206,134 @@ def test_a_cluster_that_does_not_answer(cluster: FakeCluster, monkeypatch: pytes
 
 
 def test_a_request_that_fails_for_another_reason_is_an_error(cluster: FakeCluster) -> None:
-    cluster.failing = {("ConfigMap", "eden-seed")}
+    cluster.failing = {SEED}
     assert "500" in refusal(ClusterError)
 
 
-# Rights
+# Permissions
 
 
-def without(verb: str, group: str, resource: str) -> list[dict[str, t.Any]]:
-    """Rules with every right that is needed but one."""
-    needed = preflight.permissions.needed("lab", manage_namespace=True, namespace_exists=True)
+def needed(**inputs: t.Any) -> list[permissions.Permission]:
+    experiment = preflight.Experiment.of(options("lab", **inputs))
+    names = {"eden": ["lab"], "credentials": ["eden-credentials"], "identity": IDENTITIES}
+    return permissions.needed(ROLE, "lab", names, experiment.inputs, namespace_exists=True)
+
+
+def without(*resources: str) -> list[dict[str, t.Any]]:
+    """Rules with every permission that is needed, except on these resources."""
     return [
-        {"verbs": [right.verb], "apiGroups": [right.group], "resources": [right.resource]}
-        for right in needed
-        if (right.verb, right.group, right.resource) != (verb, group, resource)
+        {"verbs": [item.verb], "apiGroups": [item.group], "resources": [item.resource]}
+        for item in needed()
+        if item.resource not in resources
     ]
 
 
-ALL_RIGHTS = preflight.permissions.needed("lab", manage_namespace=True, namespace_exists=True)
-
-
-@pytest.mark.parametrize("right", ALL_RIGHTS, ids=lambda right: f"{right.verb}-{right.resource}")
-def test_each_missing_right_is_named(cluster: FakeCluster, right: preflight.permissions.Right) -> None:
-    cluster.rules = without(right.verb, right.group, right.resource)
-    with pytest.raises(CollectionError) as error:
-        run()
-    group = f" ({right.group})" if right.group else ""
-    assert f"\n{right.verb} {right.resource}{group} in namespace lab: {right.why}\n" in error.value.message
-    assert error.value.data["missing_rights"] == [right.as_result()]
-
-
-def test_all_missing_rights_are_named_at_once(cluster: FakeCluster) -> None:
+def test_all_missing_permissions_are_named_at_once(cluster: FakeCluster) -> None:
     cluster.rules = []
     with pytest.raises(CollectionError) as error:
         run()
-    assert len(error.value.data["missing_rights"]) == len(ALL_RIGHTS)
-    assert "get, create, patch secrets in namespace lab: " in error.value.message
-    assert error.value.message.startswith(
-        "The user of the kubeconfig may not do all that is needed on https://cluster. Missing are:\n"
-    )
-    assert error.value.message.endswith(
-        "\nNothing was written. Ask for a Role with these rules, or use a kubeconfig that has them."
-    )
+    assert error.value.data["missing_permissions"] == [item._asdict() for item in needed()]
+    message = error.value.message
+    assert message.startswith("The user of the kubeconfig lacks permissions on https://cluster:\n")
+    assert f"\npatch secrets in namespace lab, named {', '.join(IDENTITIES)}: credentials and" in message
+    assert "\nNothing was written. Have them granted (deployer-role.yaml" in message
 
 
-def test_creating_a_namespace_is_a_right_of_its_own(cluster: FakeCluster) -> None:
-    del cluster.objects[("Namespace", "lab")]
-    assert run()["namespace_exists"] is False
+@pytest.mark.parametrize(
+    ("resource", "inputs"),
+    [
+        ("namespaces", {"eden_manage_namespace": False}),
+        ("pods/portforward", {"eden_task_store_url": "https://eden"}),
+        ("networkpolicies", {"eden_network_policies": False}),
+        ("poddisruptionbudgets", {"eden_disruption_budgets": False}),
+        ("ingresses", {"eden_ingress": {}}),
+    ],
+)
+def test_an_input_saves_a_permission(cluster: FakeCluster, resource: str, inputs: dict[str, t.Any]) -> None:
+    cluster.rules = without(resource)
+    cluster.refused = {("Namespace", "lab")} if resource == "namespaces" else set()
+    assert run(**inputs)["changed"] is False
+    assert f" {resource} " in refusal()
+
+
+def test_a_permission_for_the_credentials_of_the_user(cluster: FakeCluster) -> None:
+    cluster.rules = [rule for rule in without() if rule["verbs"] != ["update"]]
+    cluster.objects["Secret", "mine"] = secret(**dict.fromkeys(KEYS, b"value"))
+    assert run(eden_existing_secret="mine")["changed"] is False
+    assert "\nupdate secrets in namespace lab, named eden-credentials: a key that" in refusal()
+
+
+def test_creating_a_namespace_is_a_permission_in_the_whole_cluster(cluster: FakeCluster) -> None:
+    del cluster.objects["Namespace", "lab"]
+    assert run()["changed"] is False
     cluster.allowed = set()
     assert "\ncreate namespaces in the whole cluster: the namespace is created" in refusal()
 
 
-def test_a_refused_read_shows_as_the_missing_right(cluster: FakeCluster) -> None:
-    cluster.rules = without("get", "", "configmaps")
-    cluster.refused = {("ConfigMap", "eden-experiment"), ("ConfigMap", "eden-seed")}
-    assert "get configmaps in namespace lab" in refusal()
-
-
-def test_who_may_not_see_the_namespace_may_use_one_that_exists(cluster: FakeCluster) -> None:
-    cluster.rules = [rule for rule in without("", "", "") if rule["resources"] != ["namespaces"]]
-    cluster.refused = {("Namespace", "lab")}
-    assert run(manage_namespace=False)["namespace_exists"] is True
-    assert "get, patch namespaces in namespace lab" in refusal()
-
-
-def test_a_task_store_url_saves_the_right_to_forward_ports(cluster: FakeCluster) -> None:
-    cluster.rules = [rule for rule in without("", "", "") if rule["resources"] != ["pods/portforward"]]
-    assert run(task_store_url="https://eden")["namespace_exists"] is True
-    assert "get, create pods/portforward in namespace lab" in refusal()
-
-
-def test_a_secret_of_the_user_saves_the_right_to_change_secrets(cluster: FakeCluster) -> None:
-    cluster.rules = without("update", "", "secrets")
-    cluster.objects[("Secret", "mine")] = {}
-    assert run(existing_secret="mine")["namespace_exists"] is True
-    assert "update secrets in namespace lab" in refusal()
+def test_a_refused_read_shows_as_the_missing_permission(cluster: FakeCluster) -> None:
+    cluster.rules = without("configmaps", "networkpolicies")
+    cluster.refused = {EXPERIMENT, SEED, ("NetworkPolicy", "")}
+    assert "get, create, patch configmaps in namespace lab" in refusal()
 
 
 # Namespace
 
 
-def test_a_namespace_that_is_not_there_and_not_ours(cluster: FakeCluster) -> None:
-    del cluster.objects[("Namespace", "lab")]
-    assert refusal(MissingError, manage_namespace=False) == (
+def test_a_namespace_that_does_not_exist_and_is_not_to_be_created(cluster: FakeCluster) -> None:
+    del cluster.objects["Namespace", "lab"]
+    assert refusal(MissingError, eden_manage_namespace=False) == (
         "There is no Namespace lab, and eden_manage_namespace is false. "
         "Create it (kubectl create namespace lab), or set eden_manage_namespace to true."
     )
 
 
-def test_a_namespace_that_is_being_deleted(cluster: FakeCluster) -> None:
-    cluster.objects[("Namespace", "lab")] = {
+def test_a_namespace_in_deletion(cluster: FakeCluster) -> None:
+    conditions = [
+        {"type": "NamespaceContentRemaining", "status": "True", "message": "Some resources are remaining"},
+        {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All deleted"},
+    ]
+    cluster.objects["Namespace", "lab"] = {
         "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"},
-        "status": {
-            "phase": "Terminating",
-            "conditions": [
-                {
-                    "type": "NamespaceContentRemaining",
-                    "status": "True",
-                    "message": "Some resources are remaining",
-                },
-                {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All deleted"},
-            ],
-        },
+        "status": {"phase": "Terminating", "conditions": conditions},
     }
     assert refusal() == (
-        "Namespace lab is being deleted since 2026-01-02T03:04:05Z (Some resources are remaining). "
+        "Namespace lab has been in deletion since 2026-01-02T03:04:05Z (Some resources are remaining). "
         "Nothing can be created in it. Wait until it is gone (kubectl wait --for=delete namespace/lab), "
         "or choose another with eden_namespace."
     )
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (
+            {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+            "is made by another tool, not by eden.reference. It enforces Pod Security 'privileged', and",
+        ),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "is managed by Helm. It enforces no Pod"),
+        ({"managedFields": [{"manager": "kubectl-create"}]}, "is made with kubectl-create, not by eden"),
+        ({"managedFields": APPLIED}, ""),
+    ],
+)
+def test_a_namespace_that_others_made(cluster: FakeCluster, metadata: Object, words: str) -> None:
+    cluster.objects["Namespace", "lab"] = {"metadata": metadata}
+    assert run(eden_manage_namespace=False)["changed"] is False
+    if not words:
+        assert run()["changed"] is False
+        return
+    message = refusal()
+    assert message.startswith(f"Namespace lab exists and {words}")
+    assert "Set eden_manage_namespace to false to use it as it is, or choose another" in message
+
+
 # Storage
 
 
-@pytest.mark.parametrize(
-    "annotation",
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"],
-)
+@pytest.mark.parametrize("annotation", DEFAULT_CLASS_ANNOTATIONS)
 def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
     cluster.storage_classes = [storage_class("slow"), storage_class("fast", annotation)]
     assert run()["warnings"] == []
-
-
-def test_a_storage_class_that_is_there(cluster: FakeCluster) -> None:
-    cluster.storage_classes = [storage_class("slow")]
-    assert run(storage_class="slow")["warnings"] == []
+    assert run(eden_storage_class="slow")["warnings"] == []
 
 
 @pytest.mark.parametrize(
@@ -346,176 +342,174 @@ def test_a_storage_class_that_is_there(cluster: FakeCluster) -> None:
         (
             ["b", "a"],
             "fast",
-            "The cluster has no StorageClass fast, which eden_storage_class names: it has a, b. "
-            "Name one of these, or none for the cluster's default.",
+            "no StorageClass fast, which eden_storage_class names: it has a, b. Name one",
         ),
-        (
-            [],
-            "fast",
-            "The cluster has no StorageClass fast, which eden_storage_class names: it has none. Install one.",
-        ),
-        (
-            ["b", "a"],
-            "",
-            "The cluster has no default StorageClass, and eden_storage_class is empty: it has a, b. "
-            "Set eden_storage_class to one of a, b.",
-        ),
-        (
-            [],
-            "",
-            "The cluster has no default StorageClass, and eden_storage_class is empty: it has none. "
-            "Install one.",
-        ),
+        ([], "fast", "no StorageClass fast, which eden_storage_class names: it has none. Install one."),
+        (["b", "a"], "", "no default StorageClass, and eden_storage_class is empty: it has a, b. Set eden_"),
+        ([], "", "no default StorageClass, and eden_storage_class is empty: it has none. Install one."),
     ],
 )
-def test_a_storage_class_that_is_not_there(
+def test_a_storage_class_that_does_not_exist(
     cluster: FakeCluster, names: list[str], wanted: str, message: str
 ) -> None:
     cluster.storage_classes = [storage_class(name) for name in names]
-    assert refusal(MissingError, storage_class=wanted) == message
-
-
-@pytest.mark.parametrize("wanted", ["", "fast"])
-def test_volumes_that_are_there_need_no_storage_class(cluster: FakeCluster, wanted: str) -> None:
-    cluster.storage_classes = []
-    cluster.objects |= {("PersistentVolumeClaim", name): claim(STORED) for name in CLAIMS}
-    assert run(storage_class=wanted)["experiment_id"] == STORED
-    del cluster.objects[("PersistentVolumeClaim", CLAIMS[1])]
-    assert "The cluster has no " in refusal(MissingError, storage_class=wanted)
+    assert refusal(MissingError, eden_storage_class=wanted).startswith(f"The cluster has {message}")
+    # Volumes that exist need none.
+    cluster.objects |= {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(STORED), "spec": volume_spec("10Gi")}}
+    assert run()["experiment_id"] == STORED
 
 
 @pytest.mark.parametrize(
     ("wanted", "which"), [("", "a default storage class"), ("fast", "the storage class fast")]
 )
-def test_who_may_not_see_storage_classes_is_warned(cluster: FakeCluster, wanted: str, which: str) -> None:
+def test_storage_classes_that_cannot_be_read(cluster: FakeCluster, wanted: str, which: str) -> None:
     cluster.refused = {("StorageClass", "")}
-    [warning] = run(storage_class=wanted)["warnings"]
+    [warning] = run(eden_storage_class=wanted)["warnings"]
     assert warning.startswith(f"Whether {which} exists could not be checked: ")
 
 
 # Secrets
 
-
-def test_secrets_of_the_user_that_are_there(cluster: FakeCluster) -> None:
-    cluster.objects |= {("Secret", "mine"): {}, ("Secret", "pull"): {}}
-    assert run(existing_secret="mine", image_pull_secrets=["pull"])["changed"] is False
+TOKEN, PASSWORD = b"the-admin-token", b"the database password"
 
 
+@pytest.mark.parametrize(
+    ("live", "words"),
+    [
+        (None, "There is no Secret lab/mine, which eden_existing_secret names. Create it, or leave"),
+        (secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=PASSWORD), ""),
+        (secret(EDEN_ADMIN_TOKEN=TOKEN), "Secret lab/mine lacks POSTGRES_PASSWORD. Add them, or leave"),
+        (secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=b""), "Secret lab/mine lacks POSTGRES_PASSWORD."),
+        (
+            secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=b"hunter2\n"),
+            "Secret lab/mine has values that their services cannot use: POSTGRES_PASSWORD holds a line break",
+        ),
+    ],
+)
 @pytest.mark.parametrize("namespace_exists", [True, False])
-def test_an_existing_secret_that_is_not_there(cluster: FakeCluster, namespace_exists: bool) -> None:
+def test_the_existing_secret(
+    cluster: FakeCluster, live: Object | None, words: str, namespace_exists: bool
+) -> None:
+    cluster.objects |= {("Secret", "mine"): live} if live else {}
     if not namespace_exists:
-        del cluster.objects[("Namespace", "lab")]
-    assert refusal(MissingError, existing_secret="mine") == (
-        "There is no Secret lab/mine, which eden_existing_secret names. "
-        "Create it, or leave eden_existing_secret empty to have one made."
-    )
-
-
-def test_the_existing_secret_must_have_every_key(cluster: FakeCluster) -> None:
-    cluster.objects[("Secret", "mine")] = {"data": {"B": "Yg==", "C": ""}}
-    message = refusal(CredentialsError, existing_secret="mine", credential_keys=["A", "B", "C"])
-    assert message == (
-        "Secret lab/mine lacks A, C. Add them, or leave eden_existing_secret empty to have a Secret made."
-    )
-    assert run(existing_secret="mine", credential_keys=["B"])["changed"] is False
-
-
-def test_the_existing_secret_must_have_values_of_use(cluster: FakeCluster) -> None:
-    data = {"A": base64.b64encode(b"hunter2\n").decode(), "B": base64.b64encode(b"\xff").decode()}
-    cluster.objects[("Secret", "mine")] = {"data": data}
-    message = refusal(CredentialsError, existing_secret="mine", credential_keys=["A", "B"])
-    assert message.startswith(
-        "Secret lab/mine has values that no service can use: "
-        "A begins or ends with a line break or a blank, B is not UTF-8. "
-    )
+        del cluster.objects["Namespace", "lab"]
+    if not words:
+        assert run(eden_existing_secret="mine")["changed"] is False
+        return
+    message = refusal(eden_existing_secret="mine")
+    assert message.startswith(words)
     assert "hunter2" not in message
 
 
-def test_pull_secrets_that_are_not_there_are_all_named(cluster: FakeCluster) -> None:
-    cluster.objects |= {("Secret", "a"): {}}
-    message = refusal(image_pull_secrets=["a", "b", "c", "b"])
+def test_a_value_of_our_own_secret_that_was_damaged(cluster: FakeCluster) -> None:
+    cluster.objects["Secret", "eden-credentials"] = secret(POSTGRES_PASSWORD=b"hunter2\n")
+    message = refusal(CredentialsError)
+    assert message.startswith("Secret lab/eden-credentials has values that their services cannot use: ")
+    assert "Restore POSTGRES_PASSWORD from a backup, or remove it" in message
+    assert "hunter2" not in message
+
+
+def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> None:
+    cluster.objects["Secret", "a"] = {}
+    message = refusal(eden_image_pull_secrets=["a", "b", "c", "b"])
     assert [line.split(",")[0] for line in message.splitlines()] == [
-        "2 things keep this experiment from the cluster; nothing was written.",
+        "2 problems keep this experiment from the cluster; nothing was written.",
         "There is no Secret lab/b",
         "There is no Secret lab/c",
     ]
+    # They cannot exist in a namespace that is yet to be made.
+    del cluster.objects["Namespace", "lab"]
+    assert run(eden_image_pull_secrets=["b"])["changed"] is False
 
 
-def test_pull_secrets_are_not_looked_for_in_a_namespace_to_be_made(cluster: FakeCluster) -> None:
-    del cluster.objects[("Namespace", "lab")]
-    assert run(image_pull_secrets=["b"])["namespace_exists"] is False
+# Owners
+
+KEYS_OF_OBJECTS = preflight.Experiment.of(options("lab")).objects()
 
 
-# Owner
-
-
+@pytest.mark.parametrize("key", KEYS_OF_OBJECTS, ids="-".join)
 @pytest.mark.parametrize(
-    ("kind", "name"),
-    [("ConfigMap", "eden-experiment"), ("ConfigMap", "eden-seed"), ("PersistentVolumeClaim", "eden-blob")],
-)
-def test_objects_of_another_manager(cluster: FakeCluster, kind: str, name: str) -> None:
-    live = configmap(experiment_id=STORED, commit=COMMIT)
-    live["metadata"]["labels"] = {
-        "app.kubernetes.io/managed-by": "Helm",
-        "eden.reference/experiment-id": STORED,
-    }
-    cluster.objects[(kind, name)] = live
-    assert refusal() == (
-        "Objects with the names of this experiment belong to somebody else: "
-        f"{kind} lab/{name} (managed by Helm). Choose another eden_name or eden_namespace, or remove them."
-    )
-
-
-OBJECTS = [
-    {"kind": "StatefulSet", "name": "eden-postgres"},
-    {"kind": "Deployment", "name": "eden-task-store-server"},
-    {"kind": "Service", "name": "eden-forgejo"},
-]
-OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
-
-
-@pytest.mark.parametrize("row", OBJECTS, ids=[row["kind"] for row in OBJECTS])
-@pytest.mark.parametrize(
-    ("labels", "owner"),
+    ("metadata", "owner"),
     [
-        ({"app.kubernetes.io/managed-by": "Helm"}, "managed by Helm"),
-        ({"app": "postgres"}, "not made by eden.reference"),
-        (None, "not made by eden.reference"),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm"),
+        ({"managedFields": [{"manager": "velero"}]}, "made with velero, not by eden.reference"),
     ],
 )
-def test_objects_that_somebody_else_made(
-    cluster: FakeCluster, row: dict[str, str], labels: dict[str, str] | None, owner: str
+def test_each_object_that_others_made(
+    cluster: FakeCluster, key: tuple[str, str], metadata: Object, owner: str
 ) -> None:
-    cluster.objects[row["kind"], row["name"]] = {"metadata": {"labels": labels}}
-    assert refusal(objects=OBJECTS).startswith(
-        "Objects with the names of this experiment belong to somebody else: "
-        f"{row['kind']} lab/{row['name']} ({owner}). Choose another eden_name"
-    )
+    cluster.objects[key] = {"metadata": metadata}
+    if key[0] == "PersistentVolumeClaim" and "labels" not in metadata:
+        # It may have been restored from a backup.
+        assert "belong to others" not in refusal()
+        return
+    message = refusal(eden_experiment_id=STORED)
+    assert "Objects with the names of this experiment belong to others: " in message
+    assert f"{key[0]} lab/{key[1]} ({owner})" in message
+    assert "kubectl delete" not in message
+
+
+@pytest.mark.parametrize("metadata", [{"labels": OURS}, {"labels": None, "managedFields": APPLIED}])
+def test_our_own_objects_are_known_without_their_label(cluster: FakeCluster, metadata: Object) -> None:
+    ours = [
+        key for key in KEYS_OF_OBJECTS if key[0] not in ("ConfigMap", "Deployment", "PersistentVolumeClaim")
+    ]
+    cluster.objects |= {key: {"metadata": metadata} for key in ours}
+    # Others in the namespace do not matter.
+    cluster.objects["StatefulSet", "theirs"] = {"metadata": {}}
+    assert run()["changed"] is False
+
+
+def test_the_secret_of_the_user_is_not_ours(cluster: FakeCluster) -> None:
+    cluster.objects["Secret", "mine"] = {
+        **secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=PASSWORD),
+        "metadata": {},
+    }
+    assert run(eden_existing_secret="mine")["changed"] is False
+
+
+# Kubernetes' own types
+
+
+AFFINITY_FAULT = 'Deployment.apps "x" is invalid: spec.template.spec.affinity.podAffinity: Required value'
+STRICT_FAULT = 'strict decoding error: unknown field "spec.template.spec.tolerations[0].efect"'
+LIMITS_FAULT = "spec.template.spec.containers[1].resources.requests: Invalid value: must be less"
+EGRESS_FAULT = 'NetworkPolicy.networking.k8s.io "x" is invalid: spec.egress[0].ports[0].port: Invalid value'
+POLICY_FAULT = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: the image must be signed"
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"labels": OURS}, {"labels": None, "managedFields": [{"manager": "eden.reference"}]}]
+    ("inputs", "kind", "status", "said", "refused"),
+    [
+        ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 422, AFFINITY_FAULT, "eden_affinity"),
+        ({"eden_tolerations": [{"efect": "x"}]}, "Deployment", 400, STRICT_FAULT, "eden_tolerations"),
+        (
+            {"eden_postgres_resources": {"limits": {}}},
+            "Deployment",
+            422,
+            LIMITS_FAULT,
+            "eden_postgres_resources",
+        ),
+        ({"eden_worker_egress": [{"to": []}]}, "NetworkPolicy", 422, EGRESS_FAULT, "eden_worker_egress"),
+        ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 422, POLICY_FAULT, ""),
+        ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 403, "exceeded quota: q", ""),
+        ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 404, "namespaces lab not found", ""),
+        ({"eden_node_selector": {"a": "b"}}, "NetworkPolicy", 422, EGRESS_FAULT, ""),
+    ],
 )
-def test_our_own_objects_are_known_without_their_label(
-    cluster: FakeCluster, metadata: dict[str, t.Any]
+def test_the_server_tries_inputs_of_its_own_types(
+    cluster: FakeCluster, inputs: dict[str, t.Any], kind: str, status: int, said: str, refused: str
 ) -> None:
-    cluster.objects |= {(row["kind"], row["name"]): {"metadata": metadata} for row in OBJECTS}
-    # Others in the namespace do not matter.
-    cluster.objects["StatefulSet", "theirs"] = {"metadata": {}}
-    assert run(objects=OBJECTS)["changed"] is False
-
-
-def test_a_configmap_that_somebody_else_made(cluster: FakeCluster) -> None:
-    cluster.objects["ConfigMap", "eden-experiment"] = {"metadata": {}, "data": {"experiment_id": STORED}}
-    assert "ConfigMap lab/eden-experiment (not made by eden.reference)" in refusal()
+    cluster.answers[kind] = ClusterError("create", f"{kind} lab", status, "Invalid", said)
+    if refused:
+        message = refusal(InputError, **inputs)
+        assert message.startswith(f"The API server refuses {refused}. Could not create {kind} lab: ")
+        assert said in message
+    else:
+        assert run(**inputs)["changed"] is False
 
 
 # Volumes that exist
-
-VOLUMES = [
-    {"workload": "eden-postgres", "claim": "data", "size": "10Gi", "variable": "eden_storage_sizes.postgres"},
-    {"workload": "", "claim": "eden-blob", "size": "10Gi", "variable": "eden_storage_sizes.blob"},
-]
 
 
 def volume_spec(size: str, storage_class: str | None = None) -> Object:
@@ -523,44 +517,17 @@ def volume_spec(size: str, storage_class: str | None = None) -> Object:
     return {"resources": {"requests": {"storage": size}}, **named}
 
 
-@pytest.fixture
-def kept(cluster: FakeCluster) -> t.Callable[[Object, Object], None]:
-    """Puts volumes with these specs into the cluster: of Postgres, and of the blobs."""
-
-    def put(postgres: Object, blob: Object) -> None:
-        template = {"metadata": {"name": "data"}, "spec": postgres}
-        cluster.objects["StatefulSet", "eden-postgres"] = {
-            "metadata": {"labels": OURS},
-            "spec": {"volumeClaimTemplates": [template]},
-        }
-        cluster.objects["PersistentVolumeClaim", "eden-blob"] = {**claim(STORED, **OURS), "spec": blob}
-
-    return put
-
-
 @pytest.mark.parametrize(
-    ("postgres", "blob", "storage_class"),
+    ("postgres", "blob", "wanted", "words"),
     [
-        (volume_spec("10Gi"), volume_spec("10240Mi", "standard"), ""),
-        (volume_spec("10Gi", "standard"), volume_spec("10Gi", "standard"), "standard"),
-    ],
-)
-def test_volumes_that_stay_as_they_are(
-    kept: t.Callable[[Object, Object], None], postgres: Object, blob: Object, storage_class: str
-) -> None:
-    kept(postgres, blob)
-    assert run(objects=OBJECTS, volumes=VOLUMES, storage_class=storage_class)["changed"] is False
-
-
-@pytest.mark.parametrize(
-    ("postgres", "blob", "storage_class", "words"),
-    [
+        (volume_spec("10Gi"), volume_spec("10240Mi", "standard"), "", ""),
+        (volume_spec("10Gi", "standard"), volume_spec("10Gi", "standard"), "standard", ""),
         (
             volume_spec("20Gi"),
             volume_spec("10Gi"),
             "",
             "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
-            "made with 20Gi, and a volume that exists is not changed. "
+            "made with 20Gi, and an existing volume is not changed. "
             "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name.",
         ),
         (
@@ -580,222 +547,182 @@ def test_volumes_that_stay_as_they_are(
             volume_spec("10Gi"),
             volume_spec("10Gi", "standard"),
             "standard",
-            "was made with none, and a volume that exists is not changed. Leave eden_storage_class empty, ",
+            "was made with none, and an existing volume is not changed. Leave eden_storage_class empty, ",
         ),
-        (
-            volume_spec("10Gi", "fast"),
-            volume_spec("10Gi", "fast"),
-            "",
-            "eden_storage_class is empty, but the",
-        ),
+        (volume_spec("10Gi", "fast"), volume_spec("10Gi"), "", "eden_storage_class is empty, but the"),
     ],
 )
-def test_volumes_that_would_change(
-    kept: t.Callable[[Object, Object], None], postgres: Object, blob: Object, storage_class: str, words: str
+def test_volumes_stay_as_they_are(
+    cluster: FakeCluster, postgres: Object, blob: Object, wanted: str, words: str
 ) -> None:
-    kept(postgres, blob)
-    message = refusal(InputError, objects=OBJECTS, volumes=VOLUMES, storage_class=storage_class)
+    templates = [
+        {"metadata": {"name": "other"}, "spec": {}},
+        {"metadata": {"name": "data"}, "spec": postgres},
+    ]
+    cluster.objects |= {
+        ("StatefulSet", "eden-postgres"): {
+            "metadata": {"labels": OURS},
+            "spec": {"volumeClaimTemplates": templates},
+        },
+        BLOB: {**claim(STORED, **OURS), "spec": blob},
+    }
+    if wanted:
+        cluster.storage_classes.append(storage_class(wanted))
+    if not words:
+        assert run(eden_storage_class=wanted)["changed"] is False
+        return
+    message = refusal(InputError, eden_storage_class=wanted)
     assert words in message
     assert len(message.splitlines()) == 1
-
-
-def test_a_template_of_another_name_is_not_judged(kept: t.Callable[[Object, Object], None]) -> None:
-    kept(volume_spec("1Gi"), volume_spec("10Gi"))
-    other = [{**VOLUMES[0], "claim": "other"}]
-    assert run(objects=OBJECTS, volumes=other)["changed"] is False
 
 
 # Experiment id
 
 
-def test_a_given_id_in_a_new_place() -> None:
-    result = run(experiment_id=OTHER)
-    assert (result["experiment_id"], result["experiment_id_source"]) == (OTHER, "given")
-
-
 @pytest.mark.parametrize("given", ["", STORED])
 @pytest.mark.parametrize(
-    ("objects", "source"),
+    "objects",
     [
-        ({("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED)}, "stored"),
-        ({("PersistentVolumeClaim", "eden-blob"): claim(STORED)}, "claim"),
-        (
-            {
-                ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
-                ("PersistentVolumeClaim", "eden-blob"): claim(),
-            },
-            "stored",
-        ),
+        {EXPERIMENT: configmap(experiment_id=STORED)},
+        {POSTGRES_CLAIM: claim(STORED)},
+        {EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim()},
     ],
 )
-def test_the_id_of_the_cluster_counts(
-    cluster: FakeCluster, objects: dict[tuple[str, str], Object], source: str, given: str
-) -> None:
+def test_the_id_of_the_cluster_counts(cluster: FakeCluster, objects: Objects, given: str) -> None:
     cluster.objects |= objects
-    result = run(experiment_id=given)
-    assert (result["experiment_id"], result["experiment_id_source"]) == (STORED, source)
+    assert run(eden_experiment_id=given)["experiment_id"] == STORED
+
+
+CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLIED}}
 
 
 @pytest.mark.parametrize(
-    ("key", "live", "holder"),
+    ("objects", "given", "words"),
     [
-        (("ConfigMap", "eden-experiment"), configmap(experiment_id=STORED), "ConfigMap lab/eden-experiment"),
-        (("PersistentVolumeClaim", "eden-blob"), claim(STORED), "PersistentVolumeClaim lab/eden-blob"),
+        (
+            {EXPERIMENT: configmap(experiment_id=STORED)},
+            OTHER,
+            f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment says {STORED}, and the "
+            f"database is bound to that. Leave eden_experiment_id out or set it to {STORED}; a new",
+        ),
+        (
+            {POSTGRES_CLAIM: claim(STORED)},
+            OTHER,
+            f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} says {STORED}, and",
+        ),
+        *(
+            (
+                {EXPERIMENT: configmap(experiment_id=stored)},
+                STORED,
+                f"ConfigMap lab/eden-experiment holds no experiment id but {stored!r}.",
+            )
+            for stored in ("", "exp-1", STORED.upper(), STORED + "\n")
+        ),
+        (
+            {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(OTHER), "spec": volume_spec("10Gi")}},
+            "",
+            f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, but volumes of "
+            f"another are there: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;",
+        ),
+        (
+            {EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim(OTHER)},
+            "",
+            f"ConfigMap lab/eden-experiment says that the experiment is {STORED}, but volumes of another",
+        ),
+        (
+            {POSTGRES_CLAIM: claim()},
+            "",
+            f"Whose data is on PersistentVolumeClaim lab/{CLAIMS[0]} is not",
+        ),
+        ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "Whose data is on "),
     ],
 )
-def test_a_given_id_that_differs(
-    cluster: FakeCluster, key: tuple[str, str], live: Object, holder: str
-) -> None:
-    cluster.objects[key] = live
-    assert refusal(InputError, experiment_id=OTHER) == (
-        f"eden_experiment_id is {OTHER}, but {holder} says {STORED}, and the database is bound to that. "
-        f"Leave eden_experiment_id out or set it to {STORED}; a new experiment needs another eden_name."
-    )
+def test_an_id_that_is_refused(cluster: FakeCluster, objects: Objects, given: str, words: str) -> None:
+    cluster.objects |= objects
+    message = refusal(InputError, eden_experiment_id=given)
+    assert message.startswith(words)
+    assert "delete the experiment" not in message
 
 
-@pytest.mark.parametrize("stored", ["", "exp-1", STORED.upper(), STORED + "\n"])
-def test_a_stored_id_that_is_none(cluster: FakeCluster, stored: str) -> None:
-    cluster.objects[("ConfigMap", "eden-experiment")] = configmap(experiment_id=stored)
-    assert refusal(InputError, experiment_id=STORED).startswith(
-        f"ConfigMap lab/eden-experiment holds no experiment id but {stored!r}."
-    )
+@pytest.mark.parametrize("objects", [{}, {POSTGRES_CLAIM: claim()}])
+def test_an_id_that_is_given(cluster: FakeCluster, objects: Objects) -> None:
+    cluster.objects |= objects
+    assert run(eden_experiment_id=OTHER)["experiment_id"] == OTHER
 
 
-def test_volumes_of_two_experiments(cluster: FakeCluster) -> None:
-    cluster.objects |= {
-        ("PersistentVolumeClaim", CLAIMS[0]): claim(STORED),
-        ("PersistentVolumeClaim", CLAIMS[1]): claim(OTHER),
-    }
-    assert refusal(InputError) == (
-        f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, "
-        f"but volumes of another are there: PersistentVolumeClaim lab/{CLAIMS[1]} ({OTHER}). "
-        "Choose another eden_name, or delete the volumes that are left over."
-    )
-
-
-def test_volumes_of_another_experiment_than_the_stored_one(cluster: FakeCluster) -> None:
-    cluster.objects |= {
-        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
-        ("PersistentVolumeClaim", "eden-blob"): claim(OTHER),
-    }
-    assert f"PersistentVolumeClaim lab/eden-blob ({OTHER})" in refusal(InputError)
-
-
-def test_a_label_that_somebody_else_has_changed_says_nothing(cluster: FakeCluster) -> None:
-    changed = claim(OTHER)
-    changed["metadata"]["managedFields"] = APPLIED
-    cluster.objects |= {
-        ("ConfigMap", "eden-experiment"): configmap(experiment_id=STORED),
-        ("PersistentVolumeClaim", "eden-blob"): changed,
-    }
+def test_a_label_that_others_have_changed_is_ignored(cluster: FakeCluster) -> None:
+    cluster.objects |= {EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: CHANGED_CLAIM}
     assert run()["experiment_id"] == STORED
-    del cluster.objects["ConfigMap", "eden-experiment"]
-    assert refusal(InputError).startswith("Whose data is on ")
-
-
-def test_volumes_whose_experiment_is_not_known_take_a_given_id_only(cluster: FakeCluster) -> None:
-    cluster.objects[("PersistentVolumeClaim", "eden-blob")] = claim()
-    assert refusal(InputError).startswith(
-        "Whose data is on PersistentVolumeClaim lab/eden-blob is not known: "
-    )
-    assert run(experiment_id=OTHER)["experiment_id_source"] == "given"
 
 
 def test_a_claim_that_goes_with_its_pod(cluster: FakeCluster) -> None:
     going = claim(STORED)
     going["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
-    cluster.objects[("PersistentVolumeClaim", "eden-blob")] = going
+    cluster.objects[POSTGRES_CLAIM] = going
     message = refusal()
     assert message.startswith(
-        "PersistentVolumeClaim lab/eden-blob is being deleted since 2026-11-24T10:00:00Z, and "
+        f"PersistentVolumeClaim lab/{CLAIMS[0]} has been in deletion since 2026-11-24T10:00:00Z, and "
     )
-    assert "delete the pods that use it, and run again" in message
+    assert "Copy what you need from its volume first: its data goes with it." in message
 
 
 # Seed commit
 
 
-def test_claims_without_a_volume_are_told(cluster: FakeCluster) -> None:
-    bound, pending = CLAIMS
-    for name, phase in ((bound, "Bound"), (pending, "Pending")):
-        cluster.objects["PersistentVolumeClaim", name] = {**claim(STORED), "status": {"phase": phase}}
-    assert run()["unbound_claims"] == [pending]
+def test_claims_without_a_volume_are_reported(cluster: FakeCluster) -> None:
+    for key, phase in ((POSTGRES_CLAIM, "Bound"), (BLOB, "Pending")):
+        cluster.objects[key] = {**claim(STORED), "status": {"phase": phase}, "spec": volume_spec("10Gi")}
+    assert run()["unbound_claims"] == [CLAIMS[1]]
 
 
-def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
-    cluster.objects[("ConfigMap", "eden-seed")] = configmap(commit="main")
-    assert refusal(InputError) == (
-        "ConfigMap lab/eden-seed holds no commit id but 'main'. "
-        "Delete it: the phase seed finds the commit again."
-    )
-
-
-TASK_STORE = {"kind": "Deployment", "name": "eden-task-store-server"}
-
-
-def task_store(argument: str, phase: str = "Bound") -> dict[tuple[str, str], Object]:
+def task_store(argument: str, phase: str = "Bound") -> Objects:
     """The task store with that argument, and the claims in that phase."""
-    ours = {"labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
     pod = {"spec": {"containers": [{"args": ["python", argument]}]}}
+    bound = {**claim(STORED), "status": {"phase": phase}, "spec": volume_spec("10Gi")}
     return {
-        ("Deployment", TASK_STORE["name"]): {"metadata": ours, "spec": {"template": pod}},
-        **{("PersistentVolumeClaim", name): {**claim(STORED), "status": {"phase": phase}} for name in CLAIMS},
+        ("Deployment", "eden-task-store-server"): {"metadata": {"labels": OURS}, "spec": {"template": pod}},
+        POSTGRES_CLAIM: bound,
+        BLOB: bound,
     }
 
 
+CHANGED = {"metadata": {"labels": OURS, "managedFields": APPLIED}}
+
+
 @pytest.mark.parametrize(
-    ("argument", "phase", "expected"),
+    ("seed", "objects", "expected"),
     [
-        (f"--base-commit-sha={COMMIT}", "Bound", COMMIT),
-        (f"--base-commit-sha={COMMIT}", "Pending", None),
-        ("--base-commit-sha=main", "Bound", None),
-        ("--port=8080", "Bound", None),
+        (None, {}, None),
+        (None, task_store(f"--base-commit-sha={COMMIT}"), COMMIT),
+        (None, task_store(f"--base-commit-sha={COMMIT}", "Pending"), None),
+        (None, task_store("--base-commit-sha=main"), None),
+        (None, task_store("--port=8080"), None),
+        *(
+            ({**CHANGED, "data": {"commit": commit}}, task_store(f"--base-commit-sha={COMMIT}"), COMMIT)
+            for commit in ("main", "", "0" * 40)
+        ),
+        # A restored one counts if no task store says otherwise.
+        ({**CHANGED, "data": {"commit": COMMIT}}, {}, COMMIT),
     ],
 )
-def test_where_its_configmap_is_gone_the_task_store_tells_the_seed_commit(
-    cluster: FakeCluster, argument: str, phase: str, expected: str | None
+def test_the_seed_commit(
+    cluster: FakeCluster, seed: Object | None, objects: Objects, expected: str | None
 ) -> None:
-    cluster.objects |= task_store(argument, phase)
-    assert run(objects=[TASK_STORE])["seed_commit"] == expected
+    cluster.objects |= {**objects, **({SEED: seed} if seed else {})}
+    assert run()["seed_commit"] == expected
 
 
-@pytest.mark.parametrize("commit", ["main", "", "0" * 40])
-def test_where_its_configmap_was_changed_the_task_store_tells_the_seed_commit(
-    cluster: FakeCluster, commit: str
-) -> None:
-    changed = configmap(commit=commit)
-    changed["metadata"]["managedFields"] = APPLIED
-    cluster.objects["ConfigMap", "eden-seed"] = changed
-    cluster.objects |= task_store(f"--base-commit-sha={COMMIT}")
-    assert run(objects=[TASK_STORE])["seed_commit"] == COMMIT
+def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
+    cluster.objects[SEED] = configmap(commit="main")
+    assert refusal(InputError) == (
+        "ConfigMap lab/eden-seed holds no commit id but 'main'. Delete this ConfigMap: "
+        "the phase seed reads the commit again from the repository, which stays."
+    )
 
 
-def test_a_restored_configmap_counts_where_no_task_store_tells_otherwise(cluster: FakeCluster) -> None:
-    restored = configmap(commit=COMMIT)
-    restored["metadata"]["managedFields"] = APPLIED
-    cluster.objects["ConfigMap", "eden-seed"] = restored
-    assert run()["seed_commit"] == COMMIT
-
-
-# Together
-
-
-def test_several_problems_are_told_at_once(cluster: FakeCluster) -> None:
+def test_several_problems_are_reported_at_once(cluster: FakeCluster) -> None:
     cluster.storage_classes = []
-    cluster.objects[("ConfigMap", "eden-experiment")] = configmap(experiment_id=STORED)
-    message = refusal(existing_secret="mine", experiment_id=OTHER)
+    cluster.objects[EXPERIMENT] = configmap(experiment_id=STORED)
+    message = refusal(eden_existing_secret="mine", eden_experiment_id=OTHER)
     assert len(message.splitlines()) == 4
-    assert message.startswith("3 things keep this experiment from the cluster; nothing was written.\n")
-
-
-def test_everything_is_read_once(cluster: FakeCluster) -> None:
-    run(existing_secret="", image_pull_secrets=[])
-    assert sorted(cluster.requests) == [
-        "create SelfSubjectRulesReview",
-        "list StorageClass",
-        "read ConfigMap eden-experiment",
-        "read ConfigMap eden-seed",
-        "read Namespace lab",
-        "read PersistentVolumeClaim data-eden-postgres-0",
-        "read PersistentVolumeClaim eden-blob",
-    ]
+    assert message.startswith("3 problems keep this experiment from the cluster; nothing was written.\n")
