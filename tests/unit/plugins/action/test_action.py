@@ -32,9 +32,11 @@ def action(monkeypatch: pytest.MonkeyPatch) -> MakeAction:
     def make(
         function: Function, arguments: dict[str, t.Any], transport: str = "local"
     ) -> plugin.ActionModule:
+        monkeypatch.setenv("K8S_AUTH_HOST", "")
         monkeypatch.setattr(identities_info, "ARGUMENTS", ARGUMENTS)
         monkeypatch.setattr(identities_info, "run", function)
         task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
+        task.environment = [{"K8S_AUTH_HOST": "https://of-the-task"}]
         task.configure_mock(action="identities_info", resolved_action="eden.reference.identities_info")
         connection = mock.Mock(transport=transport)
         templar = Templar(loader=DataLoader())
@@ -54,6 +56,7 @@ def test_function_gets_the_validated_parameters_and_modes(action: MakeAction) ->
     (task,) = seen
     assert task.parameters == {"size": 3, "name": "x"}
     assert (task.check_mode, task.diff) == (True, True)
+    assert os.environ["K8S_AUTH_HOST"] == "https://of-the-task"
 
 
 def test_progress_is_shown_with_the_host(action: MakeAction) -> None:
