@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import random
-import ssl
 import time
 import typing as t
 from contextlib import contextmanager
@@ -56,6 +55,9 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
+# In the words of Python's ssl and of urllib3, which are wrapped too often to look for their types.
+WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
+WRONG_PROXY_LOGIN = "Tunnel connection failed: 407"
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 PATIENCE = 60.0
 FIRST_DELAY = 0.1
@@ -336,7 +338,7 @@ class Cluster:
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
                 failure = self._unreachable(action, target, error)
                 wait = 0.0
-                if _is_lasting(error):
+                if _is_lasting(failure.message):
                     raise failure from error
             delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
             pause = max(delay, wait)
@@ -356,12 +358,12 @@ class Cluster:
 
     def _unreachable(self, action: str, target: str, error: Exception) -> ClusterError:
         reason = " ".join(str(getattr(error, "reason", None) or error).split())
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
+        if any(words in reason for words in WRONG_CERTIFICATE):
             advice = (
                 "Check certificate-authority and tls-server-name in the kubeconfig, or the option ca_cert: "
                 "they must fit the certificate of the API server."
             )
-        elif " 407 " in reason:
+        elif WRONG_PROXY_LOGIN in reason:
             advice = (
                 "Give the user and the password of the proxy in proxy-url, or in the option proxy_headers."
             )
@@ -443,17 +445,9 @@ def _status(body: t.Any) -> Object:
     return document if isinstance(document, dict) else {"message": " ".join(text.split())[:500]}
 
 
-def _is_lasting(error: BaseException | None) -> bool:
+def _is_lasting(reason: str) -> bool:
     """Whether another try cannot help: the certificate or the proxy's login is wrong."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError) or "Tunnel connection failed: 407" in str(error):
-            return True
-        error = (
-            getattr(error, "reason", None)
-            if isinstance(getattr(error, "reason", None), BaseException)
-            else error.__context__
-        )
-    return False
+    return any(words in reason for words in (*WRONG_CERTIFICATE, WRONG_PROXY_LOGIN))
 
 
 def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:

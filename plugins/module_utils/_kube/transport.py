@@ -27,6 +27,7 @@ if t.TYPE_CHECKING:
 # Connecting to the cluster says which package is missing.
 with contextlib.suppress(ImportError):
     import urllib3
+    from urllib3._collections import HTTPHeaderDict
 
 # Requests at a time. Each takes a connection, whose TLS costs more than what most requests ask.
 PARALLEL = 4
@@ -63,7 +64,7 @@ class Transport:
         headers: t.Mapping[str, str] | None,
         options: t.Mapping[str, t.Any],
     ) -> urllib3.BaseHTTPResponse:
-        sent = urllib3.HTTPHeaderDict(headers or {})
+        sent = HTTPHeaderDict(headers or {})
         for name, value in self.headers(credentials):
             # As bytes on the wire, a header is UTF-8 here.
             sent.add(name, value.encode().decode("latin-1"))
@@ -88,13 +89,17 @@ class Transport:
         # As urllib3's own urlopen begins a connection.
         connection = pool._new_conn()
         connection.timeout = seconds
-        if pool.proxy is None:
-            connection.connect()
-        elif server.scheme == "https":
-            pool._prepare_proxy(connection)
-        else:
-            connection.set_tunnel(server.hostname, server.port or 80, headers=pool.proxy_headers)
-            connection.connect()
+        try:
+            if pool.proxy is None:
+                connection.connect()
+            elif server.scheme == "https":
+                pool._prepare_proxy(connection)
+            else:
+                connection.set_tunnel(server.hostname, server.port or 80, headers=pool.proxy_headers)
+                connection.connect()
+        except BaseException:
+            connection.close()
+            raise
         connected: socket.socket = connection.sock
         connected.settimeout(seconds)
         return connected
@@ -144,6 +149,8 @@ class Transport:
     def _context(self, credentials: Credentials, also_public: bool = False) -> ssl.SSLContext:
         """The TLS context, which verifies what kubectl verifies."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # urllib3 1 gives no IP address to ssl, and compares the names of a certificate itself.
+        context.check_hostname = hasattr(urllib3, "BaseHTTPResponse")
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # As kubectl: an intermediate may be what is trusted, and old authorities lack key identifiers.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
