@@ -18,7 +18,8 @@ class Surveillance:
 
     Attributes:
         arguments: each argument list that was seen, its arguments separated by NUL.
-        files: each content that was seen in a file, by the file's path and the number of its contents before.
+        files: each content that was seen in a file, by the file's path and the number of its contents before;
+            one that only grew counts once.
     """
 
     def __init__(self, directories: t.Iterable[Path] = (), pause: float = PAUSE) -> None:
@@ -90,8 +91,12 @@ class Surveillance:
         except OSError:
             # Gone, or not to be read: a socket, say.
             return
+        shown = str(path).encode() + b"\n" + content
+        # A file that has grown, such as a log, still shows what it did.
+        if count and shown.startswith(self.files[f"{path}, content {count - 1}"]):
+            count -= 1
         self._versions[path] = (version, count + 1)
-        self.files[f"{path}, content {count}"] = str(path).encode() + b"\n" + content
+        self.files[f"{path}, content {count}"] = shown
 
 
 def arguments_of_processes() -> set[bytes]:

@@ -42,6 +42,14 @@ def test_sees_a_file_that_was_deleted_and_one_that_was_overwritten(tmp_path: Pat
     }
 
 
+def test_keeps_one_content_of_a_file_that_grows(tmp_path: Path) -> None:
+    watch = Surveillance([tmp_path])
+    for content in ("a", "ab", "abc", "x", "xy"):
+        (tmp_path / "log").write_text(content)
+        watch.look()
+    assert [text.rpartition(b"\n")[2] for text in watch.files.values()] == [b"abc", b"xy"]
+
+
 def test_sees_the_name_of_a_file(tmp_path: Path) -> None:
     with Surveillance([tmp_path]):
         pass

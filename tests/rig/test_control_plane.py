@@ -49,12 +49,6 @@ def writes(control_plane: ControlPlane, namespace: str) -> list[tuple[str, str, 
     return found
 
 
-def test_an_object_is_stored_and_read_back(admin: ApiClient, namespace: str) -> None:
-    api = CoreV1Api(admin)
-    api.create_namespaced_config_map(namespace, config_map("stored", colour="green"))
-    assert api.read_namespaced_config_map("stored", namespace).data == {"colour": "green"}
-
-
 def test_rbac_refuses_a_user_until_a_role_is_bound(
     control_plane: ControlPlane, admin: ApiClient, namespace: str
 ) -> None:
@@ -119,12 +113,6 @@ def test_pod_security_refuses_a_privileged_pod(admin: ApiClient, namespace: str)
     )
     api.create_namespaced_pod(strict, restricted)
     assert len(api.list_namespaced_pod(strict).items) == 1
-
-
-def test_each_user_has_one_kubeconfig(control_plane: ControlPlane) -> None:
-    assert control_plane.kubeconfig_for("one") == control_plane.kubeconfig_for("one")
-    assert control_plane.kubeconfig_for("one") != control_plane.kubeconfig_for("one", ("group",))
-    assert control_plane.kubeconfig_for("one").stat().st_mode & 0o077 == 0
 
 
 def test_two_run_side_by_side_and_nothing_is_left_of_one_that_stopped(

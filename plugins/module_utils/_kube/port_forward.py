@@ -21,6 +21,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
     refusal,
     resource_of,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import condition
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 
 if t.TYPE_CHECKING:
@@ -87,10 +88,7 @@ def _target_port(found: Object, namespace: str, service: str, port: int) -> int 
 
 
 def _ready(pod: Object) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return "deletionTimestamp" not in pod["metadata"] and any(
-        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
-    )
+    return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready", "True") is not None
 
 
 def _named_port(pod: Object, name: str) -> int:

@@ -183,6 +183,12 @@ class Echo(socketserver.BaseRequestHandler):
             self.request[1].sendto(b"!", self.client_address)
 
 
+class TcpServer(socketserver.ThreadingTCPServer):
+    """Takes its port also shortly after another one had it."""
+
+    allow_reuse_address = True
+
+
 @contextmanager
 def listeners(testbed: Testbed) -> Iterator[Addresses]:
     """Servers outside of the cluster: on the machine, as the node's network sees it."""
@@ -191,8 +197,8 @@ def listeners(testbed: Testbed) -> Iterator[Addresses]:
     found: Addresses = {}
     with ExitStack() as running:
         for name, kind, protocol, port in (
-            ("outside", socketserver.ThreadingTCPServer, "tcp", 0),
-            ("outside, port 53", socketserver.ThreadingTCPServer, "tcp", 53),
+            ("outside", TcpServer, "tcp", 0),
+            ("outside, port 53", TcpServer, "tcp", 53),
             ("outside, port 53, UDP", socketserver.ThreadingUDPServer, "udp", 53),
         ):
             server = running.enter_context(kind((host, port), Echo))
