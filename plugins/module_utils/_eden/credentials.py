@@ -19,12 +19,14 @@ from urllib.parse import quote
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
+from ansible_collections.eden.reference.plugins.module_utils._kube.apply import hand_over_command
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Object,
     connected,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import foreign_owner
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -211,13 +213,15 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
     In check mode the made values are not written and count as absent.
 
     Raises:
-        CredentialsError: a missing key belongs to data that still exists, or a value is damaged.
+        CredentialsError: the Secret was made by others, a missing key belongs to data that still exists, or a
+            value is damaged.
     """
     parameters = task.parameters
     namespace, name = parameters["namespace"], parameters["secret"]
     conflict: ConflictError | None = None
     for _attempt in range(ATTEMPTS):
         live = cluster.read("Secret", namespace, name)
+        fail_if_foreign(live, namespace, name)
         kept = decoded(live) if live else {}
         missing = [key for key in parameters["keys"] if not kept.get(key)]
         fail_if_bound(cluster, namespace, name, missing, parameters["bound"])
@@ -236,6 +240,21 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
         except ConflictError as error:
             conflict = error
     raise conflict or AssertionError("unreachable")
+
+
+def fail_if_foreign(live: Object | None, namespace: str, name: str) -> None:
+    """Refuse to add keys to a Secret that was made by others.
+
+    Raises:
+        CredentialsError: with the ways out.
+    """
+    owner = foreign_owner(live) if live else ""
+    if owner:
+        raise CredentialsError(
+            f"{describe('Secret', namespace, name)} exists and is {owner}. It was left as it is. Set "
+            f"eden_existing_secret to {name} to use its values, or hand it over to have missing keys added: "
+            f"{hand_over_command('Secret', namespace, name)}."
+        )
 
 
 def restoring_advice(namespace: str, name: str) -> t.Callable[[str], str]:

@@ -62,7 +62,7 @@ def test_check_mode_writes_nothing(run: Run, admin: ApiClient, namespace: str) -
     assert not CoreV1Api(admin).list_namespaced_secret(namespace).items
 
 
-def test_lost_key_is_made_anew_and_the_others_stay(run: Run, admin: ApiClient, namespace: str) -> None:
+def test_lost_key_is_recreated_and_the_others_stay(run: Run, admin: ApiClient, namespace: str) -> None:
     run()
     made = data(admin, namespace)
     CoreV1Api(admin).patch_namespaced_secret("credentials", namespace, {"data": {"KEY": None}})
@@ -97,3 +97,14 @@ def test_secret_of_the_user_is_only_read(run: Run, admin: ApiClient, namespace: 
     CoreV1Api(admin).patch_namespaced_secret("credentials", namespace, {"stringData": {"KEY": "k"}})
     assert not run(state="verified")["changed"]
     assert set(data(admin, namespace)) == {"PASSWORD", "KEY"}
+
+
+def test_secret_that_others_made_is_left_alone(run: Run, admin: ApiClient, namespace: str) -> None:
+    secret = {"metadata": {"name": "credentials"}, "stringData": {"PASSWORD": "p"}}
+    CoreV1Api(admin).create_namespaced_secret(namespace, secret)
+    with pytest.raises(CredentialsError, match="Set eden_existing_secret to credentials to use its values"):
+        run()
+    assert set(data(admin, namespace)) == {"PASSWORD"}
+    labels = {"app.kubernetes.io/managed-by": "eden.reference"}
+    CoreV1Api(admin).patch_namespaced_secret("credentials", namespace, {"metadata": {"labels": labels}})
+    assert run()["generated"] == ["KEY", "URL"]

@@ -52,6 +52,7 @@ def site(control_plane: ControlPlane, user: str, namespace: str, tmp_path: pathl
             "ansible_connection": "local",
             "eden_kubeconfig": str(control_plane.kubeconfig_for(user, ("system:masters",))),
             "eden_namespace": namespace,
+            "eden_manage_namespace": False,
             "eden_image": "eden:1",
             **inputs,
         }

@@ -652,7 +652,7 @@ def play(
                 {
                     "name": "Show",
                     "ansible.builtin.debug": {
-                        "msg": "{{ __eden_preflight.experiment_id }} {{ __eden_inputs.config_text }}"
+                        "msg": "{{ eden_preflight.experiment_id }} {{ eden_config.text }}"
                     },
                 }
             ],

@@ -19,11 +19,12 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.errors import
 from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
+OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
 PARAMETERS: dict[str, t.Any] = {
     "namespace": "ns",
     "secret": "s",
     "keys": ["PASSWORD", "KEY"],
-    "labels": {"a": "1"},
+    "labels": OURS,
     "urls": [{"key": "URL", "user": "eden", "password_key": "PASSWORD", "address": "db:5432/eden"}],
     "bound": [{"key": "PASSWORD", "claim": "data", "advice": "Restore it."}],
     "readers": {"db": ["PASSWORD"], "forge": ["KEY"]},
@@ -33,7 +34,8 @@ PARAMETERS: dict[str, t.Any] = {
 
 def secret(**values: str) -> dict[str, t.Any]:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return {"kind": "Secret", "metadata": {"name": "s", "resourceVersion": "7"}, "data": data}
+    metadata = {"name": "s", "resourceVersion": "7", "labels": OURS}
+    return {"kind": "Secret", "metadata": metadata, "data": data}
 
 
 class FakeCluster:
@@ -75,7 +77,7 @@ def test_absent_secret_is_made_whole() -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", values[key]) for key in ("PASSWORD", "KEY"))
     assert values["URL"] == f"postgresql://eden:{values['PASSWORD']}@db:5432/eden"
     assert cluster.values() == values
-    assert cluster.writes[0]["metadata"]["labels"] == {"a": "1"}
+    assert cluster.writes[0]["metadata"]["labels"] == OURS
 
 
 def test_complete_secret_is_left_alone() -> None:
@@ -206,19 +208,24 @@ def test_each_class_of_bytes_works_or_is_refused_by_the_name_of_the_key(key: str
     assert not value or value.decode(errors="replace").strip() not in error.value.message
 
 
-@pytest.mark.parametrize("name", [name for name, (_value, refused) in CLASSES.items() if refused != EVERY])
-def test_what_is_accepted_arrives_through_the_environment_and_as_a_flag(name: str) -> None:
-    value, _refused = CLASSES[name]
+def test_what_is_accepted_arrives_through_the_environment_and_as_a_flag() -> None:
+    accepted = [value for value, refused in CLASSES.values() if refused != EVERY]
     program = (
         "import argparse, os, sys\n"
         "parser = argparse.ArgumentParser()\n"
         "parser.add_argument('--session-secret')\n"
-        "words = ['--session-secret=' + os.environ['VALUE']]\n"
-        "sys.stdout.buffer.write(parser.parse_args(words).session_secret.encode())"
+        "for number in range(int(sys.argv[1])):\n"
+        "    words = ['--session-secret=' + os.environ[f'VALUE_{number}']]\n"
+        "    print(parser.parse_args(words).session_secret.encode().hex())"
     )
-    environment = {**os.environb, b"VALUE": value, b"PYTHONUTF8": b"1"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
-    assert done.stdout == value
+    values = {b"VALUE_%d" % number: value for number, value in enumerate(accepted)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(len(accepted))],
+        env={**os.environb, **values, b"PYTHONUTF8": b"1"},
+        capture_output=True,
+        check=True,
+    )
+    assert [bytes.fromhex(line) for line in done.stdout.decode().split("\n")[:-1]] == accepted
 
 
 def test_a_header_carries_what_is_accepted_for_the_admin_token() -> None:
@@ -231,6 +238,16 @@ def test_a_header_carries_what_is_accepted_for_the_admin_token() -> None:
             assert (
                 request().headers["Authorization"].encode("ascii").split(b" ", 1)[1] == b"admin:x%cx" % code
             )
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_no_key_is_added_to_a_secret_that_others_made(check_mode: bool) -> None:
+    cluster = FakeCluster({**secret(KEY="k"), "metadata": {"managedFields": [{"manager": "kubectl-create"}]}})
+    with pytest.raises(
+        CredentialsError, match=r"^Secret ns/s exists and is made with kubectl-create, not by"
+    ):
+        completed(cluster, check_mode)
+    assert not cluster.writes
 
 
 def test_a_damaged_value_of_our_own_secret_is_not_overwritten() -> None:
