@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The count of writes from the audit log, which the tests on a cluster rely on, sees what it must not miss."""
+"""The count of writes from the audit log, on which the tests on a cluster rely, can fail where it must."""
 
 from __future__ import annotations
 
