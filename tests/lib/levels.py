@@ -14,7 +14,7 @@ from environments import CACHE, CHECKOUT, NEWEST, OLDEST, PYTHONS, Environment, 
 from progress import Progress, last_lines
 
 COLLECTION = f"{NAMESPACE}.{NAME}"
-TYPED = ("action", "doc_fragments", "filter", "module_utils", "modules", "plugin_utils")
+TYPED = ("action", "doc_fragments", "filter", "lookup", "module_utils", "modules", "plugin_utils")
 
 
 @dataclass
@@ -94,7 +94,8 @@ def _artifact(run: Run, programs: Path) -> None:
     modules = [f"{COLLECTION}.{path.stem}" for path in sorted((installed / "plugins/modules").glob("*.py"))]
     roles = [f"{COLLECTION}.{path.name}" for path in sorted((installed / "roles").iterdir())]
     filters = [f"{COLLECTION}.{path.stem}" for path in sorted((installed / "plugins/filter").glob("*.py"))]
-    for kind, names in (("module", modules), ("role", roles), ("filter", filters)):
+    lookups = [f"{COLLECTION}.{path.stem}" for path in sorted((installed / "plugins/lookup").glob("*.py"))]
+    for kind, names in (("module", modules), ("role", roles), ("filter", filters), ("lookup", lookups)):
         run.progress.check(f"ansible-doc {kind}", ["ansible-doc", "-t", kind, *names], **options)
     for path in sorted((installed / "playbooks").glob("*.yml")):
         playbook = ["ansible-playbook", "--syntax-check", "-i", "localhost,", f"{COLLECTION}.{path.stem}"]

@@ -19,7 +19,7 @@ from levels import LEVELS
 
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
 MODULES = sorted(path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py"))
-READMES = [path for path in files() if path.name == "README.md"]
+DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 
 
 def load(path: str) -> t.Any:
@@ -114,6 +114,20 @@ def test_the_oldest_ansible_is_the_same_everywhere() -> None:
     }
 
 
+def test_the_dependency_is_the_same_everywhere() -> None:
+    (required,) = load("requirements.yml")["collections"]
+    assert load("galaxy.yml")["dependencies"] == {required["name"]: required["version"]}
+
+
+def test_the_lookup_is_told_the_tags_of_the_play() -> None:
+    for path in sorted((CHECKOUT / "playbooks").glob("*.yml")):
+        (play,) = yaml.safe_load(path.read_text())
+        tags = [tag for role in play["roles"] for tag in role.get("tags", [])]
+        arguments = ", ".join(map(repr, ["eden.reference.experiments", *tags]))
+        assert play["hosts"] == f"{{{{ lookup({arguments}) }}}}"
+        assert play["connection"] == "local"
+
+
 def test_the_version_is_the_changelogs() -> None:
     """It is the version that the fragments are for, or, where there are none, the last released one."""
 
@@ -133,8 +147,8 @@ def test_what_is_built_is_what_a_user_needs(tmp_path: Path) -> None:
     (artifact,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(artifact) as archive:
         built = {member.name for member in archive if not member.isdir()}
-    top = ("LICENSE", "README.md", "requirements.txt")
-    directories = ("changelogs", "docs", "meta", "playbooks", "plugins", "roles")
+    top = ("CONTRIBUTING.md", "LICENSE", "README.md", "requirements.txt", "requirements.yml")
+    directories = ("changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles")
     wanted = {str(path) for path in files() if path.parts[0] in directories or str(path) in top}
     assert built == wanted | {"FILES.json", "MANIFEST.json"}
 
@@ -199,24 +213,21 @@ def test_there_is_no_list_of_ignored_findings() -> None:
     assert not [path for path in files() if "ignore" in path.name and path.name != ".gitignore"]
 
 
-@pytest.mark.parametrize("readme", READMES, ids=str)
-def test_a_readme_names_only_what_exists(readme: Path) -> None:
-    """Paths of this repository that a README names, from its root or from the README's own directory."""
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_a_document_names_only_what_exists(document: Path) -> None:
+    """Paths of this repository that a document names or links to, from its root or from its own directory."""
+    text = (CHECKOUT / document).read_text()
     named = re.findall(
-        r"(?<![\w./-])(?:tests|\.ci|inventories|molecule|playbooks|roles|plugins)/[\w./-]*\w",
-        (CHECKOUT / readme).read_text(),
+        r"(?<![\w./-])(?:tests|\.ci|docs|inventories|molecule|playbooks|roles|plugins)/[\w./-]*\w", text
     )
-    missing = [
-        path
-        for path in named
-        if not any((base / path).exists() for base in (CHECKOUT, CHECKOUT / readme.parent))
-    ]
-    assert not missing
+    named += re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    bases = (CHECKOUT, CHECKOUT / document.parent, CHECKOUT / "roles/eden", CHECKOUT / "plugins/module_utils")
+    assert not [path for path in named if not any((base / path).exists() for base in bases)]
 
 
-@pytest.mark.parametrize("readme", READMES, ids=str)
-def test_the_commands_of_a_readme_can_be_run(readme: Path) -> None:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", (CHECKOUT / readme).read_text(), re.S | re.M)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_the_commands_of_a_document_can_be_run(document: Path) -> None:
+    blocks = re.findall(r"^```\w*\n(.*?)^```", (CHECKOUT / document).read_text(), re.S | re.M)
     commands = [
         line.split() for block in blocks for line in block.splitlines() if line.startswith(("tests/", ".ci/"))
     ]

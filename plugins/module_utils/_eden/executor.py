@@ -133,21 +133,28 @@ class PlanExecutor:
         Raises:
             IdentityError: another client changed or created the Secret since it was read.
         """
-        version = self.secrets[worker.name].version
         # With its blank it counts as no token; it tells this Secret from one that another run created.
         placeholder = {"token": f"pending {token_hex(8)}"}
+        version = self.secrets[worker.name].version or self._create(worker, placeholder)
         definition = secret_definition(self.desired.namespace, worker, placeholder, version)
         try:
-            if version:
-                self.cluster.apply(definition, dry_run=True)
-                return version
-            return str(self.cluster.create(definition)["metadata"]["resourceVersion"])
+            self.cluster.apply(definition, dry_run=True)
+        except ConflictError as error:
+            raise self._changed(worker) from error
+        return version
+
+    def _create(self, worker: DesiredWorker, values: t.Mapping[str, str]) -> str:
+        """Create the Secret, and return its version."""
+        definition = secret_definition(self.desired.namespace, worker, values, "")
+        try:
+            created = self.cluster.create(definition)
         except ConflictError as error:
             # The answer to a create that succeeded may have been lost; its second try then meets the first.
             found = self.cluster.read("Secret", self.desired.namespace, worker.secret)
-            if found and decoded(found) == placeholder:
-                return str(found["metadata"]["resourceVersion"])
-            raise self._changed(worker) from error
+            if not found or decoded(found) != values:
+                raise self._changed(worker) from error
+            created = found
+        return str(created["metadata"]["resourceVersion"])
 
     def _mint(self, worker: DesiredWorker) -> Credential:
         while True:

@@ -43,6 +43,10 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     set_by_others,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
+from ansible_collections.eden.reference.plugins.module_utils._kube.storage import (
+    has_default_class,
+    is_bound,
+)
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 # A missing one is reported with the connection.
@@ -63,10 +67,6 @@ OLDEST_VERSION = (1, 27)
 
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
-DEFAULT_CLASS_ANNOTATIONS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
 # ConfigMaps that belong to no single component, by their names in the topology.
 CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
 # Of these one list answers for all names.
@@ -194,11 +194,6 @@ def run(task: Task) -> dict[str, t.Any]:
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
         "warnings": warnings,
     }
-
-
-def is_bound(claim: Answer) -> bool:
-    """Whether the claim exists and has its volume."""
-    return isinstance(claim, dict) and (claim.get("status") or {}).get("phase") == "Bound"
 
 
 def check_version(cluster: Cluster) -> None:
@@ -422,7 +417,7 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
                 f"The cluster has no StorageClass {wanted}, which eden_storage_class names: {has}. {advice}"
             )
         ]
-    if not wanted and not any(map(is_default, state.storage_classes)):
+    if not wanted and not has_default_class(state.storage_classes):
         advice = f"Set eden_storage_class to one of {', '.join(names)}." if names else "Install one."
         return [], [
             MissingError(
@@ -688,12 +683,6 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
         if error.status == 403:
             return Refused(error)
         raise
-
-
-def is_default(storage_class: Object) -> bool:
-    """Whether new claims without a class get this one."""
-    annotations = storage_class["metadata"].get("annotations") or {}
-    return any(annotations.get(name) == "true" for name in DEFAULT_CLASS_ANNOTATIONS)
 
 
 def _held_up(namespace: Object) -> str:

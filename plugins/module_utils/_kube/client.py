@@ -421,7 +421,7 @@ def refusal(
     found = classify(said, status, causes)
     advice = found.advice if found else ""
     if status == 401:
-        advice = f"The API server does not accept the credentials of {transport.login.source}: renew them."
+        advice = f"Renew the credentials of {transport.login.source}."
     kind = ConflictError if status == 409 else ClusterError
     error = kind(action, target, status, str(document.get("reason") or reason or ""), said, advice)
     error.refusal = found

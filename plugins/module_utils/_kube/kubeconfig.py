@@ -304,11 +304,8 @@ def _access(load: t.Callable[[], list[tuple[t.Any, str]]], source: str, context:
         raise empty.error(str(error)) from error
     except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         # The whole error would quote a part of the file, which may hold a token.
-        words = (
-            getattr(error, "problem", None)
-            or getattr(error, "strerror", None)
-            or getattr(error, "reason", None)
-        )
+        parts = [getattr(error, name, None) for name in ("context", "problem", "strerror", "reason")]
+        words = ", ".join(filter(None, parts))
         raise empty.error(words or "it has not the form of a kubeconfig") from error
 
 

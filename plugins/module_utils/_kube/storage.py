@@ -13,13 +13,13 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 
 DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 # The API server honours the beta annotation as well (pkg/volume/util/storageclass.go).
-_DEFAULT_CLASS_ANNOTATIONS = (DEFAULT_CLASS_ANNOTATION, "storageclass.beta.kubernetes.io/is-default-class")
+DEFAULT_CLASS_ANNOTATIONS = (DEFAULT_CLASS_ANNOTATION, "storageclass.beta.kubernetes.io/is-default-class")
 
 
 def is_default_class(storage_class: Object) -> bool:
     """Claims that name no class get this one."""
     annotations = storage_class["metadata"].get("annotations") or {}
-    return any(annotations.get(name) == "true" for name in _DEFAULT_CLASS_ANNOTATIONS)
+    return any(annotations.get(name) == "true" for name in DEFAULT_CLASS_ANNOTATIONS)
 
 
 def has_default_class(storage_classes: t.Iterable[Object]) -> bool:

@@ -142,7 +142,7 @@ def test_a_kubeconfig_that_is_none(site: Site, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text("token: 'hunter2\n")
     ended = site(eden_kubeconfig=str(path))
-    assert_refused(ended, f"Could not read a kubeconfig from {path}: while scanning a quoted scalar")
+    assert_refused(ended, f"Could not use the kubeconfig {path}: while scanning a quoted scalar")
     assert "hunter2" not in ended[1]
 
 

@@ -303,12 +303,12 @@ def test_credentials_that_the_server_does_not_know(
     with pytest.raises(ClusterError) as error:
         preflight.run(Task(parameters(path, "lab")))
     assert error.value.status == 401
-    assert error.value.message.endswith("Renew the credentials of the kubeconfig.")
+    assert error.value.message.endswith(f"Renew the credentials of the kubeconfig {path}.")
     assert "hunter2" not in error.value.message
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(CollectionError, match=r"Could not read a kubeconfig from .*nowhere"):
+    with pytest.raises(CollectionError, match=r"Could not find a kubeconfig: .*nowhere does not exist"):
         preflight.run(Task(parameters(tmp_path / "nowhere", "lab")))
 
 
@@ -333,7 +333,7 @@ def test_a_user_whose_certificate_has_expired(control_plane: ControlPlane) -> No
     with pytest.raises(ClusterError) as error:
         preflight.run(Task(parameters(path, "lab")))
     assert error.value.status == 401
-    assert error.value.message.endswith("Renew the credentials of the kubeconfig.")
+    assert error.value.message.endswith(f"Renew the credentials of the kubeconfig {path}.")
 
 
 @pytest.fixture

@@ -222,6 +222,9 @@ ROWS = [
          "runAsNonRoot", "Fix what the message names: eden_image"),
         ("a volume of a Secret that is missing", starting("FailedMount", NO_MOUNT),
          f"cannot mount a volume: {NO_MOUNT}", MAKES),
+        ("a priority that does not exist",
+         refused(POSTGRES, 'pods "db-0" is forbidden: no PriorityClass with name high was found'),
+         "high, which its pod needs, does not exist", "Have PriorityClass high created"),
         ("another service account", refused(POSTGRES, NO_ACCOUNT.format("x")),
          "ServiceAccount eden/x, which its pod asks for", "The collection's pods name no ServiceAccount"),
     ]),
@@ -332,6 +335,9 @@ ROWS = [
         ("a webhook that does not answer", refused(POSTGRES, NO_WEBHOOK), "does not answer"),
     ]),
     *rows("refused", APPEAR, [
+        ("a namespace that goes",
+         refused(POSTGRES, "unable to create new content in namespace eden because it is being terminated"),
+         "Namespace eden is being deleted: wait until it is gone"),
         ("another refusal", refused(POSTGRES, 'pods "db-0" is forbidden: some rule'), "some rule"),
     ]),
     *rows("refused", RETRIED, [
@@ -402,7 +408,7 @@ def test_no_advice_names_a_phase_that_makes_service_accounts_or_deletes_what_hol
         (cause, *_rest) = find_causes(row.values[0])
         assert "service accounts" not in cause.advice
         assert (
-            ("delete" in cause.advice)
+            (" delete " in cause.advice)
             == ("holds no data" in cause.advice)
             == (cause.kind == "volume" and cause.subject.startswith("PersistentVolumeClaim"))
         )

@@ -546,9 +546,11 @@ def test_killed_between_the_secret_and_the_mint(world: World) -> None:
     world.check()
 
 
-def test_a_secret_that_cannot_be_written_costs_no_worker(world: World) -> None:
-    def refuse(_name: str, _write: Write) -> None:
-        raise ClusterError("create", "Secret ns/id-operator", 403, "Forbidden", "exceeded quota")
+@pytest.mark.parametrize("write", ["create", "dry run"])
+def test_a_secret_that_cannot_be_written_costs_no_worker(world: World, write: Write) -> None:
+    def refuse(_name: str, now: Write) -> None:
+        if now == write:
+            raise ClusterError("create", "Secret ns/id-operator", 403, "Forbidden", "exceeded quota")
 
     world.cluster.before_write = refuse
     with pytest.raises(ClusterError, match="exceeded quota"):

@@ -21,6 +21,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 STORED = "exp_01jabcdefghjkmnpqrstvwxyz0"
@@ -328,7 +329,7 @@ def test_a_namespace_that_others_made(cluster: FakeCluster, metadata: Object, wo
 # Storage
 
 
-@pytest.mark.parametrize("annotation", preflight.DEFAULT_CLASS_ANNOTATIONS)
+@pytest.mark.parametrize("annotation", DEFAULT_CLASS_ANNOTATIONS)
 def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
     cluster.storage_classes = [storage_class("slow"), storage_class("fast", annotation)]
     assert run()["warnings"] == []

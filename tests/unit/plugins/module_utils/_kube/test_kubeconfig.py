@@ -365,7 +365,7 @@ def test_plugin_is_asked_once_and_again_after_401(world: World) -> None:
         world.server.refused = {f"Bearer t{number}" for number in range(9)}
         with pytest.raises(ClusterError) as error:
             cluster.version()
-        assert f"the credentials of the exec plugin {world.folder}/plugin of the dict" in error.value.message
+        assert f"Renew the credentials of the exec plugin {world.folder}/plugin of the dict" in error.value.message
     assert (world.folder / "asked").read_text() == "xxxx"
 
 

@@ -393,7 +393,7 @@ def test_no_api_server() -> None:
             json.dumps({"message": "cannot create resource pods/portforward"}).encode(),
             "cannot create resource",
         ),
-        (401, b"Unauthorized", "does not accept the credentials of the kubeconfig"),
+        (401, b"Unauthorized", "Renew the credentials of the kubeconfig"),
         (400, b"<html>\n proxy </html>", "400: <html> proxy </html>"),
         (400, b"[]", "400"),
     ],
