@@ -161,8 +161,8 @@ def test_a_failing_run_shows_no_secret(rig: Rig, pool: Pool, case: Case) -> None
         variables, context = dict(experiment.variables), experiment.proxy.context
         kubeconfig, before = experiment.kubeconfig.read_text(), secret_values(experiment)
         (experiment.directory / "outcomes.jsonl").unlink(missing_ok=True)
+        experiment.variables["eden_timeout"] = 60
         canaries = case.prepare(rig, experiment)
-        experiment.variables.setdefault("eden_timeout", 60)
         experiment.environment = loud(experiment.directory)
         try:
             with Surveillance([experiment.directory], PAUSE) as watch:
