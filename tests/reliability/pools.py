@@ -47,13 +47,6 @@ class Pool:
         if not verdict.violations:
             self._idle.append(experiment)
 
-    @contextlib.contextmanager
-    def lent(self) -> t.Iterator[Experiment]:
-        """An experiment that is up; it is not given back after an exception."""
-        verdict = Verdict()
-        with self.borrowed(verdict) as experiment:
-            yield experiment
-
     def _made(self) -> Experiment:
         experiment = self._all.enter_context(self._rig.experiment())
         experiment.variables["eden_ingress"] = INGRESS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kills import CALLBACKS, AtWrite
 from kube import PATHS
-from oracles import secret_values, tail
+from oracles import Verdict, secret_values, tail
 from pools import Pool, encoded, remove
 from secret_search import Hit, SecretSearch
 from surveillance import Surveillance
@@ -157,12 +157,12 @@ def hits(known: dict[str, str], contents: Contents) -> list[Hit]:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_failing_run_shows_no_secret(rig: Rig, pool: Pool, case: Case) -> None:
-    with pool.lent() as experiment:
+    with pool.borrowed(Verdict()) as experiment:
         variables, context = dict(experiment.variables), experiment.proxy.context
         kubeconfig, before = experiment.kubeconfig.read_text(), secret_values(experiment)
         (experiment.directory / "outcomes.jsonl").unlink(missing_ok=True)
+        experiment.variables["eden_timeout"] = 60
         canaries = case.prepare(rig, experiment)
-        experiment.variables.setdefault("eden_timeout", 60)
         experiment.environment = loud(experiment.directory)
         try:
             with Surveillance([experiment.directory], PAUSE) as watch:
