@@ -29,10 +29,13 @@ READERS = {
     "postgres": {"POSTGRES_PASSWORD"},
     "forgejo": {"FORGEJO_REMOTE_PASSWORD", "FORGEJO_SECRET_KEY", "FORGEJO_INTERNAL_TOKEN"},
     "task-store-server": {"EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD", "EDEN_READONLY_PASSWORD"},
+    "seed": {"FORGEJO_REMOTE_PASSWORD"},
     "orchestrator": {"FORGEJO_REMOTE_PASSWORD"},
     "executor-host": {"FORGEJO_REMOTE_PASSWORD"},
     "web-ui": {"EDEN_SESSION_SECRET", "FORGEJO_REMOTE_PASSWORD"},
 }
+# The components that mount the experiment config, and restart when it changes.
+CONFIG_READERS = {"task-store-server", "orchestrator", "evaluator-host", "web-ui"}
 GENERATED = {key for keys in READERS.values() for key in keys}
 SECRET_KEYS = GENERATED | {"EDEN_STORE_URL", "EDEN_READONLY_STORE_URL"}
 
@@ -41,6 +44,21 @@ COMPONENTS_OF_WORKERS = {
     "orchestrator": "orchestrator",
     "web-ui-1": "web-ui",
     **{f"{name}-1": name for name in NUMBERED},
+}
+# The workloads of each phase.
+WORKLOADS = {
+    "infra": {("StatefulSet", "postgres"), ("StatefulSet", "forgejo")},
+    "task_store": {("Deployment", "task-store-server")},
+    "app_tier": {
+        ("StatefulSet", name) for name in ("orchestrator", "web-ui", *(f"{name}-1" for name in NUMBERED))
+    },
+}
+# The claims, with their key in the sizes, their default size, and the StatefulSet that makes them.
+CLAIMS = {
+    "data-{name}-postgres-0": ("postgres", "10Gi", "postgres"),
+    "data-{name}-forgejo-0": ("forgejo", "20Gi", "forgejo"),
+    "{name}-blob": ("blob", "10Gi", ""),
+    "{name}-artifacts": ("artifacts", "50Gi", ""),
 }
 OPERATOR = "operator"
 WORKERS = (OPERATOR, *COMPONENTS_OF_WORKERS)

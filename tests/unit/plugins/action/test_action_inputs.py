@@ -50,8 +50,7 @@ def lines(**variables: t.Any) -> list[str]:
 def test_right_inputs_give_the_config() -> None:
     assert run(eden_name="{{ inventory_hostname }}", eden_experiment_config=experiment_config.DEFAULT) == {
         "changed": False,
-        "config_text": CONFIG_TEXT,
-        "config_checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest(),
+        "config": {"text": CONFIG_TEXT, "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest()},
     }
 
 
@@ -61,7 +60,7 @@ def test_templates_are_worked_out() -> None:
         eden_replicas={"executor_host": "{{ 1 + 1 }}"},
         eden_experiment_config={**experiment_config.DEFAULT, "parallel_variants": "{{ 2 + 1 }}"},
     )
-    assert "parallel_variants: 3\n" in result["config_text"]
+    assert "parallel_variants: 3\n" in result["config"]["text"]
 
 
 def test_the_config_holds_plain_values() -> None:
@@ -71,7 +70,7 @@ def test_the_config_holds_plain_values() -> None:
         "time": datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
         "list": [1, 2.5, True, None],
     }
-    written = run(eden_experiment_config={**experiment_config.DEFAULT, "extra": extra})["config_text"]
+    written = run(eden_experiment_config={**experiment_config.DEFAULT, "extra": extra})["config"]["text"]
     assert experiment_config.parse(written.encode(), "x")[1]["extra"] == {**extra, "text": "lab"}
 
 
@@ -79,8 +78,8 @@ def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
     text = f"# {{{{ not a template }}}}\r\n{CONFIG_TEXT}"
     (tmp_path / "config.yaml").write_bytes(text.encode())
     result = run(folder=str(tmp_path), eden_experiment_config_file="{{ folder }}/config.yaml")
-    assert result["config_text"] == text
-    assert result["config_checksum"] == hashlib.sha256(text.encode()).hexdigest()
+    assert result["config"]["text"] == text
+    assert result["config"]["checksum"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_undefined_variables_are_named_where_they_are_used() -> None:
