@@ -16,7 +16,9 @@ PATH = CHECKOUT / "docs/deployer-role.yaml"
 TEXT = PATH.read_text()
 OBJECTS = {item["kind"]: item for item in yaml.safe_load(TEXT)["items"]}
 DEFAULTS = yaml.safe_load((CHECKOUT / "roles/eden/defaults/main.yml").read_text())
-REPLICAS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main/objects.yml").read_text())["__eden_default_replicas"]
+REPLICAS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main/objects.yml").read_text())[
+    "__eden_default_replicas"
+]
 
 # Verb, group, resource, and a name or nothing.
 Grant = tuple[str, str, str, str]
