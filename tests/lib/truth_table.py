@@ -9,7 +9,7 @@ SERVERS = {"postgres": 5432, "forgejo": 3000, "task-store-server": 8080, "web-ui
 CLIENTS: dict[str, set[str]] = {
     "postgres": set(),
     "forgejo": set(),
-    "bind": set(),
+    "provision": set(),
     "seed": {"forgejo"},
     "task-store-server": {"postgres"},
     "orchestrator": {"forgejo", "task-store-server"},
