@@ -29,7 +29,7 @@ try:
     from kubernetes.utils.quantity import parse_quantity
 except ImportError:  # pragma: no cover
     # Reported by the first module that connects; the guard is for the sanity test, which has no client.
-    client = parse_quantity = None
+    client = parse_quantity = None  # type: ignore[assignment]
 
 PRIMITIVES: dict[str, tuple[str, str, t.Callable[[t.Any], bool]]] = {
     "str": ("a string: put true, false and numbers into quotes", "'1'", lambda value: isinstance(value, str)),

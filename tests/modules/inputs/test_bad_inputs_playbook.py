@@ -104,19 +104,21 @@ def assert_refused(ended: tuple[int, str], *words: str) -> None:
         (
             {
                 "eden_name": "Branin",
-                "eden_timeout": "600",
+                "eden_timeout": "6e2",
+                "app_tier_timout": 600,
                 "eden_resources": {"limits": {"cpu": "{{ cpus }}"}},
                 "eden_storage_sizes": {"postgress": "10G"},
                 "eden_replica": {"web_ui": 1},
             },
             (
-                "5 inputs of eden break a rule; nothing was written.",
+                "6 inputs of eden break a rule; nothing was written.",
                 "eden_replica: is not an input; did you mean eden_replicas?",
                 "eden_name: must be a name of 1 to 32 lower-case letters",
                 "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m",
                 "'cpus' is undefined",
                 "is not a key of eden_storage_sizes; did you mean postgres?",
-                "eden_timeout: must be a whole number from 1 to 86400",
+                "eden_timeout: must be an integer from 1 to 86400",
+                "app_tier_timout: is no longer an input; set eden_timeout",
             ),
         ),
         (
