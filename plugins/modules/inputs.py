@@ -12,10 +12,10 @@ description:
   - Checks every variable of the host whose name begins with C(eden_) and lists all problems at once.
   - The inputs are documented with the role P(eden.reference.eden#role), whose first task this is.
   - A name that no input has is a problem, too, with the name that was likely meant.
-    So is a former input of another role of this collection, such as C(infra_postgres_storage_size), if its name
-    is exactly that, or much like it after the prefix.
-  - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so a role
-    reads such an input through the filter C(int), C(float) or C(bool).
+    So is a former input of another role of this collection, such as C(infra_postgres_storage_size), if its
+    name is exactly that, or much like it after the prefix.
+  - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so a
+    role reads such an input through the filter C(int), C(float) or C(bool).
   - Touches nothing but the file that C(eden_experiment_config_file) names, on the controller.
     A file that ansible-vault encrypted is decrypted.
   - Warns if the workers poll more often than the task store can answer.

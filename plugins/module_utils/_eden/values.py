@@ -97,7 +97,7 @@ def kind(value: t.Any) -> str:
         (dict, "a mapping"),
         ((list, tuple), "a list"),
     ):
-        if isinstance(value, types):  # type: ignore[arg-type]
+        if isinstance(value, types):
             return words
     return f"a {type(value).__name__}"
 
