@@ -1,15 +1,78 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs eden.reference.apply in ansible's own process."""
+"""Runs a module of this collection inside ansible's own process when the task's connection is local.
+
+Saves the start of a Python process and the import of the Kubernetes client for each task, and prints
+progress while the module works. Over any other connection the module runs on the target as usual.
+
+The action of every module that asks the cluster is a link to this file.
+"""
 
 from __future__ import annotations
 
-from ansible_collections.eden.reference.plugins.module_utils._kube import apply
-from ansible_collections.eden.reference.plugins.plugin_utils.in_process import InProcessAction
+import ctypes
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.eden.reference.plugins.module_utils._module import Task, result_of
+from ansible_collections.eden.reference.plugins.plugin_utils import _templates
+
+PR_SET_PDEATHSIG = 1
+
+display = Display()
 
 
-class ActionModule(InProcessAction):
-    """The action of eden.reference.apply."""
+def end_with_parent() -> None:
+    """Let this process end when ansible, whose worker it is, is killed.
 
-    ARGUMENTS = apply.ARGUMENTS
-    FUNCTION = staticmethod(apply.run)
+    Workers leave ansible's process group, and a kill of the group does not reach them. One that is left alone
+    would go on writing beside the run that follows. Linux only.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:
+        # It was killed just before.
+        os._exit(1)
+
+
+class ActionModule(ActionBase):
+    """The action of the module that the task names."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _requires_connection = False
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        if self._connection.transport != "local":
+            return self._execute_module(module_args=self.rendered(self._task.args), task_vars=task_vars)
+        end_with_parent()
+        name = (self._task.resolved_action or self._task.action).rpartition(".")[2]
+        module = importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{name}")
+        _result, parameters = self.validate_argument_spec(argument_spec=module.ARGUMENTS)
+        host = (task_vars or {}).get("inventory_hostname", "")
+        task = Task(
+            parameters=self.rendered(parameters),
+            check_mode=self._task.check_mode,
+            diff=self._task.diff,
+            progress=lambda line: display.display(f"   [{host}] {line}"),
+        )
+        return result_of(module.run, task)
+
+    def rendered(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The arguments with the objects of `templates`, which only eden.reference.apply has."""
+        items = arguments.get("templates")
+        if not items:
+            return arguments
+        places = _templates.search_path(self._task._role, self._loader.get_basedir())
+        objects = _templates.objects(items, self._templar, places)
+        return {**arguments, "templates": [], "definitions": [*arguments.get("definitions", []), *objects]}

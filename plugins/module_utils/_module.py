@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a module's function gets from Ansible: parameters, modes, and a place for progress lines.
+"""How a module's function is called: by a module, or by an action plugin inside ansible's own process.
 
 This module is private to the collection.
 """
@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 
 
 def _silent(_line: str) -> None:
@@ -30,3 +34,23 @@ class Task:
     check_mode: bool = False
     diff: bool = False
     progress: t.Callable[[str], None] = field(default=_silent)
+
+
+Function = t.Callable[[Task], dict[str, t.Any]]
+
+
+def result_of(run: Function, task: Task) -> dict[str, t.Any]:
+    """What a module's function returns, or the failure that it reports."""
+    try:
+        return run(task)
+    except CollectionError as error:
+        return {"failed": True, **error.as_result()}
+
+
+def run_module(arguments: dict[str, t.Any], run: Function) -> None:
+    """Be a module."""
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
+    result = result_of(run, Task(module.params, module.check_mode, module._diff))
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: apply
-short_description: Apply a list of Kubernetes objects
+short_description: Apply Kubernetes objects, given as they are or as templates
 description:
   - Brings objects to their definitions by server-side apply. Namespaces come first, and last come workloads.
   - An object that is as its definition says costs one read and no write. Fields that others own are kept.
@@ -32,7 +32,19 @@ options:
     description: The objects. Without a namespace of their own they belong to O(namespace).
     type: list
     elements: dict
-    required: true
+    default: []
+  templates:
+    description:
+      - >-
+        Templates whose YAML documents are applied after O(definitions). An item is a name, or a mapping of
+        C(src), the name, and C(when), a boolean; if that is false the template is skipped.
+      - They are rendered on the controller with the variables of the task, and looked for in C(templates) of
+        the role that the task belongs to, then of the roles that it depends on, then of the playbook. So are
+        templates that they include, import or extend.
+      - A document must be a mapping; an empty one is ignored.
+    type: list
+    elements: raw
+    default: []
   prune:
     description:
       - Objects of O(prune[].kind) that carry all of O(prune[].labels) and have no definition are deleted.
@@ -66,6 +78,14 @@ EXAMPLES = r"""
           name: eden-seed
         data:
           commit: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
+
+- name: Apply what the templates of the role define
+  eden.reference.apply:
+    namespace: eden
+    templates:
+      - web-ui.yaml.j2
+      - src: web-ui-ingress.yaml.j2
+        when: "{{ eden_ingress }}"
 """
 
 RETURN = r"""
@@ -90,21 +110,13 @@ objects:
       outcome: created
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._kube.apply import ARGUMENTS, run
-from ansible_collections.eden.reference.plugins.module_utils._module import Task
+from ansible_collections.eden.reference.plugins.module_utils._module import run_module
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    try:
-        result = run(Task(module.params, module.check_mode, module._diff))
-    except CollectionError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+    run_module(ARGUMENTS, run)
 
 
 if __name__ == "__main__":

@@ -86,21 +86,13 @@ ideations:
   sample: 3
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.eden.reference.plugins.module_utils._eden.experiment_info import ARGUMENTS, run
-from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
-from ansible_collections.eden.reference.plugins.module_utils._module import Task
+from ansible_collections.eden.reference.plugins.module_utils._module import run_module
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    try:
-        result = run(Task(module.params, module.check_mode, module._diff))
-    except CollectionError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+    run_module(ARGUMENTS, run)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def copy(root: Path) -> Path:
     for path in files():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(CHECKOUT / path, target)
+        shutil.copy2(CHECKOUT / path, target, follow_symlinks=False)
     return directory
 
 

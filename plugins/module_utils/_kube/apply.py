@@ -39,7 +39,9 @@ with contextlib.suppress(ImportError):
 
 ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
-    "definitions": {"type": "list", "elements": "dict", "required": True},
+    "definitions": {"type": "list", "elements": "dict", "default": []},
+    # Rendered into definitions by the action plugin.
+    "templates": {"type": "list", "elements": "raw", "default": []},
     "prune": {
         "type": "list",
         "elements": "dict",

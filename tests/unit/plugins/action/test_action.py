@@ -15,25 +15,35 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+from ansible_collections.eden.reference.plugins.action import apply as plugin
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
-from ansible_collections.eden.reference.plugins.plugin_utils import in_process
-from ansible_collections.eden.reference.plugins.plugin_utils.in_process import InProcessAction
+from ansible_collections.eden.reference.plugins.modules import rollout
 
 Function = t.Callable[[Task], dict[str, t.Any]]
+MakeAction = t.Callable[..., plugin.ActionModule]
+ARGUMENTS = {"size": {"type": "int", "required": True}, "name": {"default": "x"}}
 
 
-def action(function: Function, arguments: dict[str, t.Any], transport: str = "local") -> InProcessAction:
-    class Action(InProcessAction):
-        ARGUMENTS: t.ClassVar = {"size": {"type": "int", "required": True}, "name": {"default": "x"}}
-        FUNCTION = staticmethod(function)
+@pytest.fixture
+def action(monkeypatch: pytest.MonkeyPatch) -> MakeAction:
+    """Makes the action of a module with the given function."""
 
-    task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
-    connection = mock.Mock(transport=transport)
-    return Action(task, connection, mock.Mock(), DataLoader(), Templar(loader=DataLoader()), mock.Mock())
+    def make(
+        function: Function, arguments: dict[str, t.Any], transport: str = "local"
+    ) -> plugin.ActionModule:
+        monkeypatch.setattr(rollout, "ARGUMENTS", ARGUMENTS)
+        monkeypatch.setattr(rollout, "run", function)
+        task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
+        task.configure_mock(action="rollout", resolved_action="eden.reference.rollout")
+        connection = mock.Mock(transport=transport)
+        templar = Templar(loader=DataLoader())
+        return plugin.ActionModule(task, connection, mock.Mock(), DataLoader(), templar, mock.Mock())
+
+    return make
 
 
-def test_function_gets_the_validated_parameters_and_modes() -> None:
+def test_function_gets_the_validated_parameters_and_modes(action: MakeAction) -> None:
     seen: list[Task] = []
 
     def function(task: Task) -> dict[str, t.Any]:
@@ -46,17 +56,17 @@ def test_function_gets_the_validated_parameters_and_modes() -> None:
     assert (task.check_mode, task.diff) == (True, True)
 
 
-def test_progress_is_shown_with_the_host() -> None:
+def test_progress_is_shown_with_the_host(action: MakeAction) -> None:
     def function(task: Task) -> dict[str, t.Any]:
         task.progress("pod ready")
         return {}
 
-    with mock.patch.object(in_process.display, "display") as display:
+    with mock.patch.object(plugin.display, "display") as display:
         action(function, {"size": 1}).run(task_vars={"inventory_hostname": "lab"})
     display.assert_called_once_with("   [lab] pod ready")
 
 
-def test_error_of_ours_is_a_failed_result() -> None:
+def test_error_of_ours_is_a_failed_result(action: MakeAction) -> None:
     def function(task: Task) -> dict[str, t.Any]:
         raise CollectionError("It is not there.", missing=["a"])
 
@@ -65,30 +75,30 @@ def test_error_of_ours_is_a_failed_result() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"size": "many"}, {"size": 1, "sise": 2}])
-def test_wrong_arguments_do_not_reach_the_function(arguments: dict[str, t.Any]) -> None:
+def test_wrong_arguments_do_not_reach_the_function(action: MakeAction, arguments: dict[str, t.Any]) -> None:
     function = mock.Mock()
     with pytest.raises(AnsibleError):
         action(function, arguments).run(task_vars={})
     function.assert_not_called()
 
 
-def test_on_another_host_the_module_itself_runs() -> None:
+def test_on_another_host_the_module_itself_runs(action: MakeAction) -> None:
     function = mock.Mock()
     remote = action(function, {"size": 1}, transport="ssh")
     with mock.patch.object(remote, "_execute_module", return_value={"changed": False}) as execute:
         assert remote.run(task_vars={"a": 1}) == {"changed": False}
-    execute.assert_called_once_with(task_vars={"a": 1})
+    execute.assert_called_once_with(module_args={"size": 1}, task_vars={"a": 1})
     function.assert_not_called()
 
 
 # A parent that is killed with its process group, while a worker that has left the group holds the pipe open.
 PARENT = """\
 import multiprocessing, os, signal, sys
-from ansible_collections.eden.reference.plugins.plugin_utils import in_process
+from ansible_collections.eden.reference.plugins.action import apply
 
 def work(ready):
     os.setsid()
-    in_process.end_with_parent()
+    apply.end_with_parent()
     signal.alarm(120)
     ready.send("ready")
     signal.pause()
