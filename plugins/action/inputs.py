@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
                 **inputs.refusal(found, str(raw.get("inventory_hostname", "this host"))).as_result(),
             }
         written = inputs.config_text(variables, read)
-        return {"changed": False, "config_text": written, "config_checksum": inputs.checksum(written)}
+        return {"changed": False, "config": {"text": written, "checksum": inputs.checksum(written)}}
 
     def resolved(self, raw: t.Any) -> t.Any:
         """The value with its templates worked out, in Python's own types.

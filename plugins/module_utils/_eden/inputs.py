@@ -42,7 +42,17 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import Inpu
 PREFIX = "eden_"
 
 # Set by the phases for the phases that follow.
-FACTS = frozenset({"eden_seed_commit", "eden_identities"})
+FACTS = frozenset(
+    {
+        "eden_topology",
+        "eden_config",
+        "eden_preflight",
+        "eden_credentials",
+        "eden_seed_commit",
+        "eden_task_store",
+        "eden_identities",
+    }
+)
 
 # Services are named after eden_name, and a Service's name must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -834,6 +844,9 @@ RULES: dict[str, Check] = {
     ),
     "eden_affinity": _affinity,
     "eden_network_policies": boolean(),
+    "eden_dns_peers": sequence(
+        "a list of peers of a NetworkPolicy", "[{ipBlock: {cidr: 192.0.2.53/32}}]", _peer
+    ),
     "eden_web_ui_peers": sequence(
         "a list of peers of a NetworkPolicy", "[{namespaceSelector: {matchLabels: {team: x}}}]", _peer
     ),

@@ -84,6 +84,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
         "options": {
             "kind": {"type": "str", "required": True, "choices": list(WORKLOAD_KINDS)},
             "name": {"type": "str", "required": True},
+            "phase": {"type": "str"},
+            "component": {"type": "str"},
         },
     },
     "timeout": {"type": "int", "default": TIMEOUT},

@@ -5,25 +5,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.eden.reference.plugins.filter.workers import SERVICES, workers
-
 EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 Manifests = list[dict[str, t.Any]]
-
-# What the modules of earlier phases publish.
-PUBLISHED: dict[str, t.Any] = {
-    "__eden_found": {
-        "experiment_id": EXPERIMENT_ID,
-        "seed_commit": None,
-        "unbound_claims": "{{ __eden_claims.values() | list }}",
-    },
-    "__eden_inputs": {"config_text": "parallel_variants: 1\n", "config_checksum": "0" * 64},
-    "__eden_credentials": {
-        "digests": {reader: reader * 4 for reader in ("postgres", "forgejo", "task_store", "git", "web_ui")}
-    },
-    "eden_seed_commit": COMMIT,
-}
 
 SCHEDULING = {
     "eden_node_selector": {"pool": "experiments"},
@@ -74,17 +58,3 @@ CASES: dict[str, dict[str, t.Any]] = {
     },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
 }
-
-
-def identities(replicas: t.Mapping[str, int]) -> dict[str, t.Any]:
-    """What the phase identities publishes for these replicas."""
-    counts = {service: replicas.get(service, 1) for service in SERVICES}
-    return {
-        worker["name"]: {
-            "worker_id": f"wkr_{number:026d}",
-            "secret": worker["secret"],
-            "checksum": f"{number:064x}",
-            "action": "unchanged",
-        }
-        for number, worker in enumerate(workers(counts, "eden"))
-    }
