@@ -12,9 +12,10 @@ DOCUMENTATION = r"""
 name: quote
 short_description: A value in YAML on one line, safe from YAML's own ideas
 description:
-  - Writes any value as JSON in ASCII that YAML reads back as it is. Strings are quoted, so that none is taken for a
-    boolean, a number or a date. Characters beyond the Basic Multilingual Plane are escaped as YAML does it, since its
-    readers refuse the surrogate pairs of P(ansible.builtin.to_json#filter).
+  - Writes any value as JSON in ASCII that YAML reads back as it is. Strings are quoted, so that none is taken
+    for a boolean, a number or a date.
+  - Characters beyond the Basic Multilingual Plane are escaped as YAML does it, since its readers refuse the
+    surrogate pairs of P(ansible.builtin.to_json#filter).
 author: EDEN reference deployment contributors (@ealt)
 options:
   _input:

@@ -15,9 +15,9 @@ DOCUMENTATION = r"""
 name: topology
 short_description: Everything that follows from the catalogue of components
 description:
-  - Turns the catalogue of components of the role P(eden.reference.eden#role) and the inputs of one experiment into
-    the names, labels, workers, workloads, network edges, readers of credentials, volumes and disruption budgets of
-    that experiment.
+  - Turns the catalogue of components of the role P(eden.reference.eden#role) and the inputs of one experiment
+    into the names, labels, workers, workloads, network edges, readers of credentials, volumes and disruption
+    budgets of that experiment.
 author: EDEN reference deployment contributors (@ealt)
 options:
   _input:
@@ -29,7 +29,7 @@ options:
     type: str
     required: true
   replicas:
-    description: Number of replicas, by the key of the component's replicas. Other components have their default.
+    description: Number of replicas, by the key of the component's replicas. Others have their default.
     type: dict
     default: {}
   storage_sizes:
@@ -71,7 +71,7 @@ _value:
       description: Labels that select every pod.
       type: dict
     components:
-      description: For each component with pods, what its manifests need, and its instances, one for each workload.
+      description: For each component with pods, what its manifests need, and its workloads as C(instances).
       type: dict
     ports:
       description: The port of each component that serves one.
@@ -87,7 +87,7 @@ _value:
       type: list
       elements: dict
     identities:
-      description: The workers with name, Secret and its labels, as the module M(eden.reference.identities) takes them.
+      description: The workers as the module M(eden.reference.identities) takes them.
       type: list
       elements: dict
     groups:

@@ -66,7 +66,9 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
             if "port" in spec
         },
         "urls": {
-            component: _url(spec, component, inputs) for component, spec in catalogue.items() if "port" in spec
+            component: str(spec["url"]).format(address=_address(spec, component, inputs))
+            for component, spec in catalogue.items()
+            if "port" in spec
         },
         "workers": workers,
         "identities": [
@@ -76,7 +78,9 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "groups": _groups(workers),
         "workloads": _by_phase(workloads),
         "edges": edges(catalogue),
-        "readers": {component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec},
+        "readers": {
+            component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec
+        },
         "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
         "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
         "own_claims": [
@@ -142,10 +146,6 @@ def edges(catalogue: Catalogue) -> list[dict[str, t.Any]]:
 
 def _address(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> str:
     return f"{object_name(inputs.name, component)}:{spec['port']}"
-
-
-def _url(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> str:
-    return str(spec["url"]).format(address=_address(spec, component, inputs))
 
 
 def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str, t.Any]:
@@ -252,7 +252,7 @@ def _by_phase(workloads: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[di
 
 
 def _claims(catalogue: Catalogue, inputs: Inputs) -> list[dict[str, str]]:
-    """The claims of all volumes that have one; ``workload`` is the StatefulSet that makes it from a template."""
+    """The claims of all volumes that have one; ``workload`` is the StatefulSet that makes it, if one does."""
     return [
         {
             "key": details["size"],
@@ -267,9 +267,7 @@ def _claims(catalogue: Catalogue, inputs: Inputs) -> list[dict[str, str]]:
     ]
 
 
-def _claim_name(
-    component: str, volume: str, details: t.Mapping[str, str], inputs: Inputs
-) -> dict[str, str]:
+def _claim_name(component: str, volume: str, details: t.Mapping[str, str], inputs: Inputs) -> dict[str, str]:
     if details["claim"] == "own":
         return {"name": object_name(inputs.name, volume), "workload": ""}
     workload = object_name(inputs.name, component)

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_web_ui_peers": [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
         ],
+        "eden_dns_peers": [{"ipBlock": {"cidr": "192.0.2.53/32"}}],
         "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}],
         "eden_ingress": {
             "host": "eden.example.com",
@@ -55,6 +56,29 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_manage_namespace": False,
         "eden_log_level": "debug",
         "eden_poll_interval": 0.5,
+        "eden_timeout": 900,
+    },
+    # What YAML takes for something else, and characters that it escapes, folds or refuses.
+    "strings": {
+        "eden_namespace": "null",
+        "eden_existing_secret": "0x10",
+        "eden_storage_class": "1e3",
+        "eden_image_pull_secrets": ["null", "1e3"],
+        "eden_node_selector": {"no": "yes", "on": "2026-11-28", "x/1e3": "0o17"},
+        "eden_experiment_config": {
+            "parallel_variants": 1,
+            "evaluation_schema": {"score": "real"},
+            "objective": {"expr": "score + 0 * len('🚀')", "direction": "maximize"},
+            "ideation_policy": {"kind": "fixed_total", "total": 3},
+        },
+        "eden_ingress": {
+            "host": "eden.example.com",
+            "class_name": "off",
+            "annotations": {
+                "on": "🚀 NEL \x85 LS \u2028 DEL \x7f C1 \x9f BOM \ufeff tab \t",
+                "no": "- a: b # c",
+            },
+        },
     },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the roles with ansible itself, as a playbook does, and with doubles in place of what asks a cluster."""
+"""Runs the roles with ansible itself, and with doubles in place of the modules that ask a cluster."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def play(
         "ansible_python_interpreter": sys.executable,
     }
     (work / "inventory.yml").write_text(
-        yaml.safe_dump({"all": {"vars": common, "hosts": {name: dict(given) for name, given in hosts.items()}}})
+        yaml.safe_dump(
+            {"all": {"vars": common, "hosts": {name: dict(given) for name, given in hosts.items()}}}
+        )
     )
     (work / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
     ran = subprocess.run(
