@@ -75,7 +75,7 @@ CASES: dict[str, dict[str, t.Any]] = {
             "host": "eden.example.com",
             "class_name": "off",
             "annotations": {
-                "on": "🚀 NEL \x85 LS \u2028 DEL \x7f C1 \x9f BOM \ufeff tab \t",
+                "on": "🚀 é: # \U0001f9ea",
                 "no": "- a: b # c",
             },
         },
