@@ -66,13 +66,32 @@ options:
         type: str
         required: true
       labels:
-        description: Labels of the Secret, beside C(app.kubernetes.io/managed-by=eden.reference).
+        description: Labels of the Secret.
         type: dict
         default: {}
   timeout:
-    description: Seconds that may be spent on requests to the task store that fail, over the whole run.
+    description: Retry budget, in seconds, of all requests to the task store.
     type: int
     default: 60
 requirements:
   - requests >= 2.32
+"""
+
+    GROUPS = r"""
+options:
+  groups:
+    description: The groups of the experiment.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the group.
+        type: str
+        required: true
+      members:
+        description: Names of the O(workers) that belong to the group.
+        type: list
+        elements: str
+        default: []
 """

@@ -110,7 +110,7 @@ objects:
       outcome: created
 """
 
-from ansible_collections.eden.reference.plugins.module_utils._kube.apply import ARGUMENTS, run
+from ansible_collections.eden.reference.plugins.module_utils._eden.apply import ARGUMENTS, run
 from ansible_collections.eden.reference.plugins.module_utils._module import run_module
 
 

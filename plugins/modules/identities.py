@@ -9,15 +9,15 @@ DOCUMENTATION = r"""
 module: identities
 short_description: Give every service of an experiment its identity
 description:
-  - Brings the task store's groups and workers, and the Secret of each worker, to the wanted state.
-  - A Secret whose token the task store accepts stays as it is. A token is reissued only where the task store
+  - Reconciles the task store's groups and workers, and the Secret of each worker.
+  - A Secret whose token the task store accepts stays as it is. A token is reissued only if the task store
     refuses it or the Secret lacks it. A worker that is registered already is adopted, by its id or by its
     name, rather than minted again.
   - Rows that the module mints carry the registry label C(eden.reference/instance), whose value is the
     namespace and O(instance). Rows labelled for another instance are left alone.
-  - Where several workers could be the wanted one the module fails, lists them, and has written nothing.
-  - Each Secret is written right after its token was made, so a run that was cut short is completed by the
-    next.
+  - If several workers could be the desired one, the module fails, lists them, and has written nothing.
+  - A Secret that is missing is created before its token is made, and written right after, so a run that was
+    cut short is completed by the next, and two runs at once never overwrite each other's tokens.
   - Members of a group that O(workers) does not name stay in it.
   - No token enters or leaves the module; the admin's token is read from the cluster.
 author: EDEN reference deployment contributors (@ealt)
@@ -25,34 +25,19 @@ extends_documentation_fragment:
   - eden.reference.attributes
   - eden.reference.cluster
   - eden.reference.task_store
+  - eden.reference.task_store.groups
 attributes:
   check_mode:
     support: full
     details:
       - Reads only.
-      - Where the task store or the admin's token is not there yet, a Secret with an id and a token is taken
-        to be good, one without a token is predicted to be reissued, and one without an id to be minted.
+      - If the task store or the admin's token is not there yet, a Secret with an id and a token is taken to
+        be good, one without a token is predicted to be reissued, and one without an id to be minted.
   diff_mode:
     support: full
     details: Shows ids, names and whether a token is replaced, never a token.
   idempotent:
     support: full
-options:
-  groups:
-    description: The groups of the experiment.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the group.
-        type: str
-        required: true
-      members:
-        description: Names of the O(workers) that belong into the group.
-        type: list
-        elements: str
-        default: []
 """
 
 EXAMPLES = r"""
@@ -62,18 +47,18 @@ EXAMPLES = r"""
     instance: eden
     experiment_id: "{{ eden_experiment_id }}"
     service:
-      name: eden-task-store
+      name: eden-task-store-server
       port: 8080
     admin_secret:
       name: eden-credentials
       key: EDEN_ADMIN_TOKEN
     workers:
       - name: orchestrator
-        secret: eden-identity-orchestrator
+        secret: eden-orchestrator-identity
       - name: web-ui-1
-        secret: eden-identity-web-ui-1
+        secret: eden-web-ui-1-identity
       - name: operator
-        secret: eden-identity-operator
+        secret: eden-operator-identity
     groups:
       - name: admins
         members: [operator, web-ui-1]
@@ -93,13 +78,13 @@ identities:
   type: dict
   contains:
     worker_id:
-      description: Id of the worker; null in check mode where it is yet to be minted.
+      description: Id of the worker; null in check mode if it is yet to be minted.
       type: str
     secret:
       description: Name of its Secret.
       type: str
     checksum:
-      description: Hex SHA-256 of id and token; null in check mode where there is to be a new token.
+      description: Hex SHA-256 of id and token; null in check mode if there is to be a new token.
       type: str
     action:
       description: One of V(unchanged), V(reissued) and V(minted).
@@ -107,7 +92,7 @@ identities:
   sample:
     orchestrator:
       worker_id: wkr_01jabcdefghjkmnpqrstvwxyz0
-      secret: eden-identity-orchestrator
+      secret: eden-orchestrator-identity
       checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
       action: minted
 groups:
@@ -116,7 +101,7 @@ groups:
   type: dict
   contains:
     group_id:
-      description: Id of the group; null in check mode where it is yet to be created.
+      description: Id of the group; null in check mode if it is yet to be created.
       type: str
     action:
       description: One of V(unchanged), V(created) and V(extended).

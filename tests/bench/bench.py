@@ -6,13 +6,14 @@ It measures --check (of site.yml only); the cold bring-up; the run after it, in 
 whose writes at the API server are counted; a run with one changed value of the experiment config; a run with
 an image that the registry does not have; and five experiments at once.
 
-EDEN_TEST_CLUSTER  the cluster, which is made where it is missing (default: eden-bench)
+EDEN_TEST_CLUSTER  the cluster, which is made if it is missing (default: eden-bench)
 EDEN_IMAGE         the image of EDEN's services; without it the stand-in is built
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -23,32 +24,30 @@ import report
 from bring_up import STANDIN
 from environments import CACHE, CHECKOUT, ensure, runtime
 
-CLUSTER = "eden-bench"
 ROUNDS = 3
 
 
-def inside(upstream: Path | None) -> None:
-    """Start anew with the Python that also runs ansible, with a cluster; return where that has been done."""
-    programs = ensure(runtime()) / "bin"
+def enter_environment() -> None:
+    """Start again in an environment that has ansible and what the benchmark needs."""
+    base = runtime()
+    own = dataclasses.replace(base, name="bench", files=(*base.files, "tests/bench/requirements.txt"))
+    programs = ensure(own) / "bin"
     if Path(sys.prefix) == programs.parent:
         # It was for this program alone.
         os.environ.pop("PYTHONPATH", None)
         return
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    os.environ.setdefault("EDEN_TEST_CLUSTER", CLUSTER)
-    # The benchmark's own cluster, whatever other one is at hand.
+    os.execv(programs / "python", [str(programs / "python"), *sys.argv])
+
+
+def prepare_cluster(upstream: Path | None) -> None:
+    """Have a cluster with the images, and helm if the chart is measured."""
+    os.environ.setdefault("EDEN_TEST_CLUSTER", "eden-bench")
+    # The benchmark's own cluster, whichever one the user's kubeconfig names.
     os.environ["KUBECONFIG"] = ""
     subprocess.run([CHECKOUT / "tests/bring-up", "--check"], check=True)
     if upstream is not None:
         subprocess.run([CHECKOUT / "tests/cluster/cluster", "helm"], check=True)
-    os.execv(programs / "python", [str(programs / "python"), *sys.argv])
-
-
-def count(text: str) -> int:
-    """A number of rounds."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is no number of rounds")
-    return int(text)
 
 
 def upstream_checkout(text: str) -> Path:
@@ -60,7 +59,7 @@ def upstream_checkout(text: str) -> Path:
 
 
 def parse() -> argparse.Namespace:
-    """What the command was told."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="tests/bench/run",
         description=__doc__,
@@ -68,16 +67,9 @@ def parse() -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--upstream",
-        metavar="DIRECTORY",
-        type=upstream_checkout,
-        help="a checkout of EDEN, whose chart's script is measured, too",
-    )
-    add("--rounds", metavar="N", type=count, default=ROUNDS, help="(default: %(default)s)")
-    add(
-        "--several", metavar="N", type=count, help="rounds of five experiments at once (default: as --rounds)"
-    )
+    add("--upstream", metavar="DIRECTORY", type=upstream_checkout, help="a checkout of EDEN: its script, too")
+    add("--rounds", metavar="N", type=int, default=ROUNDS, help="(default: %(default)s)")
+    add("--several", metavar="N", type=int, help="rounds of five experiments at once (default: as --rounds)")
     add(
         "--output",
         metavar="DIRECTORY",
@@ -90,24 +82,23 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    told = parse()
-    output: Path = told.output
+    options = parse()
+    enter_environment()
+    output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
-    if told.results:
-        results = json.loads(told.results.read_text())
+    if options.results:
+        results = json.loads(options.results.read_text())
     else:
-        inside(told.upstream)
-        # What it needs is not in every Python that may begin.
+        prepare_cluster(options.upstream)
+        # What it needs is in the environment only.
         from measuring import measure
 
-        several = told.rounds if told.several is None else told.several
+        several = options.rounds if options.several is None else options.several
         image = os.environ.get("EDEN_IMAGE") or STANDIN
-        results = measure(told.upstream, image, told.rounds, several, output)
+        results = measure(options.upstream, image, options.rounds, several, output)
     table = report.table(results)
     (output / "table.md").write_text(table)
-    picture = report.picture(results)
-    if picture:
-        (output / "bring-up.svg").write_text(picture)
+    report.picture(results, output / "bring-up.svg")
     print(f"\n{table}\nNumbers, picture and outputs are in {output}.")
 
 

@@ -17,9 +17,9 @@ import yaml
 from experiment import TASK_STORE_PORT, Experiment, TaskStore
 from testbed import CHECKOUT, HOST, INVENTORY, SMALL, Testbed
 
-# How long the script lets each of its waits take, where the image is broken. It is told by its own option
-# --timeout, whose default is 5m; it must be longer than what a sound bring-up takes for one wait.
-PATIENCE = "60s"
+# The script's option --timeout (default: 5m), for each of its waits, if the image is broken. It must be
+# longer than what a sound bring-up takes for one wait.
+TIMEOUT = "60s"
 SEVERAL = 5
 Command = list[str | Path]
 Commands = list[Command]
@@ -27,7 +27,7 @@ Commands = list[Command]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a bring-up is told: the image, the file of the experiment config, whether the image is broken."""
+    """What a bring-up is given: the image, the file of the experiment config, whether the image is broken."""
 
     image: str
     config: Path
@@ -145,7 +145,7 @@ class Chart(Contender):
             self.release,
         ]
         command += ["--image", settings.image, "--experiment-config", settings.config]
-        return [*command, "--timeout", PATIENCE] if settings.broken else command
+        return [*command, "--timeout", TIMEOUT] if settings.broken else command
 
     def phase(self, line: str) -> str | None:
         return next((name for begin, name in self._phases.items() if line.startswith(begin)), None)

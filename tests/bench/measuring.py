@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import audit
-from contenders import PATIENCE, Chart, Collection, Commands, Contender, Settings
+from contenders import TIMEOUT, Chart, Collection, Commands, Contender, Settings
 from environments import CHECKOUT
 from recording import Document, Ended, Pods, run
 from testbed import Testbed, named
@@ -56,7 +56,7 @@ def measure(upstream: Path | None, image: str, rounds: int, several: int, output
         contenders: list[Contender] = [Collection(testbed, work)]
         if upstream is not None:
             contenders.append(Chart(testbed, work, upstream))
-        results = {**surroundings(testbed, image, upstream), "patience": PATIENCE, "runs": []}
+        results = {**surroundings(testbed, image, upstream), "timeout": TIMEOUT, "runs": []}
         bench = Bench(testbed, image, work, output, results)
         for contender in contenders:
             bench.clear([contender.namespace, *contender.several])
@@ -123,7 +123,7 @@ class Bench:
             "round": number,
             "seconds": round(seconds, 2),
             "status": max(abs(end.status) for end in ended),
-            **told(contender, ended[0]),
+            **shown(contender, ended[0]),
             "pods": pods.timeline(begun),
         }
         if measure == "broken":
@@ -148,8 +148,8 @@ class Bench:
             time.sleep(1)
 
 
-def told(contender: Contender, ended: Ended) -> Document:
-    """What the output tells: when each phase began, and how many changes ansible counted."""
+def shown(contender: Contender, ended: Ended) -> Document:
+    """What the output shows: when each phase began, and how many changes ansible counted."""
     phases: dict[str, float] = {}
     for seconds, line in ended.lines:
         name = contender.phase(line)

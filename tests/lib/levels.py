@@ -87,7 +87,9 @@ def _artifact(run: Run, programs: Path) -> None:
     galaxy = ["ansible-galaxy", "collection"]
     run.progress.need("galaxy build", [*galaxy, "build", CHECKOUT, "--output-path", run.work], **options)
     (artifact,) = run.work.glob(f"{NAMESPACE}-{NAME}-*.tar.gz")
-    run.progress.need("galaxy install", [*galaxy, "install", "--offline", artifact, "-p", root], **options)
+    run.progress.need(
+        "galaxy install", [*galaxy, "install", "--offline", "--no-deps", artifact, "-p", root], **options
+    )
     installed = root / "ansible_collections" / NAMESPACE / NAME
     modules = [f"{COLLECTION}.{path.stem}" for path in sorted((installed / "plugins/modules").glob("*.py"))]
     roles = [f"{COLLECTION}.{path.name}" for path in sorted((installed / "roles").iterdir())]
@@ -160,7 +162,7 @@ def modules(run: Run) -> None:
 
 
 def reliability(run: Run) -> None:
-    """The playbook, killed and disturbed at points that are drawn, on a real control plane without a node."""
+    """The playbook, killed and disturbed at sampled points, on a real control plane without a node."""
     variables = run.variables(run.environment(OLDEST), cluster=True)
     run.progress.need(
         "API server, etcd and controllers",

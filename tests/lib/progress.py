@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 import typing as t
 from pathlib import Path
 
+# A line of pytest's --durations.
+DURATION = re.compile(r"([0-9]+\.[0-9]+)s (call|setup|teardown) +(\S.*)")
 # How often a step that is still running says so, and how much of a failed step's log is shown.
 HEARTBEAT = 30.0
 TAIL = 100
@@ -25,6 +28,16 @@ def last_lines(log: Path, count: int) -> list[str]:
     """The last lines of a log that hold something, each cut to 300 characters."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return [line.rstrip()[:300] for line in lines if line.strip()][-count:]
+
+
+def slowest(logs: Path, count: int) -> list[tuple[float, str, str]]:
+    """The slowest tests that the logs tell of: seconds, level, and the test with its stage."""
+    found = [
+        (float(match[1]), log.name.partition(".")[0], f"{match[2]} {match[3]}")
+        for log in logs.glob("*.log")
+        for match in DURATION.finditer(log.read_text(errors="replace"))
+    ]
+    return sorted(found, reverse=True)[:count]
 
 
 def _print(line: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from environments import CHECKOUT, OLDEST, clean, ensure
 
-ROOMS = ("lib", "reliability", "rig", "standin/src", "standin/tests", "verify")
+ROOMS = ("leak", "lib", "reliability", "rig", "standin/src", "standin/tests", "verify")
 
 
 def main() -> int:

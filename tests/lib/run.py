@@ -13,10 +13,11 @@ from pathlib import Path
 
 from environments import CACHE, EnvironmentFailure
 from levels import LEVELS, Run
-from progress import Progress, StepFailed
+from progress import Progress, StepFailed, slowest
 
 # Logs of this many earlier runs are kept.
 KEPT_RUNS = 10
+SLOWEST = 10
 
 
 def new_directory() -> Path:
@@ -74,6 +75,9 @@ def main() -> int:
         results[name] = (passed, time.monotonic() - begun)
         if arguments.fail_fast and not passed:
             break
+    print("The slowest tests:")
+    for seconds, name, test in slowest(directory / "logs", SLOWEST):
+        print(f"{seconds:7.1f} s {name}: {test}")
     for name, (passed, seconds) in results.items():
         print(f"{name:10} {'passed' if passed else 'FAILED'} {seconds:7.1f} s")
     passes = sum(passed for passed, _seconds in results.values())

@@ -7,8 +7,8 @@ import secrets
 import typing as t
 
 from kube import MERGE
-from oracles import CREDENTIALS, Reference, Verdict, differences, state, tail
-from outcomes import Changes, Told, come_true, predict, predict_without_diff, rest
+from oracles import CREDENTIALS, Reference, Verdict, state, tail
+from outcomes import Changes, Report, predict, predict_without_diff, run_as_predicted, stays_idle
 from pools import TASK_STORE, Pool, await_no_pods, encoded, path_of, remove, settled
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
@@ -40,26 +40,24 @@ def _from_nothing(name: str, prepare: t.Callable[[Experiment], None]) -> Trial:
             prepare(experiment)
             predicted = _predict_twice(verdict, experiment)
             # The last phase, which is verify, changes nothing.
-            verdict.need(
+            verdict.require(
                 bool(predicted.changes) is (name != f"after {PHASES[-1]}"),
-                "T-CHECK",
+                "check mode",
                 f"check mode tells of {predicted.changes}",
             )
-            come_true(verdict, experiment, predicted)
+            run_as_predicted(verdict, experiment, predicted)
             if not verdict.violations:
-                verdict.violations += [
-                    f"O3 {line}" for line in differences(reference.state, state(experiment))
-                ]
+                verdict.compare(reference.state, state(experiment))
         return verdict
 
     return Trial(GROUP, name, perform)
 
 
-def _predict_twice(verdict: Verdict, experiment: Experiment) -> Told:
+def _predict_twice(verdict: Verdict, experiment: Experiment) -> Report:
     """What check mode tells, with a diff or without."""
     plain, predicted = predict_without_diff(verdict, experiment), predict(verdict, experiment)
     same = plain.changes == predicted.changes
-    verdict.need(same, "T-CHECK", f"{plain.changes} became {predicted.changes} by --diff")
+    verdict.require(same, "check mode", f"{plain.changes} became {predicted.changes} by --diff")
     return predicted
 
 
@@ -85,10 +83,10 @@ def _installed(pool: Pool, disturb: t.Callable[[Experiment], Changes]) -> Verdic
         before = settled(experiment)
         expected = disturb(experiment)
         predicted = _predict_twice(verdict, experiment)
-        verdict.need(predicted.changes == expected, "T-CHECK", f"predicted are {predicted.changes}")
-        come_true(verdict, experiment, predicted)
-        rest(verdict, experiment)
-        verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+        verdict.require(predicted.changes == expected, "check mode", f"predicted are {predicted.changes}")
+        run_as_predicted(verdict, experiment, predicted)
+        stays_idle(verdict, experiment)
+        verdict.compare(before, settled(experiment))
     return verdict
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A user of the rig with the rights of the Role that is shipped, or with a part of them."""
+"""A user of the rig with the permissions of the Role that is shipped, or with a part of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Deployer:
     """A user, who may do nothing yet, in a namespace that is there if ``namespace_exists``.
 
     Attributes:
-        name: of the user, and of what gives the rights.
+        name: of the user, and of what gives the permissions.
         namespace: where the user's experiment is.
     """
 
@@ -158,7 +158,7 @@ class Deployer:
 
 
 def used(events: t.Iterable[Object]) -> set[Grant]:
-    """The rights that requests made use of which were answered.
+    """The permissions that requests made use of which were answered.
 
     An apply that makes the object needs create beside patch, and so does a connection to a port beside get.
     """
@@ -177,16 +177,16 @@ def used(events: t.Iterable[Object]) -> set[Grant]:
 
 
 def refusal(outcome: Outcome, grant: Grant, namespace: str) -> str:
-    """What is wrong with how a run ended that lacks a right; empty where nothing is."""
+    """What is wrong with how a run ended that lacks a permission; empty where nothing is."""
     group = f" ({grant.group})" if grant.group else ""
     scope = f"namespace {namespace}" if namespace else "the whole cluster"
-    right = f"{grant.verb} {grant.resource}{group} in {scope}"
-    # A right on certain objects is told with their names.
+    permission = f"{grant.verb} {grant.resource}{group} in {scope}"
+    # A permission on certain objects is reported with their names.
     named = f", named {re.escape(grant.name)}" if grant.name not in ("", namespace) else "(, named [^:]+)?"
-    told = re.search(f"{re.escape(right)}{named}: ", outcome.output)
-    if outcome.status != 2 or outcome.writes or "Traceback" in outcome.output or not told:
+    found = re.search(f"{re.escape(permission)}{named}: ", outcome.output)
+    if outcome.status != 2 or outcome.writes or "Traceback" in outcome.output or not found:
         return (
-            f"the run without {right!r} ended with {outcome.status} after the writes "
+            f"the run without {permission!r} ended with {outcome.status} after the writes "
             f"{[str(request) for request in outcome.writes]}: {tail(outcome)}"
         )
     return ""

@@ -9,10 +9,10 @@ import re
 import typing as t
 
 from kube import MERGE, PATHS, Object
-from oracles import State, Verdict, differences, identities_hold, state
-from outcomes import Changes, come_true, need_refusal, predict, rest, texts, told, written
+from oracles import State, Verdict, identities_hold, state
+from outcomes import Changes, predict, reported, require_refusal, run_as_predicted, stays_idle, texts, written
 from pools import Pool, await_gone, path_of, remove, settled
-from tampering import OURS, SOMEBODY, Path, at, owned, tamper
+from tampering import OTHER_MANAGER, OURS, Path, at, owned, tamper
 from thin_rig import INSTANCE, Experiment
 from trials import Trial
 
@@ -206,14 +206,14 @@ def _drift_trial(
 def _repair(verdict: Verdict, experiment: Experiment, before: State, expected: Changes) -> None:
     """Check mode names the objects, the run writes these and no other, and all is as it was."""
     predicted = predict(verdict, experiment)
-    verdict.need(
-        predicted.changes == expected, "T-DRIFT", f"predicted are {predicted.changes} and not {expected}"
+    verdict.require(
+        predicted.changes == expected, "drift", f"predicted are {predicted.changes} and not {expected}"
     )
-    real = come_true(verdict, experiment, predicted)
+    real = run_as_predicted(verdict, experiment, predicted)
     found = written(real.outcome)
-    verdict.need(found == expected.keys(), "T-DRIFT", f"the run wrote {sorted(found)} and not {expected}")
-    rest(verdict, experiment)
-    verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    verdict.require(found == expected.keys(), "drift", f"the run wrote {sorted(found)} and not {expected}")
+    stays_idle(verdict, experiment)
+    verdict.compare(before, settled(experiment))
     identities_hold(verdict, experiment, state(experiment))
 
 
@@ -224,21 +224,21 @@ def _foreign_trial(pool: Pool, kind: str, name: str, what: str, addition: Object
         verdict = Verdict()
         with pool.borrowed(verdict) as experiment:
             path = _path(experiment, kind, name)
-            experiment.kube.ask("PATCH", f"{path}?{SOMEBODY}", addition, MERGE)
+            experiment.kube.ask("PATCH", f"{path}?{OTHER_MANAGER}", addition, MERGE)
             before = settled(experiment)
             predicted = predict(verdict, experiment)
-            verdict.need(not predicted.changes, "T-DRIFT", f"predicted are {predicted.changes}")
-            rest(verdict, experiment)
-            verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+            verdict.require(not predicted.changes, "drift", f"predicted are {predicted.changes}")
+            stays_idle(verdict, experiment)
+            verdict.compare(before, settled(experiment))
             # The object is repaired around it.
             _changed(kind, name, (("metadata", "labels"),))(experiment, random.Random(title))
-            real = told(experiment)
+            real = reported(experiment)
             verdict.outcomes.append(real.outcome)
             expected = {_title(experiment, kind, name): "updated"}
-            verdict.need(real.changes == expected, "T-DRIFT", f"the run changed {real.changes}")
+            verdict.require(real.changes == expected, "drift", f"the run changed {real.changes}")
             live = experiment.kube.ask("GET", path)
-            verdict.need(_holds(live, addition), "T-DRIFT", "what somebody else had added is gone")
-            experiment.kube.ask("PATCH", f"{path}?{SOMEBODY}", _without(addition), MERGE)
+            verdict.require(_holds(live, addition), "drift", "what somebody else had added is gone")
+            experiment.kube.ask("PATCH", f"{path}?{OTHER_MANAGER}", _without(addition), MERGE)
         return verdict
 
     return Trial(FOREIGN, f"{title} {what}", perform)
@@ -263,17 +263,17 @@ def _feature_trial(pool: Pool, variable: str, off: t.Any, goes: str) -> Trial:
         with pool.borrowed(verdict) as experiment:
             before, variables = settled(experiment), dict(experiment.variables)
             gone = {name for name in before.objects if re.fullmatch(goes, name)}
-            verdict.need(gone, "rig", f"there is nothing like {goes}")
+            verdict.require(gone, "rig", f"there is nothing like {goes}")
             experiment.variables[variable] = off
             predicted = predict(verdict, experiment)
-            real = come_true(verdict, experiment, predicted)
-            verdict.need(
-                real.changes == dict.fromkeys(gone, "deleted"), "T-DRIFT", f"the run changed {real.changes}"
+            real = run_as_predicted(verdict, experiment, predicted)
+            verdict.require(
+                real.changes == dict.fromkeys(gone, "deleted"), "drift", f"the run changed {real.changes}"
             )
-            verdict.need(written(real.outcome) == gone, "T-DRIFT", f"the run wrote {texts(real.outcome)}")
-            rest(verdict, experiment)
+            verdict.require(written(real.outcome) == gone, "drift", f"the run wrote {texts(real.outcome)}")
+            stays_idle(verdict, experiment)
             left = settled(experiment).objects
-            verdict.need(left.keys() == before.objects.keys() - gone, "T-DRIFT", f"{sorted(left)} are left")
+            verdict.require(left.keys() == before.objects.keys() - gone, "drift", f"{sorted(left)} are left")
             experiment.variables = variables
             _repair(verdict, experiment, before, dict.fromkeys(gone, "created"))
         return verdict
@@ -286,9 +286,9 @@ def _another_id(pool: Pool) -> Verdict:
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
         live = _made_anew(experiment, "ConfigMap", EXPERIMENT, ("data", "experiment_id"), f"exp_{1:026d}")
-        need_refusal(
+        require_refusal(
             verdict,
-            told(experiment),
+            reported(experiment),
             f"ConfigMap {experiment.namespace}/{EXPERIMENT} says that the experiment is exp_",
             "volumes",
             live["data"]["experiment_id"],
@@ -304,19 +304,23 @@ def _another_value(pool: Pool, kind: str, name: str, path: Path, value: str) -> 
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
         _made_anew(experiment, kind, name, path, value)
-        run = told(experiment)
+        run = reported(experiment)
         verdict.outcomes.append(run.outcome)
         if run.outcome.status == 0:
-            rest(verdict, experiment)
+            stays_idle(verdict, experiment)
         else:
             for part in (f"{kind} {experiment.namespace}/{name}", path[-1], "kubectl delete"):
-                verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
+                verdict.require(
+                    part in run.message, "message", f"{part!r} is not in the message: {run.message}"
+                )
             _deleted(kind, name)(experiment, random.Random())
-            repaired = told(experiment)
+            repaired = reported(experiment)
             verdict.outcomes.append(repaired.outcome)
-            verdict.need(repaired.outcome.status == 0, "O1", f"the advice did not help: {repaired.message}")
-            rest(verdict, experiment)
-        verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+            verdict.require(
+                repaired.outcome.status == 0, "converges", f"the advice did not help: {repaired.message}"
+            )
+            stays_idle(verdict, experiment)
+        verdict.compare(before, settled(experiment))
     return verdict
 
 
@@ -328,12 +332,12 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
         experiment.kube.ask("DELETE", path)
         for arguments in ((), ("--check",)):
             words = f"PersistentVolumeClaim {experiment.namespace}/{claim} is being deleted since "
-            need_refusal(verdict, told(experiment, *arguments), words)
+            require_refusal(verdict, reported(experiment, *arguments), words)
         for pod in experiment.kube.objects("Pod", experiment.namespace):
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] == user:
                 experiment.kube.ask("DELETE", path_of(experiment, "Pod", pod["metadata"]["name"]))
         await_gone(experiment.kube, path)
-        made = (f"PersistentVolumeClaim {claim}", f"Job {INSTANCE}-bind-{volume}-DIGEST")
+        made = (f"PersistentVolumeClaim {claim}", f"Job {INSTANCE}-provision-{volume}-DIGEST")
         _repair(verdict, experiment, before, dict.fromkeys(made, "created"))
     return verdict
 
@@ -347,5 +351,5 @@ def _made_anew(experiment: Experiment, kind: str, name: str, path: Path, value: 
     if kind == "Service":
         body["spec"].pop("clusterIPs")
     at(body, path[:-1])[path[-1]] = value
-    experiment.kube.ask("POST", f"{PATHS[kind].format(experiment.namespace)}?{SOMEBODY}", body)
+    experiment.kube.ask("POST", f"{PATHS[kind].format(experiment.namespace)}?{OTHER_MANAGER}", body)
     return live

@@ -9,9 +9,18 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracles import Reference, Verdict, hashes, judge_after_kill, state, tail, valid_identities
+from oracles import (
+    Reference,
+    Verdict,
+    check_after_kill,
+    hashes,
+    no_secret_in_files,
+    state,
+    tail,
+    valid_identities,
+)
 from thin_rig import Experiment, Outcome, Rig, Run
-from traffic import PASS, Fate, Judge, Request, spare
+from traffic import PASS, Action, Request, Rule, pass_through
 
 CALLBACKS = Path(__file__).parent / "callbacks"
 Cut = t.Literal["before", "unanswered", "answered"]
@@ -32,10 +41,12 @@ class AtWrite:
     Attributes:
         number: which one, from 1.
         cut: before the server gets it, when it was executed and not answered, or when it was answered.
+        arguments: of the run.
     """
 
     number: int
     cut: Cut
+    arguments: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"write {self.number} {self.cut}"
@@ -49,7 +60,7 @@ class AtWrite:
             running[0].kill()
 
         experiment.traffic.restart(cut_at(self.number, self.cut, kill))
-        running.append(experiment.start())
+        running.append(experiment.start(*self.arguments))
         return _ended(experiment, running[0])
 
 
@@ -90,21 +101,23 @@ class AtTime:
             timer.join()
 
 
-def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Judge:
+def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Rule:
     """Kill at the write of that number."""
-    fates = {
-        "before": Fate(executed=False, reply="reset", then=kill),
-        "unanswered": Fate(reply="reset", then=kill),
-        "answered": Fate(after=kill),
+    actions = {
+        "before": Action(executed=False, reply="reset", then=kill),
+        "unanswered": Action(reply="reset", then=kill),
+        "answered": Action(after=kill),
     }
 
-    def fate(request: Request) -> Fate:
-        return fates[cut] if request.write == number else PASS
+    def action(request: Request) -> Action:
+        return actions[cut] if request.write == number else PASS
 
-    return fate
+    return action
 
 
-def with_boundaries(experiment: Experiment, kill_at: int = 0, judge: Judge = spare) -> tuple[Outcome, int]:
+def with_boundaries(
+    experiment: Experiment, kill_at: int = 0, rule: Rule = pass_through
+) -> tuple[Outcome, int]:
     """A run and the number of its boundaries; it is killed at one of them where that is not 0."""
     count = experiment.directory / "boundaries"
     experiment.environment = {
@@ -114,7 +127,7 @@ def with_boundaries(experiment: Experiment, kill_at: int = 0, judge: Judge = spa
         "EDEN_RIG_BOUNDARIES": str(count),
     }
     try:
-        experiment.traffic.restart(judge)
+        experiment.traffic.restart(rule)
         outcome = _ended(experiment, experiment.start())
     finally:
         experiment.environment = {}
@@ -141,13 +154,17 @@ def undisturbed(rig: Rig) -> Reference:
 def survive(rig: Rig, reference: Reference, *kills: Kill) -> Verdict:
     """Kill a run, and the runs after it, one for each of the ``kills``; then ask the oracles."""
     with rig.experiment() as experiment:
-        outcomes = [kill.apply(experiment) for kill in kills]
-        verdict = judge_after_kill(experiment, reference, hashes(experiment), valid_identities(experiment))
+        left, outcomes = Verdict(), []
+        for kill in kills:
+            outcomes.append(kill.apply(experiment))
+            no_secret_in_files(left, experiment)
+        verdict = check_after_kill(experiment, reference, hashes(experiment), valid_identities(experiment))
+        verdict.violations[:0] = left.violations
         verdict.outcomes[:0] = outcomes
         for outcome in outcomes:
             left = outcome.survivors
-            verdict.need(not left, "O10", f"these processes went on after the kill: {left}")
+            verdict.require(not left, "nothing left", f"these processes went on after the kill: {left}")
         # What is to be killed later than the first run may be past that point.
         if not isinstance(kills[0], AtTime) and outcomes[0].status != -signal.SIGKILL:
-            verdict.need(False, "rig", f"{kills[0]} was not reached: {tail(outcomes[0])}")
+            verdict.require(False, "rig", f"{kills[0]} was not reached: {tail(outcomes[0])}")
         return verdict

@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every kill point and every fault, not a sample")
     parser.add_argument("--kills", action="store_true", help="kills only")
     parser.add_argument("--faults", action="store_true", help="faults only")
-    parser.add_argument("--rights", action="store_true", help="rights taken away only")
+    parser.add_argument("--permissions", action="store_true", help="permissions taken away only")
     parser.add_argument(
         "--kind",
         action="store_true",
@@ -102,14 +102,14 @@ def arguments() -> argparse.Namespace:
 def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> list[Trial]:
     """The trials that are asked for, in an order in which those of every group are done early."""
     seed = options.seed
-    everything = not (options.kills or options.faults or options.rights or options.drift)
+    everything = not (options.kills or options.faults or options.permissions or options.drift)
 
     def some(found: list[Trial]) -> list[Trial]:
         return found if options.all or options.only else trials.sample(found, SAMPLE, seed)
 
     found: list[Trial] = []
-    if options.rights or everything:
-        found += some(trials.rights_taken_away())
+    if options.permissions or everything:
+        found += some(trials.permissions_taken_away())
     if options.kills or everything:
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
         found += trials.in_pairs(reference, options.pairs, seed)

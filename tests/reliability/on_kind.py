@@ -33,10 +33,12 @@ class KindTaskStore:
 
     Attributes:
         traffic: the requests to the API server, and none to the task store.
+        tokens: those that it has issued are not seen here.
     """
 
     def __init__(self, testbed: Testbed, kube: Kube, namespace: str) -> None:
         self.traffic = Traffic()
+        self.tokens: set[str] = set()
         self._testbed = testbed
         self._kube = kube
         self._namespace = namespace

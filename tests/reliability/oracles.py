@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must hold after every fault: each oracle tells in sentences what it finds violated.
+"""What must hold after every fault: each oracle says in sentences what it finds violated.
 
-O1 converges, O2 rests, O3 same objects as an undisturbed run, O4 identities exact, O5 secrets unchanged, O10
-nothing left behind.
+A sentence begins with the oracle's name: converges, stays idle, same objects, identities, secrets kept,
+claims, nothing left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from kube import PATHS, Object
 from node import who_am_i
+from secret_search import SHORTEST, SecretSearch
 from standin_api import Api
 from thin_rig import INSTANCE, Experiment, Outcome, processes
 
@@ -70,7 +71,7 @@ class Verdict:
     """What was found after a fault.
 
     Attributes:
-        violations: sentences that begin with the oracle's id.
+        violations: sentences that begin with the oracle's name.
         outcomes: the runs, in their order.
         faults: the requests that something happened to.
     """
@@ -79,10 +80,14 @@ class Verdict:
     outcomes: list[Outcome] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
-    def need(self, holds: object, oracle: str, sentence: str) -> None:
+    def require(self, holds: object, oracle: str, sentence: str) -> None:
         """Note a violation unless it holds."""
         if not holds:
-            self.violations.append(f"{oracle} {sentence}")
+            self.violations.append(f"{oracle}: {sentence}")
+
+    def compare(self, expected: State, found: State) -> None:
+        """Note every difference from what is expected."""
+        self.violations += [f"same objects: {line}" for line in differences(expected, found)]
 
 
 def registry(experiment: Experiment) -> Api | None:
@@ -146,8 +151,8 @@ def state(experiment: Experiment) -> State:
         for thing in experiment.kube.objects(kind, experiment.namespace):
             if EQUIPMENT.items() <= (thing["metadata"].get("labels") or {}).items():
                 continue
-            essence = _essence(kind, thing, replacements)
-            objects[f"{kind} {essence['metadata']['name']}"] = essence
+            normalized = _normalized(kind, thing, replacements)
+            objects[f"{kind} {normalized['metadata']['name']}"] = normalized
     pods: dict[str, int] = {}
     for pod in experiment.kube.objects("Pod", experiment.namespace):
         if not pod["metadata"].get("deletionTimestamp"):
@@ -156,7 +161,7 @@ def state(experiment: Experiment) -> State:
     return State(objects, pods, workers, groups)
 
 
-def _essence(kind: str, thing: Object, replacements: t.Mapping[str, str]) -> Object:
+def _normalized(kind: str, thing: Object, replacements: t.Mapping[str, str]) -> Object:
     kept = {key: value for key, value in thing.items() if key != "status"}
     kept["metadata"] = {key: value for key, value in thing["metadata"].items() if key not in SERVER_FIELDS}
     annotations = dict(kept["metadata"].get("annotations") or {})
@@ -210,60 +215,113 @@ def _difference(expected: t.Any, found: t.Any, path: str = "") -> str:
 
 
 def identities_hold(verdict: Verdict, experiment: Experiment, found: State) -> None:
-    """O4: one worker for each name and replica, exact groups, and a token in each Secret that is taken."""
-    verdict.need(
-        found.workers == dict.fromkeys(WORKERS, 1), "O4", f"the registry has these workers: {found.workers}"
+    """One worker for each name and replica, exact groups, and a token in each Secret that is taken."""
+    verdict.require(
+        found.workers == dict.fromkeys(WORKERS, 1),
+        "identities",
+        f"the registry has these workers: {found.workers}",
     )
-    verdict.need(
+    verdict.require(
         found.groups == {name: [members] for name, members in MEMBERS.items()},
-        "O4",
+        "identities",
         f"the groups have these members: {found.groups}",
     )
     expected = {f"{INSTANCE}-{name}-identity" for name in WORKERS}
     taken = valid_identities(experiment)
-    verdict.need(taken == expected, "O4", f"the token of {sorted(expected - taken)} is not taken")
+    verdict.require(taken == expected, "identities", f"the token of {sorted(expected - taken)} is not taken")
 
 
 def nothing_is_left(verdict: Verdict, experiment: Experiment) -> None:
-    """O10: no process of a run, no port-forward, no temporary file."""
+    """No process of a run, no port-forward, no temporary file, no secret in any file."""
     left = processes(experiment.namespace)
-    verdict.need(not left, "O10", f"there are processes of the runs: {left}")
+    verdict.require(not left, "nothing left", f"there are processes of the runs: {left}")
     forwards = experiment.open_forwards()
-    verdict.need(forwards == 0, "O10", f"{forwards} port-forwards are open")
+    verdict.require(forwards == 0, "nothing left", f"{forwards} port-forwards are open")
     files = [str(path.relative_to(experiment.temporary)) for path in experiment.temporary.rglob("*")]
-    verdict.need(not files, "O10", f"there are temporary files: {files}")
+    verdict.require(not files, "nothing left", f"there are temporary files: {files}")
+    no_secret_in_files(verdict, experiment)
 
 
-def judge_after_kill(
+def secret_values(experiment: Experiment) -> dict[str, str]:
+    """What no file may hold: the values of the Secrets, every token that was issued, the kubeconfig's own."""
+    found = {
+        f"{key} of Secret {secret['metadata']['name']}": base64.b64decode(value).decode(errors="replace")
+        for secret in experiment.kube.objects("Secret", experiment.namespace)
+        for key, value in (secret.get("data") or {}).items()
+        if key != "worker_id"
+    }
+    tokens = experiment.node.task_store(experiment.namespace).tokens
+    found |= {f"issued token {number}": token for number, token in enumerate(tokens - set(found.values()))}
+    return {
+        label: value for label, value in {**found, **experiment.private}.items() if len(value) >= SHORTEST
+    }
+
+
+def no_secret_in_files(verdict: Verdict, experiment: Experiment) -> None:
+    """No file of a run holds a secret; what a killed run has left is looked at before it is removed."""
+    contents = {}
+    for path in experiment.directory.rglob("*"):
+        if path.is_file() and path != experiment.kubeconfig:
+            contents[f"the file {path.relative_to(experiment.directory)}"] = path.read_bytes()
+    for hit in SecretSearch(secret_values(experiment)).find_in(contents):
+        verdict.require(False, "nothing left", str(hit))
+
+
+def claims_hold(verdict: Verdict, experiment: Experiment) -> None:
+    """No task is claimed by a worker whose pod is younger than the claim: nothing would ever submit it."""
+    found = registry(experiment)
+    if found is None:
+        return
+    started = {}
+    for pod in experiment.kube.objects("Pod", experiment.namespace):
+        for volume in pod["spec"].get("volumes") or []:
+            if volume["name"] == "identity":
+                started[volume["secret"]["secretName"]] = pod["metadata"]["creationTimestamp"]
+    names = {row["worker_id"]: row["name"] for row in found.ok("GET", "/workers")["workers"]}
+    for task in found.ok("GET", "/tasks?state=claimed"):
+        claimed, name = (
+            task["claim"]["claimed_at"],
+            names.get(task["claim"]["worker_id"], "an unknown worker"),
+        )
+        since = started.get(f"{INSTANCE}-{name}-identity")
+        # A pod's time has whole seconds.
+        verdict.require(
+            since is not None and since[:19] <= claimed[:19],
+            "claims",
+            f"task {task['task_id']} is claimed by {name} since {claimed}, whose pod began {since}",
+        )
+
+
+def check_after_kill(
     experiment: Experiment, reference: Reference, secrets: Hashes, valid: t.Collection[str]
 ) -> Verdict:
     """All oracles, after a kill that left these Secrets, of which the ``valid`` ones had a good token."""
     forget_temporary_files(experiment)
-    verdict = judge_run(experiment, reference, experiment.run())
+    verdict = check_run(experiment, reference, experiment.run())
     secrets_are_kept(verdict, experiment, secrets, valid)
     return verdict
 
 
-def judge_run(experiment: Experiment, reference: Reference, outcome: Outcome) -> Verdict:
-    """All oracles but O5, after a run that is to have succeeded."""
+def check_run(experiment: Experiment, reference: Reference, outcome: Outcome) -> Verdict:
+    """All oracles but that of the kept secrets, after a run that is to have succeeded."""
     verdict = Verdict(outcomes=[outcome])
-    verdict.need(outcome.status == 0, "O1", f"the run ended with {outcome.status}: {tail(outcome)}")
+    verdict.require(outcome.status == 0, "converges", f"the run ended with {outcome.status}: {tail(outcome)}")
     if outcome.status != 0:
         return verdict
     again = outcome
     if again.writes or again.recap["changed"]:
         again = experiment.run()
         verdict.outcomes.append(again)
-    verdict.need(
+    verdict.require(
         again.status == 0 and again.recap.get("changed") == 0 and not again.writes,
-        "O2",
+        "stays idle",
         f"the next run ended with {again.status}, changed {again.recap.get('changed')} tasks and wrote "
         f"{[str(request) for request in again.writes]}: {tail(again)}",
     )
     found = state(experiment)
-    for line in differences(reference.state, found):
-        verdict.need(False, "O3", line)
+    verdict.compare(reference.state, found)
     identities_hold(verdict, experiment, found)
+    claims_hold(verdict, experiment)
     nothing_is_left(verdict, experiment)
     return verdict
 
@@ -271,11 +329,13 @@ def judge_run(experiment: Experiment, reference: Reference, outcome: Outcome) ->
 def secrets_are_kept(
     verdict: Verdict, experiment: Experiment, before: Hashes, valid: t.Collection[str]
 ) -> None:
-    """O5: what was generated stays, and so does a token that was good."""
+    """What was generated stays, and so does a token that was good."""
     after = hashes(experiment)
     for (name, key), value in before.items():
         if not name.endswith("-identity") or name in valid or key == "worker_id":
-            verdict.need(after.get((name, key)) == value, "O5", f"Secret {name} has another {key}")
+            verdict.require(
+                after.get((name, key)) == value, "secrets kept", f"Secret {name} has another {key}"
+            )
 
 
 def forget_temporary_files(experiment: Experiment) -> None:

@@ -14,14 +14,14 @@ from oracles import Verdict, tail
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
-_JOB = re.compile(rf"({INSTANCE}-(?:seed|bind-\w+))-[0-9a-f]{{8}}")
+_JOB = re.compile(rf"({INSTANCE}-(?:seed|provision-\w+))-[0-9a-f]{{8}}")
 _KINDS = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()} | {"namespaces": "Namespace"}
 
 Changes = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Told:
+class Report:
     """A run, and what it told of.
 
     Attributes:
@@ -38,7 +38,7 @@ class Told:
     message: str
 
 
-def told(experiment: Experiment, *arguments: str) -> Told:
+def reported(experiment: Experiment, *arguments: str) -> Report:
     """Run the playbook to its end."""
     path = experiment.directory / "outcomes.jsonl"
     path.write_text("")
@@ -60,66 +60,66 @@ def told(experiment: Experiment, *arguments: str) -> Told:
             changes |= {_plain(name): what for name, what in _CHANGES[action](answer).items()}
             shown |= {_plain(name) for name in _shown(action, answer.get("diff") or [])}
     message = "\n".join(str(answer["msg"]) for _action, answer in answers if answer.get("failed"))
-    return Told(outcome, changes, shown, message)
+    return Report(outcome, changes, shown, message)
 
 
-def predict(verdict: Verdict, experiment: Experiment) -> Told:
+def predict(verdict: Verdict, experiment: Experiment) -> Report:
     """What check mode tells: without a write, and with a diff of just what changes."""
-    found = told(experiment, "--check", "--diff")
-    _need_no_write(verdict, found)
-    verdict.need(
-        found.shown == found.changes.keys(), "T-CHECK", f"the diff shows {found.shown} of {found.changes}"
+    found = reported(experiment, "--check", "--diff")
+    _require_no_write(verdict, found)
+    verdict.require(
+        found.shown == found.changes.keys(), "check mode", f"the diff shows {found.shown} of {found.changes}"
     )
     return found
 
 
-def predict_without_diff(verdict: Verdict, experiment: Experiment) -> Told:
+def predict_without_diff(verdict: Verdict, experiment: Experiment) -> Report:
     """What check mode tells where no diff is asked for."""
-    found = told(experiment, "--check")
-    _need_no_write(verdict, found)
-    verdict.need(not found.shown, "T-CHECK", f"a diff shows {found.shown}")
+    found = reported(experiment, "--check")
+    _require_no_write(verdict, found)
+    verdict.require(not found.shown, "check mode", f"a diff shows {found.shown}")
     return found
 
 
-def _need_no_write(verdict: Verdict, found: Told) -> None:
+def _require_no_write(verdict: Verdict, found: Report) -> None:
     verdict.outcomes.append(found.outcome)
-    verdict.need(found.outcome.status == 0, "T-CHECK", f"check mode ended with: {tail(found.outcome)}")
-    verdict.need(not found.outcome.writes, "T-CHECK", f"check mode wrote {texts(found.outcome)}")
+    verdict.require(found.outcome.status == 0, "check mode", f"check mode ended with: {tail(found.outcome)}")
+    verdict.require(not found.outcome.writes, "check mode", f"check mode wrote {texts(found.outcome)}")
 
 
-def come_true(verdict: Verdict, experiment: Experiment, predicted: Told) -> Told:
+def run_as_predicted(verdict: Verdict, experiment: Experiment, predicted: Report) -> Report:
     """The run does what check mode told."""
-    real = told(experiment)
+    real = reported(experiment)
     verdict.outcomes.append(real.outcome)
-    verdict.need(real.outcome.status == 0, "O1", f"the run ended with: {tail(real.outcome)}")
+    verdict.require(real.outcome.status == 0, "converges", f"the run ended with: {tail(real.outcome)}")
     for name in sorted(predicted.changes.keys() | real.changes.keys()):
         said, done = predicted.changes.get(name), real.changes.get(name)
-        verdict.need(said == done, "T-CHECK", f"{name}: predicted was {said}, and it was {done}")
+        verdict.require(said == done, "check mode", f"{name}: predicted was {said}, and it was {done}")
     said, done = (run.outcome.recap.get("changed") for run in (predicted, real))
-    verdict.need(said == done, "T-CHECK", f"predicted were {said} changed tasks, and there were {done}")
+    verdict.require(said == done, "check mode", f"predicted were {said} changed tasks, and there were {done}")
     return real
 
 
-def rest(verdict: Verdict, experiment: Experiment) -> None:
-    """O2: the next run changes nothing and writes nothing."""
-    again = told(experiment)
+def stays_idle(verdict: Verdict, experiment: Experiment) -> None:
+    """the next run changes nothing and writes nothing."""
+    again = reported(experiment)
     verdict.outcomes.append(again.outcome)
     still = not again.outcome.status and not again.changes and not again.outcome.writes
-    verdict.need(
+    verdict.require(
         still and again.outcome.recap.get("changed") == 0,
-        "O2",
+        "stays idle",
         f"the next run ended with {again.outcome.status}, changed {again.changes} and wrote "
         f"{texts(again.outcome)}: {tail(again.outcome)}",
     )
 
 
-def need_refusal(verdict: Verdict, run: Told, *parts: str) -> None:
+def require_refusal(verdict: Verdict, run: Report, *parts: str) -> None:
     """The run failed before its first write, with these parts in its message."""
     verdict.outcomes.append(run.outcome)
-    verdict.need(run.outcome.status != 0, "O8", "the run succeeded")
-    verdict.need(not run.outcome.writes, "O8", f"the run wrote {texts(run.outcome)}")
+    verdict.require(run.outcome.status != 0, "message", "the run succeeded")
+    verdict.require(not run.outcome.writes, "message", f"the run wrote {texts(run.outcome)}")
     for part in parts:
-        verdict.need(part in run.message, "O8", f"{part!r} is not in the message: {run.message}")
+        verdict.require(part in run.message, "message", f"{part!r} is not in the message: {run.message}")
 
 
 def written(outcome: Outcome) -> set[str]:

@@ -47,6 +47,13 @@ class Pool:
         if not verdict.violations:
             self._idle.append(experiment)
 
+    @contextlib.contextmanager
+    def lent(self) -> t.Iterator[Experiment]:
+        """An experiment that is up; it is not given back after an exception."""
+        verdict = Verdict()
+        with self.borrowed(verdict) as experiment:
+            yield experiment
+
     def _made(self) -> Experiment:
         experiment = self._all.enter_context(self._rig.experiment())
         experiment.variables["eden_ingress"] = INGRESS
@@ -87,7 +94,9 @@ def settled(experiment: Experiment) -> State:
         thing["metadata"]["annotations"].pop(REVISION, None)
     # Jobs end of themselves.
     objects = {name: thing for name, thing in found.objects.items() if not name.startswith("Job ")}
-    pods = {component: count for component, count in found.pods.items() if component not in ("bind", "seed")}
+    pods = {
+        component: count for component, count in found.pods.items() if component not in ("provision", "seed")
+    }
     return dataclasses.replace(found, objects=objects, pods=pods)
 
 

@@ -15,14 +15,13 @@ from oracles import (
     Reference,
     State,
     Verdict,
-    differences,
     hashes,
     identities_hold,
     registry,
     state,
     tail,
 )
-from outcomes import Told, come_true, need_refusal, predict, rest, told
+from outcomes import Report, predict, reported, require_refusal, run_as_predicted, stays_idle
 from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
@@ -53,7 +52,7 @@ REMOVED = (
 )
 COMPONENTS = ("postgres", "task-store-server", "orchestrator", "web-ui")
 # Grammatical, and nobody's.
-NOBODY = f"wkr_{0:026d}"
+UNKNOWN_WORKER = f"wkr_{0:026d}"
 
 Damage = t.Callable[[Experiment], None]
 
@@ -72,7 +71,7 @@ def identity_trials(pool: Pool) -> list[Trial]:
             ("with another token", _put(worker, token=secrets.token_hex(32))),
             ("with half a token", _put(worker, token="0" * 32)),
             ("without a token", _put(worker, token="")),
-            ("with the id of nobody", _put(worker, worker_id=NOBODY)),
+            ("with the id of nobody", _put(worker, worker_id=UNKNOWN_WORKER)),
             ("with no id", _put(worker, worker_id="no id")),
         ):
             found.append(_identity_trial(pool, f"{worker} {way}", (worker,), damage))
@@ -151,19 +150,19 @@ def _identity_trial(pool: Pool, name: str, broken: t.Collection[str], damage: Da
             before, digests, templates = settled(experiment), hashes(experiment), _templates(experiment)
             damage(experiment)
             predicted = predict(verdict, experiment)
-            real = come_true(verdict, experiment, predicted)
+            real = run_as_predicted(verdict, experiment, predicted)
             hosts = [name for name, (worker, _text) in templates.items() if worker in broken]
             expected = {f"Secret {secret_of(worker)}": "reissued" for worker in broken}
             expected |= {f"StatefulSet {host}": "updated" for host in hosts}
-            verdict.need(real.changes == expected, "T-SEC", f"{real.changes} in place of {expected}")
-            _need_reissues(verdict, real, len(broken))
+            verdict.require(real.changes == expected, "secrets", f"{real.changes} in place of {expected}")
+            _require_reissues(verdict, real, len(broken))
             after = _templates(experiment)
             restarted = sorted(host for host in templates if templates[host] != after.get(host))
-            verdict.need(restarted == sorted(hosts), "T-SEC", f"the pods of {restarted} restart")
+            verdict.require(restarted == sorted(hosts), "secrets", f"the pods of {restarted} restart")
             for (secret, key), digest in digests.items():
                 if secret not in map(secret_of, broken) or key == "worker_id":
                     kept = hashes(experiment).get((secret, key)) == digest
-                    verdict.need(kept, "O5", f"Secret {secret} has another {key}")
+                    verdict.require(kept, "secrets kept", f"Secret {secret} has another {key}")
             _finish(verdict, experiment, before)
         return verdict
 
@@ -183,19 +182,21 @@ def _templates(experiment: Experiment) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _need_reissues(verdict: Verdict, run: Told, count: int) -> None:
+def _require_reissues(verdict: Verdict, run: Report, count: int) -> None:
     """So many tokens were issued anew, and nobody was registered."""
     asked = [request.target for request in run.outcome.writes if request.side == "store"]
     again = [target for target in asked if target.endswith("/reissue-credential")]
-    verdict.need(
-        len(again) == len(set(again)) == len(asked) == count, "T-SEC", f"the task store was asked for {asked}"
+    verdict.require(
+        len(again) == len(set(again)) == len(asked) == count,
+        "secrets",
+        f"the task store was asked for {asked}",
     )
 
 
 def _finish(verdict: Verdict, experiment: Experiment, before: State) -> None:
     """The experiment is what it was before, and stays so."""
-    rest(verdict, experiment)
-    verdict.violations += [f"O3 {line}" for line in differences(before, settled(experiment))]
+    stays_idle(verdict, experiment)
+    verdict.compare(before, settled(experiment))
     identities_hold(verdict, experiment, state(experiment))
 
 
@@ -205,9 +206,9 @@ def _lose_credentials(pool: Pool, repair: t.Callable[[Experiment, Object], None]
         before, lost = settled(experiment), _get(experiment, CREDENTIALS)
         remove(experiment, "Secret", CREDENTIALS)
         for arguments in ((), ("--check",)):
-            need_refusal(
+            require_refusal(
                 verdict,
-                told(experiment, *arguments),
+                reported(experiment, *arguments),
                 f"Secret {experiment.namespace}/{CREDENTIALS} has no POSTGRES_PASSWORD",
                 f"PersistentVolumeClaim {experiment.namespace}/data-{INSTANCE}-postgres-0 holds data",
                 "Nothing was changed.",
@@ -215,12 +216,12 @@ def _lose_credentials(pool: Pool, repair: t.Callable[[Experiment, Object], None]
                 "or give the role eden a new password inside the pod",
             )
         found = experiment.kube.get("Secret", experiment.namespace, CREDENTIALS)
-        verdict.need(found is None, "T-SEC", "a Secret was made")
+        verdict.require(found is None, "secrets", "a Secret was made")
         repair(experiment, lost)
-        run = told(experiment)
+        run = reported(experiment)
         verdict.outcomes.append(run.outcome)
-        verdict.need(run.outcome.status == 0, "O1", f"the repair did not help: {tail(run.outcome)}")
-        verdict.need(repair is not _put_back or not run.changes, "T-SEC", f"it changed {run.changes}")
+        verdict.require(run.outcome.status == 0, "converges", f"the repair did not help: {tail(run.outcome)}")
+        verdict.require(repair is not _put_back or not run.changes, "secrets", f"it changed {run.changes}")
         _finish(verdict, experiment, before)
     return verdict
 
@@ -248,7 +249,7 @@ def _lack_keys(rig: Rig) -> Verdict:
         lacks = ", ".join(key for key in KEYS if key not in has)
         for arguments in ((), ("--check",)):
             expected = f"Secret {experiment.namespace}/given lacks {lacks}."
-            need_refusal(verdict, told(experiment, *arguments), expected, "eden_existing_secret")
+            require_refusal(verdict, reported(experiment, *arguments), expected, "eden_existing_secret")
     return verdict
 
 
@@ -266,12 +267,12 @@ def _reinstall(pool: Pool, keep_identities: bool) -> Verdict:
                     remove(experiment, kind, name)
         for component in COMPONENTS:
             await_no_pods(experiment, component)
-        run = told(experiment)
+        run = reported(experiment)
         verdict.outcomes.append(run.outcome)
-        verdict.need(run.outcome.status == 0, "O1", f"the run ended with: {tail(run.outcome)}")
+        verdict.require(run.outcome.status == 0, "converges", f"the run ended with: {tail(run.outcome)}")
         again = registry(experiment)
         same = again is not None and again.experiment_id == found.experiment_id
-        verdict.need(same, "T-SEC", f"the experiment was {found.experiment_id}, and is {again}")
-        _need_reissues(verdict, run, 0 if keep_identities else len(WORKERS))
+        verdict.require(same, "secrets", f"the experiment was {found.experiment_id}, and is {again}")
+        _require_reissues(verdict, run, 0 if keep_identities else len(WORKERS))
         _finish(verdict, experiment, before)
     return verdict

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import check_mode
 from pools import Pool
+from thin_rig import Experiment
 from trials import Survive
 
 # Each costs four runs. All of them: tests/reliability/run --all
@@ -13,3 +14,10 @@ STAGES = 2
 
 def test_check_mode_foretells_the_run(survive: Survive, pool: Pool) -> None:
     survive((check_mode.trials(pool), STAGES))
+
+
+def test_check_mode_writes_nothing(experiment: Experiment) -> None:
+    outcome = experiment.run("--check", "--diff")
+    assert outcome.status == 0, outcome.output
+    assert outcome.writes == []
+    assert outcome.recap["changed"] > 0

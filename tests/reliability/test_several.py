@@ -21,7 +21,7 @@ from thin_rig import INSTANCE, Experiment, Outcome, Rig, Run
 SOUND, BROKEN = "eden-standin:dev", "registry.example/eden/reference:missing"
 SLOW = "eden-standin:slow"
 GROUP = "several"
-BINDING = f"Job {INSTANCE}-bind-"
+BINDING = f"Job {INSTANCE}-provision-"
 
 Counts = dict[str, int]
 
@@ -89,7 +89,7 @@ def problems(experiment: Experiment, reference: Reference) -> list[str]:
     identities_hold(verdict, experiment, found)
     # The Jobs that only have claims bound go away by themselves, those that cannot run after ten minutes.
     objects = {name: thing for name, thing in found.objects.items() if not name.startswith(BINDING)}
-    counts = {component: count for component, count in found.pods.items() if component != "bind"}
+    counts = {component: count for component, count in found.pods.items() if component != "provision"}
     found = replace(found, objects=objects, pods=counts)
     return [*differences(reference.state, found), *verdict.violations]
 

@@ -15,7 +15,7 @@ from deployer import Deployer, Grant, grants, refusal, rules_of, shipped
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
-from traffic import Judge, Reply
+from traffic import Reply, Rule
 
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
@@ -48,8 +48,8 @@ def _killed(group: str, *kills: Kill) -> Trial:
     return Trial(group, name, lambda rig, reference: survive(rig, reference, *kills))
 
 
-def _endured(group: str, name: str, judge: t.Callable[[], Judge], sure: bool = True) -> Trial:
-    return Trial(group, name, lambda rig, reference: faults.endure(rig, reference, judge(), sure))
+def _disturbed(group: str, name: str, rule: t.Callable[[], Rule], sure: bool = True) -> Trial:
+    return Trial(group, name, lambda rig, reference: faults.run_with_faults(rig, reference, rule(), sure))
 
 
 def at_boundaries(reference: Reference) -> list[Trial]:
@@ -94,7 +94,7 @@ def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
 def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Trial]:
     """Each kind of fault at each rate."""
     return [
-        _endured(
+        _disturbed(
             f"{kind}, {rate:.0%} of requests",
             f"{kind} at {rate:.0%}, seed {seed}",
             partial(faults.at_random, kind, rate, seed),
@@ -108,7 +108,7 @@ def rates(seed: int, wanted: t.Collection[float] = (0.01, 0.05, 0.1)) -> list[Tr
 def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
     """Each request takes longer."""
     return [
-        _endured("latency", f"{milliseconds} ms", partial(faults.slow, milliseconds / 1000))
+        _disturbed("latency", f"{milliseconds} ms", partial(faults.slow, milliseconds / 1000))
         for milliseconds in wanted
     ]
 
@@ -116,7 +116,7 @@ def latencies(wanted: t.Collection[int] = (50, 200)) -> list[Trial]:
 def black_holes(reference: Reference) -> list[Trial]:
     """Each request that an undisturbed run is sure to send gets no answer."""
     return [
-        _endured("one request without an answer", f"request {n:03}", partial(faults.black_hole, n))
+        _disturbed("one request without an answer", f"request {n:03}", partial(faults.black_hole, n))
         for n in range(1, len(reference.first.requests) - VARYING + 1)
     ]
 
@@ -125,7 +125,7 @@ def lost_replies(reference: Reference) -> list[Trial]:
     """The answer to each write is lost, or cut off."""
     writes = range(1, len(reference.first.writes) + 1)
     return [
-        _endured(
+        _disturbed(
             "executed, reply lost",
             f"write {n}: {reply}",
             partial(faults.lost_reply, n, reply),
@@ -138,19 +138,21 @@ def lost_replies(reference: Reference) -> list[Trial]:
 def watches() -> list[Trial]:
     """The watches break in each way."""
     return [
-        _endured("broken watches", fault, partial(faults.broken_watches, fault))
+        _disturbed("broken watches", fault, partial(faults.broken_watches, fault))
         for fault in faults.WATCH_FAULTS
     ]
 
 
-def rights_taken_away() -> list[Trial]:
-    """Each right of the Role and of the ClusterRole that are shipped is taken away, one at a time."""
+def permissions_taken_away() -> list[Trial]:
+    """Each permission of the Role and of the ClusterRole that are shipped is taken away, one at a time."""
     named = [*grants(shipped("Role")), *grants(shipped("ClusterRole"))]
-    # The rights on a resource as a whole, and those on one name of several.
+    # The permissions on a resource as a whole, and those on one name of several.
     whole = [Grant(*found) for found in dict.fromkeys(grant[:3] for grant in named)]
     single = [grant for grant in named if grant.resource == "secrets" and grant.name]
     return [
-        Trial("a right taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant))
+        Trial(
+            "a permission taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant)
+        )
         for grant in (*whole, *single)
         # What a run does without, and says so.
         if grant.resource != "storageclasses"
@@ -158,7 +160,7 @@ def rights_taken_away() -> list[Trial]:
 
 
 def _refused(rig: Rig, lost: Grant) -> Verdict:
-    """A run without a right that it needs, by a user who has all others."""
+    """A run without a permission that it needs, by a user who has all others."""
     on_namespaces = lost.resource == "namespaces"
     creating = on_namespaces and lost.verb == "create"
     with Deployer(rig, namespace_exists=not creating) as deployer:
@@ -179,7 +181,7 @@ def _refused(rig: Rig, lost: Grant) -> Verdict:
     where = "" if creating else deployer.namespace
     verdict = Verdict(outcomes=[outcome])
     problem = refusal(outcome, lost, where)
-    verdict.need(not problem, "T-RBAC", problem)
+    verdict.require(not problem, "permissions", problem)
     return verdict
 
 
@@ -208,7 +210,7 @@ def perform(
         try:
             verdict = trial.perform(rig, reference)
         except Exception as error:
-            verdict = Verdict([f"rig {error!r}"])
+            verdict = Verdict([f"rig: {error!r}"])
         if verdict.violations:
             violated[trial.name] = verdict.violations
         report(trial, verdict)

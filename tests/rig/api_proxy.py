@@ -6,9 +6,11 @@ What passes is in the ``Traffic``, which also says what goes wrong.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
+import secrets
 import socket
 import socketserver
 import ssl
@@ -18,14 +20,17 @@ import typing as t
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from certificates import Authority
 from kube import Object
 from serving import Server, Serving
-from traffic import Fate, Request, Traffic, be_silent, deliver
+from traffic import Action, Request, Traffic, be_silent, deliver
 from websocket_server import read_head
 
 PIECE = 64 * 1024
 # What concerns the connection and not the message.
-OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
+OWN_HEADERS = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "authorization"}
+)
 
 
 class ApiProxy(Serving):
@@ -67,18 +72,27 @@ class ApiProxy(Serving):
         super().__init__(Handler, ResettingServer)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def write_kubeconfig(self, path: Path) -> Path:
-        """A kubeconfig that leads here."""
+    def write_kubeconfig(self, path: Path) -> dict[str, str]:
+        """A kubeconfig that leads here; returns the private key and the token in it.
+
+        Neither is asked for: they are there to be looked for in all that a run shows and leaves.
+        """
+        pair, token = Authority("kubeconfig").client("rig", ()), secrets.token_hex(32)
+        user = {
+            "client-certificate-data": base64.b64encode(pair.certificate).decode(),
+            "client-key-data": base64.b64encode(pair.key).decode(),
+            "token": token,
+        }
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "rig", "cluster": {"server": self.url}}],
-            "users": [{"name": "rig", "user": {}}],
+            "users": [{"name": "rig", "user": user}],
             "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": "rig"}}],
             "current-context": "rig",
         }
         path.write_text(json.dumps(content))
-        return path
+        return {"the kubeconfig's private key": pair.key.decode(), "the kubeconfig's token": token}
 
     def _connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(*self._address, timeout=60, context=self.context)
@@ -91,20 +105,20 @@ class ApiProxy(Serving):
         headers = [(name, value) for name, _colon, value in (line.partition(": ") for line in head[1:])]
         length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
         body = stream.read(length)
-        request, fate = self._traffic.meet("api", method, target)
-        time.sleep(fate.delay)
-        if request.is_upgrade and fate.reply == "pass":
-            fate.then()
+        request, action = self._traffic.record("api", method, target)
+        time.sleep(action.delay)
+        if request.is_upgrade and action.reply == "pass":
+            action.then()
             self._tunnel(head, stream, client)
             return False
-        if request.is_watch and fate.reply == "pass":
-            return self._watch(request, fate, headers, client, upstream)
+        if request.is_watch and action.reply == "pass":
+            return self._watch(request, action, headers, client, upstream)
         answer = b""
-        if fate.executed and not request.is_upgrade:
+        if action.executed and not request.is_upgrade:
             answer = _answer(_send(upstream, method, target, headers, body))
-        fate.then()
-        goes_on = deliver(fate, answer, client, _refusal)
-        fate.after()
+        action.then()
+        goes_on = deliver(action, answer, client, _refusal)
+        action.after()
         return goes_on
 
     def _tunnel(self, head: list[str], stream: t.Any, client: socket.socket) -> None:
@@ -125,14 +139,14 @@ class ApiProxy(Serving):
     def _watch(
         self,
         request: Request,
-        fate: Fate,
+        action: Action,
         headers: list[tuple[str, str]],
         client: socket.socket,
         upstream: http.client.HTTPSConnection,
     ) -> bool:
-        if fate.watch in ("gone", "garbage", "close"):
+        if action.watch in ("gone", "garbage", "close"):
             _begin_stream(client, http.HTTPStatus.OK, "application/json")
-            _piece(client, _WATCH_WORDS[fate.watch])
+            _piece(client, _WATCH_WORDS[action.watch])
             client.sendall(b"0\r\n\r\n")
             return True
         response = _send(upstream, request.method, request.target, headers, b"")
@@ -140,7 +154,7 @@ class ApiProxy(Serving):
             client.sendall(_answer(response))
             return True
         _begin_stream(client, response.status, response.headers.get("Content-Type", "application/json"))
-        if fate.watch == "stall":
+        if action.watch == "stall":
             be_silent(client)
             return False
         while data := response.read1(PIECE):

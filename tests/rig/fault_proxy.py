@@ -13,8 +13,10 @@ import typing as t
 from dataclasses import dataclass
 
 from serving import Serving
-from traffic import Fate, Reply, Traffic, deliver, nothing
+from traffic import Action, Reply, Traffic, deliver, nothing
 from websocket_server import read_head
+
+TOKEN = re.compile(rb'"registration_token": ?"([^"]+)"')
 
 
 @dataclass
@@ -42,12 +44,14 @@ class FaultProxy(Serving):
         server: the address that it hands requests on to.
         log: ``METHOD path`` of every request that came.
         faults: those that are still to happen; they go before what the ``traffic`` says.
+        tokens: every token that the server has issued, whether or not its answer arrived.
     """
 
     def __init__(self, host: str, port: int, traffic: Traffic | None = None) -> None:
         self.server = (host, port)
         self.log: list[str] = []
         self.faults: list[Fault] = []
+        self.tokens: set[str] = set()
         self._traffic = traffic or Traffic()
         proxy = self
 
@@ -71,29 +75,30 @@ class FaultProxy(Serving):
         method, target, _version = head[0].split(" ")
         headers = {name.lower(): value for name, _colon, value in (line.partition(": ") for line in head[1:])}
         body = stream.read(int(headers.get("content-length", "0")))
-        fate = self._fate(method, target)
-        time.sleep(fate.delay)
+        action = self._action(method, target)
+        time.sleep(action.delay)
         answer = b""
-        if fate.executed:
+        if action.executed:
             try:
                 answer = _forward(self.server, method, target, headers, body)
             except (OSError, http.client.HTTPException):
                 # The server is gone: so is the connection to it.
                 return False
-        fate.then()
-        goes_on = deliver(fate, answer, client)
-        fate.after()
+        self.tokens.update(match.decode() for match in TOKEN.findall(answer))
+        action.then()
+        goes_on = deliver(action, answer, client)
+        action.after()
         return goes_on
 
-    def _fate(self, method: str, target: str) -> Fate:
+    def _action(self, method: str, target: str) -> Action:
         line = f"{method} {re.sub('^/v0/experiments/[^/]*', '', target)}"
         self.log.append(line)
-        _request, fate = self._traffic.meet("store", method, target)
+        _request, action = self._traffic.record("store", method, target)
         fault = next((fault for fault in self.faults if re.fullmatch(fault.pattern, line)), None)
         if fault is None:
-            return fate
+            return action
         self.faults.remove(fault)
-        return Fate(fault.executed, fault.reply, then=fault.then)
+        return Action(fault.executed, fault.reply, then=fault.then)
 
 
 def _forward(

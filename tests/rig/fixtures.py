@@ -22,7 +22,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture(scope="session")
 def admin(control_plane: ControlPlane) -> Iterator[ApiClient]:
-    """A client with the administrator's rights."""
+    """A client with the administrator's permissions."""
     with new_client_from_config(str(control_plane.kubeconfig)) as client:
         yield client
 

@@ -2,13 +2,15 @@
 """Plays the node of a thin control plane: its kubelet, the scheduler, and the binder of volumes.
 
 The controllers are the real ones. A pod runs once what it mounts and reads is there. A Job's pod succeeds at
-once, a worker's needs a token that the task store takes, and for the task store's pod the stand-in really
-starts, with the arguments of the pod and a database that outlives it.
+once unless a test lets it fail. A worker's needs a token that the task store accepts, and then does nothing.
+For the task store's pod the stand-in really starts, with the arguments of the pod and a database (SQLite)
+that outlives it.
 """
 
 from __future__ import annotations
 
 import base64
+import collections
 import contextlib
 import datetime
 import http.client
@@ -44,6 +46,8 @@ SEED = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 POD_IP = "127.0.0.1"
 PORT = 8080
+# What a Job's pod says that is to fail.
+FAILURE = "fatal: unable to access the repository: the forge answers 502\n"
 # Between two looks at what a pod waits for, and between two starts of a container that ended.
 LOOK_SECONDS = 0.1
 BACK_OFF_SECONDS = 0.5
@@ -71,11 +75,13 @@ class TaskStore:
     Attributes:
         traffic: the requests that come through port-forwards.
         arguments: those that the process was started with.
+        tokens: every token that it has issued.
     """
 
     def __init__(self, directory: Path, traffic: Traffic, spawner: Executor) -> None:
         self.traffic = traffic
         self.arguments: list[str] = []
+        self.tokens: set[str] = set()
         self._directory = directory
         self._spawner = spawner
         self._process: subprocess.Popen[str] | None = None
@@ -115,6 +121,7 @@ class TaskStore:
         ).result()
         port = self._port(self._process)
         self._proxy = FaultProxy("127.0.0.1", port, self.traffic)
+        self._proxy.tokens = self.tokens
         self._proxy.__enter__()
         return self._proxy.port
 
@@ -160,6 +167,7 @@ class Node:
         problems: what went wrong in the node itself: a test that finds something here cannot be trusted.
         missing_images: the images that its registry does not have.
         slow_images: the images whose pull does not end.
+        failing_jobs: by namespace and component, how many more pods of Jobs fail.
     """
 
     def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
@@ -168,6 +176,7 @@ class Node:
         self.problems: list[str] = []
         self.missing_images: set[str] = set()
         self.slow_images: set[str] = set()
+        self.failing_jobs: collections.Counter[Key] = collections.Counter()
         self._directory = directory
         # By which its threads are known.
         self._name = f"node {directory}"
@@ -314,11 +323,26 @@ class Node:
             else:
                 break
         if _is_job(pod):
-            self._logs[_key(pod)] = f"EDEN_REPO_SEEDED sha={SEED}\n"
-            done = {"exitCode": 0, "reason": "Completed", "startedAt": _now(), "finishedAt": _now()}
-            self._report(pod, "Succeeded", {"terminated": done}, restarts)
+            failed = self._fails(pod)
+            line = FAILURE if failed else f"EDEN_REPO_SEEDED sha={SEED}\n"
+            self._logs[_key(pod)] = line
+            done = {
+                "exitCode": int(failed),
+                "reason": "Error" if failed else "Completed",
+                "startedAt": _now(),
+                "finishedAt": _now(),
+            }
+            self._report(pod, "Failed" if failed else "Succeeded", {"terminated": done}, restarts)
         else:
             self._report(pod, "Running", {"running": {"startedAt": _now()}}, restarts, ready=True)
+
+    def _fails(self, pod: Object) -> bool:
+        """Whether the pod of a Job is one of those that are to fail."""
+        key = (pod["metadata"]["namespace"], _component(pod))
+        with self._lock:
+            fails = self.failing_jobs[key] > 0
+            self.failing_jobs[key] -= fails
+        return fails
 
     def _start(self, pod: Object) -> None:
         """Start the container; raises ``NotYet``."""
@@ -332,8 +356,7 @@ class Node:
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])
-        component = (pod["metadata"].get("labels") or {}).get("app.kubernetes.io/component")
-        if component == "task-store-server":
+        if _component(pod) == "task-store-server":
             config = self._need("ConfigMap", namespace, _config_map(pod, "experiment-config"))
             store = self.task_store(namespace)
             # The container names Python itself first; Kubernetes expands nothing here.
@@ -459,6 +482,10 @@ def _path(pod: Object) -> str:
 
 def _is_job(pod: Object) -> bool:
     return any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
+
+
+def _component(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get("app.kubernetes.io/component", ""))
 
 
 def _claims(pod: Object) -> list[str]:

@@ -12,7 +12,7 @@ from kube import Kube, KubeError, Object
 
 OURS = "eden.reference"
 # Under the name of nobody who deploys.
-SOMEBODY = "fieldManager=somebody"
+OTHER_MANAGER = "fieldManager=other"
 REPLACEMENTS = 20
 REFUSALS = (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -76,7 +76,7 @@ def _replace(kube: Kube, path: str, changed: Object) -> Object:
         found = kube.ask("GET", path)["metadata"]["resourceVersion"]
         changed["metadata"]["resourceVersion"] = found
         try:
-            return kube.ask("PUT", f"{path}?{SOMEBODY}", changed)
+            return kube.ask("PUT", f"{path}?{OTHER_MANAGER}", changed)
         except KubeError as error:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise

@@ -15,7 +15,7 @@ import pytest
 from api_proxy import ApiProxy
 from control_plane import ControlPlane
 from kubernetes.client import ApiClient, CoreV1Api
-from traffic import PASS, Fate, Traffic
+from traffic import PASS, Action, Traffic
 
 
 class Client:
@@ -68,7 +68,7 @@ def test_what_passes_is_answered_and_counted(client: Client) -> None:
 
 @pytest.mark.parametrize("executed", [False, True])
 def test_status_in_place_of_the_answer(client: Client, executed: bool) -> None:
-    client.traffic.restart(lambda _request: Fate(executed, 429, headers=("Retry-After: 7",)))
+    client.traffic.restart(lambda _request: Action(executed, 429, headers=("Retry-After: 7",)))
     status, headers, body = client.create("spoilt")
     assert (status, headers["Retry-After"], json.loads(body)["code"]) == (429, "7", 429)
     assert client.stored() == (["spoilt"] if executed else [])
@@ -76,21 +76,21 @@ def test_status_in_place_of_the_answer(client: Client, executed: bool) -> None:
 
 @pytest.mark.parametrize("executed", [False, True])
 def test_reset(client: Client, executed: bool) -> None:
-    client.traffic.restart(lambda _request: Fate(executed, "reset"))
+    client.traffic.restart(lambda _request: Action(executed, "reset"))
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         client.create("spoilt")
     assert client.stored() == (["spoilt"] if executed else [])
 
 
 def test_half_of_an_answer(client: Client) -> None:
-    client.traffic.restart(lambda _request: Fate(reply="half"))
+    client.traffic.restart(lambda _request: Action(reply="half"))
     with pytest.raises((OSError, http.client.HTTPException)):
         client.create("spoilt")
     assert client.stored() == ["spoilt"]
 
 
 def test_silence(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.traffic.restart(lambda _request: Fate(executed=False, reply="silence"))
+    client.traffic.restart(lambda _request: Action(executed=False, reply="silence"))
     monkeypatch.setattr(socket, "create_connection", _impatient(socket.create_connection))
     with pytest.raises(TimeoutError):
         client.create("spoilt")
@@ -105,7 +105,7 @@ def test_what_is_called_comes_before_and_after_the_reply(client: Client) -> None
     seen: list[list[str]] = []
     replied = threading.Event()
     client.traffic.restart(
-        lambda _request: Fate(then=lambda: seen.append(client.stored()), after=replied.set)
+        lambda _request: Action(then=lambda: seen.append(client.stored()), after=replied.set)
     )
     client.create("watched")
     assert seen == [["watched"]]
@@ -125,7 +125,7 @@ def test_nothing_passes_after_the_cut(client: Client) -> None:
     ("fault", "said"), [("gone", b'"code": 410'), ("garbage", b"<html>"), ("close", b"")], ids=str
 )
 def test_broken_watch_ends(client: Client, fault: Any, said: bytes) -> None:
-    client.traffic.restart(lambda request: Fate(watch=fault) if request.is_watch else PASS)
+    client.traffic.restart(lambda request: Action(watch=fault) if request.is_watch else PASS)
     status, _headers, body = client.send("GET", f"{client.path}?watch=true")
     assert status == http.HTTPStatus.OK
     assert (said in body) if said else (body == b"")
@@ -133,7 +133,7 @@ def test_broken_watch_ends(client: Client, fault: Any, said: bytes) -> None:
 
 @pytest.mark.parametrize("fault", ["pass", "stall"])
 def test_watch_that_stalls_tells_of_no_change(client: Client, fault: Any) -> None:
-    client.traffic.restart(lambda request: Fate(watch=fault) if request.is_watch else PASS)
+    client.traffic.restart(lambda request: Action(watch=fault) if request.is_watch else PASS)
     connection = http.client.HTTPConnection(client._address, timeout=0.5 if fault == "stall" else 60)
     connection.request("GET", f"{client.path}?watch=true")
     try:

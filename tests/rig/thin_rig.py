@@ -22,7 +22,7 @@ from pathlib import Path
 from api_proxy import ApiProxy
 from control_plane import ControlPlane, die_with_parent
 from node import CONTROLLERS, Node
-from traffic import Judge, Request, spare
+from traffic import Request, Rule, pass_through
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSTANCE = "eden"
@@ -48,7 +48,7 @@ class Outcome:
 
     status: int
     output: str
-    seconds: float
+    seconds: float = 0.0
     requests: list[Request] = field(default_factory=list)
     survivors: list[str] = field(default_factory=list)
 
@@ -138,6 +138,8 @@ class Experiment:
     Attributes:
         namespace: its namespace.
         directory: its files: ``tmp`` is the run's temporary directory.
+        kubeconfig: the kubeconfig of its runs.
+        private: what in it no run may show.
         traffic: what its runs ask for, and what goes wrong with it.
         node: the node that its pods run on.
         variables: extra variables of every run.
@@ -148,6 +150,8 @@ class Experiment:
         self.namespace = namespace
         self.directory = rig.directory / namespace
         self.temporary = self.directory / "tmp"
+        self.kubeconfig = self.directory / "kubeconfig"
+        self.private: dict[str, str] = {}
         self.temporary.mkdir(parents=True)
         self.node = rig.node
         self.kube = rig.node.kube
@@ -167,9 +171,9 @@ class Experiment:
         command += ["-e", f"@{extra}", *arguments]
         return Run(command, self._environment(number), self.directory / f"run-{number}.log")
 
-    def run(self, *arguments: str, judge: Judge = spare, **options: str) -> Outcome:
-        """Run ``ansible-playbook`` to its end; the ``judge`` says what happens to its requests."""
-        self.traffic.restart(judge)
+    def run(self, *arguments: str, rule: Rule = pass_through, **options: str) -> Outcome:
+        """Run ``ansible-playbook`` to its end; the ``rule`` says what happens to its requests."""
+        self.traffic.restart(rule)
         outcome = self.start(*arguments, **options).wait()
         outcome.requests = list(self.traffic.log)
         return outcome
@@ -191,7 +195,7 @@ class Experiment:
             **kept,
             "HOME": str(self.directory),
             "TMPDIR": str(self.temporary),
-            "KUBECONFIG": str(self.directory / "kubeconfig"),
+            "KUBECONFIG": str(self.kubeconfig),
             "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections"),
             "ANSIBLE_HOME": str(self.directory / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(self.temporary),
@@ -202,7 +206,7 @@ class Experiment:
 
     def __enter__(self) -> Experiment:
         self.proxy.__enter__()
-        self.proxy.write_kubeconfig(self.directory / "kubeconfig")
+        self.private = self.proxy.write_kubeconfig(self.kubeconfig)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -239,5 +243,5 @@ class Rig:
     def experiment(
         self, namespace: str = "", user: tuple[str, tuple[str, ...]] = ADMINISTRATOR
     ) -> Experiment:
-        """An experiment of which there is nothing yet; its runs have the user's rights."""
+        """An experiment of which there is nothing yet; its runs have the user's permissions."""
         return Experiment(self, namespace or f"rig-{secrets.token_hex(4)}", user)

@@ -30,7 +30,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Fate:
+class Action:
     """What becomes of a request.
 
     Attributes:
@@ -93,11 +93,11 @@ def is_write(side: Side, method: str, target: str) -> bool:
     return side == "store" or not (reads or "dryRun=All" in query)
 
 
-Judge = t.Callable[[Request], Fate]
-PASS = Fate()
+Rule = t.Callable[[Request], Action]
+PASS = Action()
 
 
-def spare(_request: Request) -> Fate:
+def pass_through(_request: Request) -> Action:
     """Nothing happens to any request."""
     return PASS
 
@@ -107,30 +107,30 @@ class Traffic:
     """What the proxies of one experiment share.
 
     Attributes:
-        judge: says what becomes of a request.
+        rule: says what becomes of a request.
         log: the requests since ``restart``.
         cut: no request is answered any more, since whoever sends one is to be dead.
     """
 
-    judge: Judge = spare
+    rule: Rule = pass_through
     log: list[Request] = field(default_factory=list)
     cut: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def restart(self, judge: Judge = spare) -> None:
+    def restart(self, rule: Rule = pass_through) -> None:
         """Forget what came so far."""
         with self._lock:
-            self.judge, self.log, self.cut = judge, [], False
+            self.rule, self.log, self.cut = rule, [], False
 
-    def meet(self, side: Side, method: str, target: str) -> tuple[Request, Fate]:
+    def record(self, side: Side, method: str, target: str) -> tuple[Request, Action]:
         """Note a request, and say what becomes of it."""
         with self._lock:
             write = len(self._writes()) + 1 if is_write(side, method, target) else 0
             request = Request(len(self.log) + 1, write, side, method, target)
             self.log.append(request)
             if self.cut:
-                return request, Fate(executed=False, reply="reset")
-            return request, self.judge(request)
+                return request, Action(executed=False, reply="reset")
+            return request, self.rule(request)
 
     def _writes(self) -> list[Request]:
         return [request for request in self.log if request.write]
@@ -143,28 +143,28 @@ class Traffic:
 
 
 def deliver(
-    fate: Fate, answer: bytes, client: socket.socket, words: t.Callable[[int], Object] | None = None
+    action: Action, answer: bytes, client: socket.socket, words: t.Callable[[int], Object] | None = None
 ) -> bool:
-    """Give the client what the fate says; whether the connection goes on.
+    """Give the client what the action says; whether the connection goes on.
 
     Args:
-        fate: what becomes of the request.
+        action: what becomes of the request.
         answer: of the server.
         client: who sent the request.
         words: what the server says with a status that comes in place of the answer; without, nothing.
     """
-    if fate.reply == "pass":
+    if action.reply == "pass":
         client.sendall(answer)
         return True
-    if isinstance(fate.reply, int):
-        lines, body = [f"HTTP/1.1 {fate.reply} Fault", *fate.headers], b""
+    if isinstance(action.reply, int):
+        lines, body = [f"HTTP/1.1 {action.reply} Fault", *action.headers], b""
         if words:
-            lines, body = [*lines, "Content-Type: application/json"], json.dumps(words(fate.reply)).encode()
+            lines, body = [*lines, "Content-Type: application/json"], json.dumps(words(action.reply)).encode()
         client.sendall("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
         return True
-    if fate.reply == "silence":
+    if action.reply == "silence":
         be_silent(client)
-    if fate.reply == "half":
+    if action.reply == "half":
         client.sendall(answer[: len(answer) // 2])
     reset(client)
     return False

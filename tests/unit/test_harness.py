@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
 import environments
+import progress as progress_module
 import pytest
 from bring_up import experiments
 from environments import Environment, clean, find_python
-from progress import Progress, StepFailed, last_lines
+from progress import Progress, StepFailed, last_lines, slowest
 
 OK = [sys.executable, "-c", "print('first'); print('last')"]
 WAITING = """
@@ -193,3 +195,48 @@ def test_bring_up_reads_the_experiments_that_the_playbook_shows() -> None:
         ("exp_2", {}),
     ]
     assert experiments("PLAY RECAP ***") == []
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "complete"),
+    [
+        ({"test_a": "def test_one(): pass"}, [], True),
+        ({"test_a": "def test_one(): pass\ndef test_two(): pass"}, ["-k", "one"], False),
+        ({"test_a": "import pytest\ndef test_one(): pass\ndef test_two(): pytest.skip()"}, [], False),
+        ({"test_a": "def test_one(): pass", "test_b": "def other(): pass"}, [], False),
+        ({"test_a": "def test_one(): raise ValueError"}, [], False),
+    ],
+    ids=["whole", "deselected", "skipped", "empty file", "failed"],
+)
+def test_the_census_misses_a_test(
+    tmp_path: Path, files: dict[str, str], options: list[str], complete: bool
+) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    plugin = "import census\ndef pytest_configure(config): config.pluginmanager.register(census.Census())\n"
+    (tmp_path / "tests/conftest.py").write_text(plugin)
+    for name, text in files.items():
+        (tmp_path / f"tests/{name}.py").write_text(text + "\n")
+    lib = str(Path(progress_module.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "tests"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": lib, "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) is complete, done.stdout
+    assert (tmp_path / "tests.complete").exists() is complete
+
+
+def test_the_slowest_tests_are_found_in_the_logs(tmp_path: Path) -> None:
+    lines = (
+        "12.50s call     tests/a.py::test_one\n0.70s setup    tests/b.py::test_two[x y]\n1 passed in 1.00s\n"
+    )
+    (tmp_path / "unit.oldest.log").write_text(lines)
+    (tmp_path / "kind.molecule.log").write_text("INFO  99.00s call tests/c.py::test_three\nnothing\n")
+    assert slowest(tmp_path, 2) == [
+        (99.0, "kind", "call tests/c.py::test_three"),
+        (12.5, "unit", "call tests/a.py::test_one"),
+    ]

@@ -207,11 +207,3 @@ class TaskStore:
 def types(events: t.Iterable[Document]) -> Counter[str]:
     """How many events there are of each type."""
     return Counter(event["type"] for event in events)
-
-
-def completed_ideations(events: t.Iterable[Document]) -> int:
-    """How many ideation tasks are completed; an event names its task by an id that begins with the kind."""
-    return sum(
-        event["type"] == "task.completed" and event["data"]["task_id"].startswith("ideation-")
-        for event in events
-    )

@@ -10,31 +10,20 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import identities
-from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Document, TaskStore
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
-    CLUSTER_ARGUMENTS,
-    Cluster,
-    connected,
+from ansible_collections.eden.reference.plugins.module_utils._eden.access import (
+    ARGUMENTS,
+    Desired,
+    DesiredWorker,
+    desired_of,
+    open_task_store,
 )
+from ansible_collections.eden.reference.plugins.module_utils._eden.identities import bearer_of
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Document, TaskStore
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
-ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    **CLUSTER_ARGUMENTS,
-    **{
-        option: identities.ARGUMENTS[option]
-        for option in (
-            "instance",
-            "experiment_id",
-            "service",
-            "task_store_url",
-            "task_store_changes",
-            "admin_secret",
-            "workers",
-            "timeout",
-        )
-    },
-}
+__all__ = ["ARGUMENTS", "run"]
 
 # Task ids begin with the kind of the task, and an event names its task by id only.
 IDEATION_PREFIX = "ideation-"
@@ -43,15 +32,15 @@ IDEATION_PREFIX = "ideation-"
 def run(task: Task) -> dict[str, t.Any]:
     """Read the state, the events and the identities.
 
-    ``available`` is false where check mode found no task store.
+    ``available`` is false if check mode found no task store.
 
     Raises:
         CollectionError: see the exception tree; a message never holds a token.
     """
-    wanted = identities.wanted_of(task.parameters)
+    desired = desired_of(task.parameters)
     with (
         connected(task.parameters) as cluster,
-        identities.open_task_store(cluster, wanted, task.check_mode) as store,
+        open_task_store(cluster, desired, task.check_mode) as store,
     ):
         if store is None:
             return {
@@ -67,22 +56,19 @@ def run(task: Task) -> dict[str, t.Any]:
             "changed": False,
             "available": True,
             "state": store.state(),
-            "workers": [identity(cluster, store, wanted, worker) for worker in wanted.workers],
+            "workers": [identity(cluster, store, desired, worker) for worker in desired.workers],
             **progress(events),
         }
 
 
-def identity(
-    cluster: Cluster, store: TaskStore, wanted: identities.Wanted, worker: identities.WantedWorker
-) -> dict[str, t.Any]:
+def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: DesiredWorker) -> dict[str, t.Any]:
     """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
-    held = identities.read_secret(cluster, wanted.namespace, worker.secret)
+    secret = read_secret(cluster, desired.namespace, worker.secret)
     return {
         "name": worker.name,
         "secret": worker.secret,
-        "worker_id": held.worker_id,
-        "accepted": bool(held.worker_id)
-        and identities.bearer_of(store, wanted, worker, held) == held.worker_id,
+        "worker_id": secret.worker_id,
+        "accepted": bool(secret.worker_id) and bearer_of(store, desired, worker, secret) == secret.worker_id,
     }
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is to be done to bring the registry and the identity Secrets from what was observed to what is wanted.
+"""The steps that bring the registry and the identity Secrets from what was observed to what is desired.
 
-Pure functions: nothing here talks to anybody. This module is private to the collection.
+Pure functions: nothing here sends a request. This module is private to the collection.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Verb = t.Literal["unchanged", "reissued", "minted"]
 
 @dataclass(frozen=True)
 class WorkerObservation:
-    """A wanted worker, its Secret and its rows.
+    """A desired worker, its Secret and its rows.
 
     Attributes:
-        name: the wanted name.
+        name: the desired name.
         secret: name of the Secret.
-        worker_id: the id that the Secret holds; empty where it holds none.
+        worker_id: the id that the Secret holds; empty if it holds none.
         has_token: whether the Secret holds a token.
-        bearer: the id that the task store gives to the bearer of that token; empty where it refuses the
-            token, where the bearer is another of the wanted workers, and where there is no token.
+        bearer: the id that the task store gives to the bearer of that token; empty if it refuses the
+            token, if the bearer is another of the desired workers, and if there is no token.
         held: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
         namesakes: the registry's rows of ``name``, looked up unless ``bearer`` is ``worker_id``.
     """
@@ -44,7 +44,7 @@ class WorkerObservation:
 
 @dataclass(frozen=True)
 class GroupObservation:
-    """A wanted group, the names of the workers that belong into it, and the groups of that name."""
+    """A desired group, the names of the workers that belong to it, and the groups of that name."""
 
     name: str
     members: tuple[str, ...]
@@ -62,7 +62,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class WorkerStep:
-    """What to do for a worker; ``worker_id`` is empty where it is yet to be minted."""
+    """What to do for a worker; ``worker_id`` is empty if it is yet to be minted."""
 
     name: str
     verb: Verb
@@ -71,9 +71,9 @@ class WorkerStep:
 
 @dataclass(frozen=True)
 class GroupStep:
-    """What to do for a group: create it where ``group_id`` is empty, then add the workers of ``add``.
+    """What to do for a group: create it if ``group_id`` is empty, then add the workers of ``add``.
 
-    A group that is ``unseen`` is there, though nobody could be asked for its id, and its members are names.
+    A group that is ``unseen`` exists, but there was no task store to ask for its id; its members are names.
     """
 
     name: str
@@ -106,19 +106,19 @@ class Plan:
 
 
 def plan(observation: Observation) -> Plan:
-    """The steps to the wanted state.
+    """The steps to the desired state.
 
     Raises:
         IdentityError: only the user can decide; the message lists between what, and says how.
     """
     workers = tuple(decide(worker, observation.instance) for worker in observation.workers)
-    _refuse_shared_ids(workers, observation.workers)
+    _fail_if_ids_are_shared(workers, observation.workers)
     ids = {step.name: step.worker_id for step in workers}
     return Plan(tuple(_group_step(group, ids) for group in observation.groups), workers)
 
 
 def plan_unseen(observation: Observation) -> Plan:
-    """The steps that a run will take once there is a task store, which nobody could ask yet.
+    """The steps that a run will take once there is a task store to ask.
 
     What the Secrets hold is taken to be good, as it is when the task store only restarts.
     """
@@ -143,11 +143,11 @@ def _decide_unseen(worker: WorkerObservation) -> WorkerStep:
 def decide(worker: WorkerObservation, instance: str) -> WorkerStep:
     """The step for one worker.
 
-    A token is replaced only where it is missing or was refused: a reissue ends the session of a running
+    A token is replaced only if it is missing or was refused: a reissue ends the session of a running
     service.
 
     Raises:
-        IdentityError: several workers of the registry could be the wanted one.
+        IdentityError: several workers of the registry could be the desired one.
     """
     if worker.worker_id and worker.bearer == worker.worker_id:
         return WorkerStep(worker.name, "unchanged", worker.worker_id)
@@ -165,7 +165,7 @@ def ours(rows: t.Iterable[Worker], instance: str) -> list[Worker]:
 
 
 def ambiguous(name: str, secret: str, rows: t.Sequence[Worker], origin: str) -> IdentityError:
-    """The error for several workers that could be the wanted one."""
+    """The error for several workers that could be the desired one."""
     listed = "; ".join(
         f"{row.worker_id} registered {row.registered_at or 'at an unknown time'}" for row in rows
     )
@@ -197,7 +197,7 @@ def _may_be_ours(row: Worker, name: str, instance: str) -> bool:
     return row.name == name and row.labels.get(INSTANCE_LABEL, instance) == instance
 
 
-def _refuse_shared_ids(steps: t.Sequence[WorkerStep], workers: t.Sequence[WorkerObservation]) -> None:
+def _fail_if_ids_are_shared(steps: t.Sequence[WorkerStep], workers: t.Sequence[WorkerObservation]) -> None:
     secrets = {worker.name: worker.secret for worker in workers}
     holders: dict[str, str] = {}
     for step in steps:
@@ -230,19 +230,3 @@ def _group_step(group: GroupObservation, ids: t.Mapping[str, str]) -> GroupStep:
     row = group.found[0]
     add = tuple(name for name in group.members if not ids[name] or ids[name] not in row.members)
     return GroupStep(group.name, row.group_id, row.members, add)
-
-
-__all__ = [
-    "INSTANCE_LABEL",
-    "GroupObservation",
-    "GroupStep",
-    "Observation",
-    "Plan",
-    "WorkerObservation",
-    "WorkerStep",
-    "ambiguous",
-    "decide",
-    "ours",
-    "plan",
-    "plan_unseen",
-]

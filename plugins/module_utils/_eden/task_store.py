@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import http
 import json
-import random
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._kube.retry import (
+    FIRST_DELAY,
+    RetryBudget,
+    is_retryable,
+    retry_after,
+)
 
 try:
     import requests
@@ -27,11 +32,8 @@ else:
 ADMIN = "admin"
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
-PATIENCE = 60.0
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-LONGEST_RETRY_AFTER = 10.0
-LONGEST_QUOTE = 300
+RETRY_TIMEOUT = 60.0
+MAX_QUOTED = 300
 _ADVICE = "Read the log of its pod; one that lost its database connection needs a restart."
 
 Document = dict[str, t.Any]
@@ -57,7 +59,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom the task store takes the bearer of a token for; ``name`` is empty where that worker has none."""
+    """Whom the task store takes the bearer of a token for; ``name`` is empty if that worker has none."""
 
     worker_id: str
     name: str
@@ -77,48 +79,23 @@ class LostReplyError(TaskStoreError):
     """A request that may be sent only once got no answer, or one that leaves open whether it was executed."""
 
 
-class _Patience:
-    """The seconds that a run may spend on tries that failed, and on the pauses after them."""
-
-    def __init__(
-        self, seconds: float, clock: t.Callable[[], float], sleep: t.Callable[[float], None]
-    ) -> None:
-        self.clock = clock
-        self._left = seconds
-        self._sleep = sleep
-
-    def pause(self, failure: TaskStoreError, delay: float, wait: float, since: float) -> float:
-        """Sleep and return the next delay.
-
-        Raises:
-            TaskStoreError: ``failure``, where no patience is left.
-        """
-        delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
-        pause = max(delay, wait)
-        self._left -= self.clock() - since + pause
-        if self._left < 0:
-            raise failure
-        self._sleep(pause)
-        return delay
-
-
 @dataclass(frozen=True)
 class _Answer:
     """What came back.
 
     Attributes:
-        status: HTTP status, or 0 where no answer came.
+        status: HTTP status, or 0 if no answer came.
         reason: the status in words, or why no answer came.
         document: the JSON object of the answer.
-        passing: whether the same request may be answered otherwise later.
-        wait: the seconds of Retry-After.
+        retryable: whether the same request may be answered otherwise later.
+        retry_after: the seconds that the server asks to wait.
     """
 
     status: int
     reason: str
     document: Document = field(default_factory=dict, repr=False)
-    passing: bool = False
-    wait: float = 0.0
+    retryable: bool = False
+    retry_after: float = 0.0
 
     def is_one_of(self, expected: t.Mapping[int, str]) -> bool:
         """Whether the task store itself says one of the problems: status and end of the type URI."""
@@ -129,8 +106,8 @@ class _Answer:
 class TaskStore:
     """One experiment's task store, asked as the admin.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again while ``patience`` seconds last;
-    that is one budget for everything that is asked through an object of this class. ``register`` and
+    A request that got no answer, or one of 408, 429 and 5xx, is sent again; ``retry_timeout`` seconds are the
+    budget of all requests through an object of this class. ``register`` and
     ``create_group`` are sent once: each of them makes something new.
 
     Attributes:
@@ -145,20 +122,22 @@ class TaskStore:
         base_url: str,
         experiment_id: str,
         admin_token: t.Callable[[], str],
-        patience: float = PATIENCE,
-        clock: t.Callable[[], float] = time.monotonic,
+        retry_timeout: float = RETRY_TIMEOUT,
         sleep: t.Callable[[float], None] = time.sleep,
+        clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self.experiment_id = experiment_id
         self._base_url = base_url.rstrip("/")
         self._admin_token = admin_token
-        self._patience = _Patience(patience, clock, sleep)
+        self._budget = RetryBudget(retry_timeout, sleep, clock)
 
     def state(self) -> str:
         """The experiment's state: ``running`` or ``terminated``."""
         answer = self._ask("read the experiment's state", "GET", "/state")
-        return _text(answer.document, "state") or self._nonsense("read the experiment's state", "/state")
+        return _string(answer.document, "state") or self._raise_unexpected(
+            "read the experiment's state", "/state"
+        )
 
     def events(self, cursor: int = 0) -> tuple[list[Document], int]:
         """All events after the first ``cursor`` ones, and the cursor behind the last of them."""
@@ -166,19 +145,19 @@ class TaskStore:
         document = self._ask(action, "GET", "/events", query={"cursor": str(cursor)}).document
         events, after = document.get("events"), document.get("cursor")
         if not isinstance(events, list) or not isinstance(after, int):
-            self._nonsense(action, "/events")
+            self._raise_unexpected(action, "/events")
         return events, after
 
     def whoami(self, worker_id: str, token: str) -> Bearer | None:
-        """Whom the task store takes the bearer of the token for, or None where it refuses the token."""
+        """Whom the task store takes the bearer of the token for, or None if it refuses the token."""
         action = f"verify the token of {worker_id}"
         answer = self._ask(
             action, "GET", "/whoami", bearer=(worker_id, token), expected={401: "unauthorized"}
         )
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             return None
-        found = Bearer(_text(answer.document, "worker_id"), _text(answer.document, "name"))
-        return found if found.worker_id else self._nonsense(action, "/whoami")
+        found = Bearer(_string(answer.document, "worker_id"), _string(answer.document, "name"))
+        return found if found.worker_id else self._raise_unexpected(action, "/whoami")
 
     def find_workers(self, name: str) -> list[Worker]:
         """The workers of exactly that name, by their ids, which is in the order of their registration."""
@@ -194,7 +173,7 @@ class TaskStore:
         answer = self._ask(action, "GET", path, expected={404: "not-found"})
         if answer.status == http.HTTPStatus.NOT_FOUND:
             return None
-        return _worker(answer.document) or self._nonsense(action, path)
+        return _worker(answer.document) or self._raise_unexpected(action, path)
 
     def register(self, name: str, labels: t.Mapping[str, str]) -> Credential:
         """Mint a worker; sent once.
@@ -219,7 +198,7 @@ class TaskStore:
         return sorted(self._rows(action, "/groups", document, "groups", _group), key=lambda row: row.group_id)
 
     def create_group(self, name: str) -> Group | None:
-        """Create an empty group, or None where the name is reserved and taken; sent once.
+        """Create an empty group, or None if the name is reserved and taken; sent once.
 
         Raises:
             LostReplyError: the group may have been created all the same.
@@ -230,28 +209,28 @@ class TaskStore:
         )
         if answer.status == http.HTTPStatus.CONFLICT:
             return None
-        return _group(answer.document) or self._nonsense(action, "/groups")
+        return _group(answer.document) or self._raise_unexpected(action, "/groups")
 
     def add_member(self, group_id: str, member_id: str) -> Group:
         """Put a worker or a group into the group, and return the group; a member already there stays."""
         action, path = f"add {member_id} to the group {group_id}", f"/groups/{group_id}/members"
         return _group(
             self._ask(action, "POST", path, body={"member_id": member_id}).document
-        ) or self._nonsense(action, path)
+        ) or self._raise_unexpected(action, path)
 
     def pause(self, failure: TaskStoreError) -> None:
         """Wait a moment before something is tried again that failed.
 
         Raises:
-            TaskStoreError: ``failure``, where no patience is left.
+            TaskStoreError: ``failure``, if the retry budget is spent.
         """
-        self._patience.pause(failure, FIRST_DELAY, 0.0, self._patience.clock())
+        self._budget.pause(failure, self._budget.clock())
 
     def _credential(self, action: str, path: str, body: Document | None, once: bool = False) -> Credential:
         document = self._ask(action, "POST", path, body=body, once=once).document
-        worker, token = _worker(document), _text(document, "registration_token")
+        worker, token = _worker(document), _string(document, "registration_token")
         if worker is None or not token:
-            self._nonsense(action, path)
+            self._raise_unexpected(action, path)
         return Credential(worker, token)
 
     def _rows(
@@ -259,9 +238,9 @@ class TaskStore:
     ) -> list[t.Any]:
         rows = document.get(key)
         parsed = [parse(row) for row in rows] if isinstance(rows, list) else [None]
-        return self._nonsense(action, path) if None in parsed else parsed
+        return self._raise_unexpected(action, path) if None in parsed else parsed
 
-    def _nonsense(self, action: str, path: str) -> t.NoReturn:
+    def _raise_unexpected(self, action: str, path: str) -> t.NoReturn:
         # What the answer says stays out of the message: it may hold a token.
         raise TaskStoreError(
             action,
@@ -299,18 +278,18 @@ class TaskStore:
             )
         delay = FIRST_DELAY
         while True:
-            since = self._patience.clock()
+            since = self._budget.clock()
             answer = self._send(method, path, body, query, principal, secret)
             if answer.status == 200 or answer.is_one_of(expected or {}):
                 return answer
-            error_type = LostReplyError if once and answer.passing else TaskStoreError
+            error_type = LostReplyError if once and answer.retryable else TaskStoreError
             advice = _ADVICE if answer.status >= 500 else ""
             failure = error_type(
                 action, self._path(path), answer.status, answer.reason, answer.document, advice
             )
-            if once or not answer.passing:
+            if once or not answer.retryable:
                 raise failure
-            delay = self._patience.pause(failure, delay, answer.wait, since)
+            delay = self._budget.pause(failure, since, delay, answer.retry_after)
 
     def _send(
         self,
@@ -334,18 +313,19 @@ class TaskStore:
             )
         except requests.RequestException as error:
             # A certificate that is not trusted, or a URL that is none, stays that way.
-            passing = not isinstance(error, (requests.exceptions.SSLError, ValueError))
-            return _Answer(0, f"gave no answer ({_reason(error)})", passing=passing)
+            retryable = not isinstance(error, (requests.exceptions.SSLError, ValueError))
+            return _Answer(0, f"gave no answer ({_reason(error)})", retryable=retryable)
         status = reply.status_code
         if "Content-Length" not in reply.headers and "Transfer-Encoding" not in reply.headers:
             # http.client takes an end within the headers for their end.
-            return _Answer(0, "gave an answer that was cut off", passing=True)
+            return _Answer(0, "gave an answer that was cut off", retryable=True)
         text = reply.content.decode("utf-8", "replace")
         if status != 200:
-            # Whoever answers may quote the request.
+            # The server may quote the request.
             text = text.replace(secret, "[token]")
-        passing = status in (408, 429) or status >= 500
-        return _Answer(status, _phrase(status), _document(text), passing, _retry_after(reply.headers))
+        return _Answer(
+            status, _phrase(status), _document(text), is_retryable(status), retry_after(reply.headers)
+        )
 
 
 class _Bearer:
@@ -364,37 +344,40 @@ def network_session() -> requests.Session:
     return requests.Session()
 
 
-def is_token(text: str) -> bool:
-    """Whether the text can be a token: printable ASCII without blanks, as an HTTP header carries it."""
-    return bool(text) and all("!" <= character <= "~" for character in text)
+def is_token(value: str) -> bool:
+    """Whether the string can be a token: printable ASCII without blanks, as an HTTP header carries it."""
+    return bool(value) and all("!" <= character <= "~" for character in value)
 
 
 def _worker(row: t.Any) -> Worker | None:
-    worker_id = _text(row, "worker_id")
+    worker_id = _string(row, "worker_id")
     if not worker_id:
         return None
     labels = row.get("labels")
     return Worker(
-        worker_id, _text(row, "name"), labels if isinstance(labels, dict) else {}, _text(row, "registered_at")
+        worker_id,
+        _string(row, "name"),
+        labels if isinstance(labels, dict) else {},
+        _string(row, "registered_at"),
     )
 
 
 def _group(row: t.Any) -> Group | None:
-    group_id, members = _text(row, "group_id"), row.get("members") if isinstance(row, dict) else None
+    group_id, members = _string(row, "group_id"), row.get("members") if isinstance(row, dict) else None
     if not group_id or not isinstance(members, list):
         return None
     return Group(
-        group_id, _text(row, "name"), tuple(str(member) for member in members), _text(row, "created_at")
+        group_id, _string(row, "name"), tuple(str(member) for member in members), _string(row, "created_at")
     )
 
 
-def _text(row: t.Any, key: str) -> str:
+def _string(row: t.Any, key: str) -> str:
     value = row.get(key) if isinstance(row, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def _document(text: str) -> Document:
-    """The JSON object of an answer; what is none of those becomes a problem's detail, shortened."""
+    """The JSON object of an answer; anything else becomes the detail of a problem, shortened."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -402,7 +385,7 @@ def _document(text: str) -> Document:
     if isinstance(document, dict):
         return document
     quote = " ".join(text.split())
-    return {"detail": quote if len(quote) <= LONGEST_QUOTE else quote[:LONGEST_QUOTE] + "…"}
+    return {"detail": quote if len(quote) <= MAX_QUOTED else quote[:MAX_QUOTED] + "…"}
 
 
 def _phrase(status: int) -> str:
@@ -410,13 +393,6 @@ def _phrase(status: int) -> str:
         return http.HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _retry_after(headers: t.Mapping[str, str]) -> float:
-    try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", "0"))))
-    except ValueError:
-        return 0.0
 
 
 def _reason(error: Exception) -> str:
@@ -428,15 +404,3 @@ def _reason(error: Exception) -> str:
         if inner is None:
             return str(error) or type(error).__name__
         error = inner
-
-
-__all__ = [
-    "Bearer",
-    "Credential",
-    "Group",
-    "LostReplyError",
-    "TaskStore",
-    "Worker",
-    "is_token",
-    "network_session",
-]

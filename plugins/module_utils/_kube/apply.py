@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Brings a list of objects to the state that their definitions describe.
+"""Reconciles a list of objects with their definitions.
 
-The API server's own server-side apply does the work. What is here decides whether it is needed, so that an
-unchanged object costs one read and no write, and predicts it, also where the namespace is not there yet.
+The API server's own server-side apply does the work. This module decides whether it is needed, so that an
+unchanged object costs one read and no write, and predicts it, even before the namespace exists. An object
+that was made by others is never taken over.
 This module is private to the collection.
 """
 
@@ -16,8 +17,16 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import APPLIED_ANNOTATION
-from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, InputError
+from ansible_collections.eden.reference.plugins.module_utils._collection import (
+    APPLIED_ANNOTATION,
+    MANAGED_BY_LABEL,
+    NAME,
+)
+from ansible_collections.eden.reference.plugins.module_utils._errors import (
+    ClusterError,
+    CollectionError,
+    InputError,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
     PARALLEL,
@@ -28,8 +37,12 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import (
     contains,
     differing,
+    foreign_owner,
+    other_owners,
     preparing_patch,
+    show,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe, kind_of
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -54,43 +67,57 @@ ARGUMENTS: dict[str, t.Any] = {
     },
 }
 
-# Objects of one stage are applied side by side: what pods live in, what they use, what makes them.
+# The stages, each applied in parallel: what pods live in, what they use, and what creates them.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
-# What is lost with such an object is more than the object.
-KEPT = frozenset({"Namespace", "PersistentVolumeClaim"})
+# Kinds that may be deleted to change an immutable field: an option of kubectl, and what becomes of the rest.
+# Kinds that hold data are not among them.
+DELETABLE = {
+    "StatefulSet": (" --cascade=orphan", "Its pods keep running and its volume claims stay"),
+    "Deployment": ("", "Its pods stop and their volume claims stay"),
+    "Job": ("", "Its pods stop"),
+    "Service": ("", "Connections to it fail until then"),
+}
 
-
-APPLIED_PLACE = f"metadata.annotations.{APPLIED_ANNOTATION}"
+APPLIED_PATH = ("metadata", "annotations", APPLIED_ANNOTATION)
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 Outcome = t.Literal["created", "updated", "recreated", "deleted", "unchanged"]
+# Says what helps if the API server refuses the definition; empty if nothing more is known.
+Hint = t.Callable[[Object, Refusal], str]
 
 
 class Change(t.NamedTuple):
-    """What one object needs: ``before`` and ``after`` are whole objects, None where there is none."""
+    """What one object needs.
+
+    Attributes:
+        before: the whole object, or None if it does not exist.
+        after: likewise.
+        overwritten: the fields that other managers had set and that are reverted, by manager.
+    """
 
     outcome: Outcome
     before: Object | None
     after: Object | None
+    overwritten: t.Mapping[str, t.Sequence[str]] = {}
 
 
-def run(task: Task) -> dict[str, t.Any]:
+def run(task: Task, hint: Hint = lambda _definition, _refusal: "") -> dict[str, t.Any]:
     """Apply ``definitions``, then prune."""
     namespace = task.parameters["namespace"]
     definitions = [prepare(definition, namespace) for definition in task.parameters["definitions"]]
     with connected(task.parameters) as cluster:
-        changes = bring_all(cluster, definitions, task.check_mode)
+        changes = reconcile_all(cluster, definitions, task.check_mode, hint)
         for rule in task.parameters["prune"]:
-            listed = surplus(cluster, definitions, namespace, rule)
-            changes += [delete(cluster, item, task.check_mode) for item in listed]
+            orphans = find_orphans(cluster, definitions, namespace, rule)
+            changes += [delete(cluster, item, task.check_mode) for item in orphans]
     return result(changes, task.diff)
 
 
 def prepare(definition: Object, namespace: str) -> Object:
-    """The definition with its namespace and with the annotation that holds its own digest.
+    """The definition with its namespace and with the annotation that holds its digest.
 
     Raises:
-        InputError: it is not an object, or it is a Secret, whose data would pass through variables.
+        InputError: it has no name, or it is a Secret.
     """
     prepared = json.loads(json.dumps(definition))
     kind = kind_of(prepared)
@@ -99,8 +126,8 @@ def prepare(definition: Object, namespace: str) -> Object:
         raise InputError(f"Cannot apply a {prepared['kind']} without metadata.name.")
     if prepared["kind"] == "Secret":
         raise InputError(
-            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: a secret must not be a module "
-            "argument. Secrets are written by eden.reference.credentials and eden.reference.identities."
+            f"Cannot apply {describe('Secret', namespace, metadata['name'])}: its values would be module "
+            "arguments, which logs and callbacks see."
         )
     if kind.namespaced:
         metadata.setdefault("namespace", namespace)
@@ -109,13 +136,20 @@ def prepare(definition: Object, namespace: str) -> Object:
     return prepared
 
 
-def bring_all(cluster: Cluster, definitions: t.Sequence[Object], check_mode: bool) -> list[Change]:
-    """``bring`` for each definition, stage by stage; the changes have the order of the definitions."""
+def reconcile_all(
+    cluster: Cluster,
+    definitions: t.Sequence[Object],
+    check_mode: bool,
+    hint: Hint = lambda _definition, _refusal: "",
+) -> list[Change]:
+    """``reconcile`` for each definition, stage by stage; the changes have the order of the definitions."""
     changes: dict[int, Change] = {}
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         for stage in stages(definitions):
-            brought = pool.map(lambda index: bring(cluster, definitions[index], check_mode), stage)
-            changes.update(zip(stage, brought, strict=True))
+            reconciled = pool.map(
+                lambda index: reconcile(cluster, definitions[index], check_mode, hint), stage
+            )
+            changes.update(zip(stage, reconciled, strict=True))
     return [changes[index] for index in range(len(definitions))]
 
 
@@ -129,71 +163,110 @@ def stages(definitions: t.Sequence[Object]) -> list[list[int]]:
     ]
 
 
-def bring(cluster: Cluster, definition: Object, check_mode: bool) -> Change:
-    """Bring one object to its definition, or predict that."""
+def reconcile(
+    cluster: Cluster,
+    definition: Object,
+    check_mode: bool,
+    hint: Hint = lambda _definition, _refusal: "",
+) -> Change:
+    """Reconcile one object with its definition, or predict that.
+
+    Raises:
+        CollectionError: the object was made by others.
+        ClusterError: the API server refused the definition; the message says what helps.
+    """
     metadata = definition["metadata"]
     live = cluster.read(definition["kind"], metadata.get("namespace", ""), metadata["name"])
-    if live is None:
-        return Change("created", None, definition if check_mode else cluster.apply(definition))
-    if job_failed(live) or live["metadata"].get("deletionTimestamp"):
-        if not check_mode:
-            cluster.delete_and_wait(live)
-            cluster.apply(definition)
-        return Change("recreated", live, definition)
-    if is_current(live, definition):
-        return Change("unchanged", live, live)
     try:
+        if live is None:
+            return Change("created", None, definition if check_mode else cluster.apply(definition))
+        owner = foreign_owner(live)
+        if owner:
+            return keep_foreign(live, definition, owner)
+        if job_failed(live) or live["metadata"].get("deletionTimestamp"):
+            if not check_mode:
+                cluster.delete_and_wait(live)
+                cluster.apply(definition)
+            return Change("recreated", live, definition)
+        if is_current(live, definition):
+            return Change("unchanged", live, live)
         return update(cluster, live, definition, check_mode)
     except ClusterError as error:
-        if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            error.message = f"{error.message} {way_out(live, definition)}".rstrip()
+        refusal = classify(error.message, error.status)
+        if refusal:
+            hints = [hint(definition, refusal)]
+            if live is not None and refusal.category == "immutable":
+                hints.insert(0, immutable_field_hint(live, definition))
+            error.message = " ".join(filter(None, [error.message, *hints]))
         raise
 
 
+def keep_foreign(live: Object, definition: Object, owner: str) -> Change:
+    """The change of an object that was made by others: none, if it already holds all of the definition.
+
+    Raises:
+        CollectionError: it would have to be overwritten; with the ways out.
+    """
+    if holds_definition(live, definition):
+        return Change("unchanged", live, live)
+    kind, name = definition["kind"], definition["metadata"]["name"]
+    namespace = definition["metadata"].get("namespace", "")
+    raise CollectionError(
+        f"Could not apply {describe(kind, namespace, name)}: it exists and is {owner}. It was left as it is. "
+        f"Use another name, or, if its owner agrees that {NAME} overwrites it, hand it over: "
+        f"{hand_over_command(kind, namespace, name)}."
+    )
+
+
+def hand_over_command(kind: str, namespace: str, name: str) -> str:
+    """The command by which the owner of an object hands it over to us."""
+    return f"kubectl label {kind.lower()} {name}{_in(namespace)} {MANAGED_BY_LABEL}={NAME} --overwrite"
+
+
 def update(cluster: Cluster, live: Object, definition: Object, check_mode: bool) -> Change:
-    """Bring an object that is there to its definition, or predict that."""
+    """Update an existing object to its definition, or predict that."""
+    overwritten = other_owners(live, definition)
     patch = preparing_patch(live, definition)
     if patch:
         merged = cluster.merge(definition, patch, dry_run=check_mode)
-        # Of two requests in a row the server cannot tell beforehand what the second one would come to.
-        return Change("updated", live, merged if check_mode else cluster.apply(definition))
+        # The server cannot predict the result of two requests in a row.
+        return Change("updated", live, merged if check_mode else cluster.apply(definition), overwritten)
     # The server knows what its defaults and the fields of other owners make of the definition.
     predicted = cluster.apply(definition, dry_run=True)
-    if essence(predicted) == essence(live):
+    if normalized(predicted) == normalized(live):
         return Change("unchanged", live, live)
-    return Change("updated", live, predicted if check_mode else cluster.apply(definition))
+    return Change("updated", live, predicted if check_mode else cluster.apply(definition), overwritten)
 
 
-def way_out(live: Object, definition: Object) -> str:
-    """What to do about an object that the server refuses to change to its definition."""
+def immutable_field_hint(live: Object, definition: Object) -> str:
+    """Which fields differ, and how the object can be recreated without a loss, if it can."""
     kind, metadata = definition["kind"], definition["metadata"]
-    places = ", ".join(place for place in differing(live, definition) if place != APPLIED_PLACE)
-    differs = f"It differs from what is wanted in {places}." if places else ""
-    if kind in KEPT:
+    fields = ", ".join(show(path) for path in differing(live, definition) if path != APPLIED_PATH)
+    differs = f"It differs from the definition in {fields}." if fields else ""
+    if kind not in DELETABLE:
         return differs
-    where = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
-    stays = ", whose volumes stay" if kind == "StatefulSet" else ""
+    option, consequence = DELETABLE[kind]
     return (
-        f"{differs} Where somebody made it with what cannot be changed any more, delete it{stays}, and run "
-        f"again: kubectl delete {kind.lower()} {metadata['name']}{where}."
+        f"{differs} To have it recreated with these values, delete it and run again: kubectl delete "
+        f"{kind.lower()} {metadata['name']}{_in(metadata.get('namespace', ''))}{option}. {consequence}."
     ).lstrip()
 
 
-def surplus(
+def find_orphans(
     cluster: Cluster, definitions: t.Sequence[Object], namespace: str, rule: t.Mapping[str, t.Any]
 ) -> list[Object]:
-    """The objects of the rule's kind that carry all of its labels and have no definition."""
+    """The objects of the rule's kind that carry all of its labels, were made by us and have no definition."""
     kind = rule["kind"]
     wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
     selector = ",".join(f"{key}={value}" for key, value in sorted(rule["labels"].items()))
     try:
         found = cluster.list(kind, namespace, labels=selector)
     except ClusterError as error:
-        # Who may not list objects of an optional kind has not made any.
+        # A user who is not allowed to list an optional kind cannot have created any.
         if rule["optional"] and not wanted and error.status == HTTPStatus.FORBIDDEN:
             return []
         raise
-    return [item for item in found if item["metadata"]["name"] not in wanted]
+    return [item for item in found if item["metadata"]["name"] not in wanted and not foreign_owner(item)]
 
 
 def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
@@ -204,12 +277,19 @@ def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
 
 
 def is_current(live: Object, definition: Object) -> bool:
-    """Whether this very definition was applied last, and nothing that it states was changed since."""
+    """Whether this very definition was applied last and nothing that it states has changed since."""
     applied = (live["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
     return applied == definition["metadata"]["annotations"][APPLIED_ANNOTATION] and contains(live, definition)
 
 
-def essence(value: Object) -> Object:
+def holds_definition(live: Object, definition: Object) -> bool:
+    """Whether the object holds all of the definition except the annotation with its digest."""
+    metadata = definition["metadata"]
+    annotations = {key: text for key, text in metadata["annotations"].items() if key != APPLIED_ANNOTATION}
+    return contains(live, {**definition, "metadata": {**metadata, "annotations": annotations}})
+
+
+def normalized(value: Object) -> Object:
     """An object without what the server keeps about it: comparable before and after, and fit to be shown."""
     kept = {key: part for key, part in value.items() if key != "status"}
     kept["metadata"] = {key: part for key, part in value["metadata"].items() if key not in SERVER_FIELDS}
@@ -217,7 +297,7 @@ def essence(value: Object) -> Object:
 
 
 def job_failed(live: Object) -> bool:
-    """Whether this is a Job that has given up: it will never run again."""
+    """Whether this is a Job that has failed for good."""
     conditions = (live.get("status") or {}).get("conditions") or []
     return live["kind"] == "Job" and any(
         condition["type"] == "Failed" and condition["status"] == "True" for condition in conditions
@@ -230,7 +310,12 @@ def result(changes: t.Sequence[Change], diff: bool) -> dict[str, t.Any]:
     answer: dict[str, t.Any] = {
         "changed": bool(changed),
         "objects": [
-            {"kind": shown["kind"], "name": shown["metadata"]["name"], "outcome": change.outcome}
+            {
+                "kind": shown["kind"],
+                "name": shown["metadata"]["name"],
+                "outcome": change.outcome,
+                **({"overwritten": dict(change.overwritten)} if change.overwritten else {}),
+            }
             for change in changes
             if (shown := change.after or change.before)
         ],
@@ -240,12 +325,19 @@ def result(changes: t.Sequence[Change], diff: bool) -> dict[str, t.Any]:
     return answer
 
 
+def _in(namespace: str) -> str:
+    return f" --namespace {namespace}" if namespace else ""
+
+
 def _difference(change: Change) -> dict[str, t.Any]:
     shown = change.after or change.before or {}
     name = describe(shown["kind"], shown["metadata"].get("namespace", ""), shown["metadata"]["name"])
+    set_by = "".join(
+        f"; {', '.join(fields)} had been set by {manager}" for manager, fields in change.overwritten.items()
+    )
     return {
         "before_header": name,
-        "after_header": f"{name} ({change.outcome})",
+        "after_header": f"{name} ({change.outcome}{set_by})",
         "before": _shown(change.before),
         "after": _shown(change.after),
     }
@@ -254,7 +346,7 @@ def _difference(change: Change) -> dict[str, t.Any]:
 def _shown(value: Object | None) -> str:
     if value is None:
         return ""
-    kept = essence(value)
+    kept = normalized(value)
     annotations = {
         key: text
         for key, text in (kept["metadata"].pop("annotations", None) or {}).items()
@@ -262,5 +354,5 @@ def _shown(value: Object | None) -> str:
     }
     if annotations:
         kept["metadata"]["annotations"] = annotations
-    # Without the tags that ansible hangs on texts, which YAML cannot show.
+    # Without the tags of ansible's strings, which YAML cannot represent.
     return yaml.safe_dump(json.loads(json.dumps(kept)), sort_keys=False)

@@ -151,13 +151,20 @@ class Cluster:
         items = [{"apiVersion": row.api_version, "kind": kind, **item} for item in answer.get("items") or []]
         return items, answer.get("metadata", {}).get("resourceVersion", "")
 
-    def create(self, definition: Object) -> Object:
+    def create(self, definition: Object, dry_run: bool = False) -> Object:
         """Create the object.
 
         Raises:
             ConflictError: it exists already.
         """
-        return self._write("create", definition, "POST", name=False, field_manager=FIELD_MANAGER)
+        return self._write(
+            "create",
+            definition,
+            "POST",
+            name=False,
+            field_manager=FIELD_MANAGER,
+            dry_run="All" if dry_run else None,
+        )
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
         """Server-side apply, which takes over fields that others own; the object as the server holds it."""
@@ -286,6 +293,8 @@ class Cluster:
         kind = kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
+        # A field that the server does not know is an error, where it would drop it silently.
+        parameters["query_params"] = [("fieldValidation", "Strict")]
         return self._json(
             action,
             describe(definition["kind"], namespace, metadata.get("name", "")),

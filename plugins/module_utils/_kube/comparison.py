@@ -10,10 +10,16 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import FIELD_MANAGER
+from ansible_collections.eden.reference.plugins.module_utils._collection import (
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    NAME,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
 
-# By which the API server tells the entries of a list apart; of several, the first that its entries have.
+Path: t.TypeAlias = tuple[str | int, ...]
+
+# The keys by which the API server tells the entries of a list apart; of several, the first that all have.
 MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
@@ -43,27 +49,86 @@ def contains(live: t.Any, wanted: t.Any) -> bool:
     return bool(live == wanted)
 
 
-def differing(live: t.Any, wanted: t.Any, path: str = "") -> t.Iterator[str]:
-    """The places where ``live`` does not hold what ``wanted`` states, such as ``spec.ports[0].port``."""
+def differing(live: t.Any, wanted: t.Any, path: Path = ()) -> t.Iterator[Path]:
+    """The paths at which ``live`` does not hold what ``wanted`` states."""
     if contains(live, wanted):
         return
     if isinstance(wanted, dict) and isinstance(live, dict):
         for key, value in wanted.items():
             if value is not None:
-                yield from differing(live.get(key), value, f"{path}.{key}".lstrip("."))
+                yield from differing(live.get(key), value, (*path, key))
     elif isinstance(wanted, list) and isinstance(live, list) and len(live) == len(wanted):
         for number, (held, value) in enumerate(zip(live, wanted, strict=True)):
-            yield from differing(held, value, f"{path}[{number}]")
+            yield from differing(held, value, (*path, number))
     else:
         yield path
 
 
-def preparing_patch(live: Object, wanted: Object) -> Object:
-    """The strategic merge patch of what server-side apply cannot put back; empty where it can put back all.
+def show(path: Path) -> str:
+    """A path as messages name it, such as ``spec.ports[0].port``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
-    To the API server a list entry whose key somebody changed is an entry of somebody else: server-side apply
-    leaves it beside the one that is wanted. It is known by all else that it has. Apply also leaves what is
-    wanted to be null, such as a value that the server filled in because of a neighbour's.
+
+def foreign_owner(live: Object) -> str:
+    """Who an object belongs to, in words, if it is not ours; empty if it is.
+
+    Ours has our label, or fields that we applied: either may have been lost, the one to an edit, the other
+    in a restore from a backup. A claim with neither may be a restored one.
+    """
+    metadata = live.get("metadata", {})
+    label = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL, "")
+    managers = [entry.get("manager", "") for entry in metadata.get("managedFields") or []]
+    if label == NAME or FIELD_MANAGER in managers:
+        return ""
+    if live.get("kind") == "PersistentVolumeClaim" and not label:
+        return ""
+    if label:
+        return f"managed by {label}"
+    made = f"made with {managers[0]}" if managers and managers[0] else "made by another tool"
+    return f"{made}, not by {NAME}"
+
+
+def other_owners(live: Object, wanted: Object) -> dict[str, list[str]]:
+    """The fields that differ from what is wanted and were set by other managers, by manager."""
+    found: dict[str, list[str]] = {}
+    for path in differing(live, wanted):
+        for entry in live.get("metadata", {}).get("managedFields") or []:
+            manager = str(entry.get("manager", ""))
+            if manager != FIELD_MANAGER and _owns_path(entry.get("fieldsV1") or {}, live, path):
+                found.setdefault(manager, []).append(show(path))
+    return found
+
+
+def _owns_path(fields: Object, live: t.Any, path: Path) -> bool:
+    """Whether the fields of one manager hold the path; a list of no merge key is owned as a whole."""
+    for number, step in enumerate(path):
+        if not fields:
+            return number > 0
+        if isinstance(step, int):
+            live = live[step]
+            name = next((name for name in fields if _is_entry(name, live)), "")
+        else:
+            live = (live or {}).get(step)
+            name = f"f:{step}"
+        if name not in fields:
+            return False
+        fields = fields[name]
+    return True
+
+
+def _is_entry(name: str, entry: t.Any) -> bool:
+    """Whether this name of managed fields stands for the list entry."""
+    if not name.startswith("k:") or not isinstance(entry, dict):
+        return False
+    return all(entry.get(key) == value for key, value in json.loads(name.removeprefix("k:")).items())
+
+
+def preparing_patch(live: Object, wanted: Object) -> Object:
+    """The strategic merge patch for what server-side apply cannot revert; empty if it can revert everything.
+
+    A list entry whose merge key another manager edited is that manager's entry to the API server:
+    server-side apply keeps it beside the wanted one. It is recognised by its other fields. Apply also keeps a
+    value that is wanted to be null, such as one that the server defaulted because of a neighbouring field.
     """
     return _patch(live, wanted, [fields for ours, fields in _fields(live) if not ours])
 
@@ -92,25 +157,27 @@ def _patch_of_entries(
     if not key:
         return []
     names = [entry[key] for entry in wanted]
-    # What nobody else owns goes by itself.
-    strangers = [
+    # Server-side apply removes an entry that no other manager owns.
+    foreign_entries = [
         other for other in held if other.get(key) not in names and _of_entry(foreign, key, other.get(key))
     ]
     patch: list[Object] = []
     for entry in wanted:
         same = next((other for other in held if other.get(key) == entry[key]), None)
-        renamed = next((other for other in strangers if contains({**other, key: entry[key]}, entry)), None)
+        renamed = next(
+            (other for other in foreign_entries if contains({**other, key: entry[key]}, entry)), None
+        )
         if same:
             inner = _patch(same, entry, _of_entry(foreign, key, entry[key]))
             patch += [{key: entry[key], **inner}] if inner else []
         elif renamed:
-            strangers.remove(renamed)
+            foreign_entries.remove(renamed)
             patch += [{"$patch": "delete", key: renamed[key]}, entry]
     return patch
 
 
 def _of_entry(foreign: t.Sequence[Object], key: str, value: t.Any) -> list[Object]:
-    """What of the fields is below the list entry that has the value as its key."""
+    """The parts of the fields that are below the list entry whose key has this value."""
     return [
         below
         for fields in foreign
@@ -120,16 +187,16 @@ def _of_entry(foreign: t.Sequence[Object], key: str, value: t.Any) -> list[Objec
 
 
 def set_by_others(live: Object, *place: str) -> bool:
-    """Whether the value at the place, which we apply, was set by somebody else since.
+    """Whether another manager has since set the value at the place, which we apply.
 
-    An object that we never applied has no such value.
+    False for an object that we never applied.
     """
     applied = [fields for ours, fields in _fields(live) if ours]
     return bool(applied) and not any(_owns(fields, place) for fields in applied)
 
 
 def _fields(live: Object) -> t.Iterator[tuple[bool, Object]]:
-    """For each owner of fields whether that is our apply, and the fields."""
+    """For each manager, whether it is our apply, and its fields."""
     for entry in live.get("metadata", {}).get("managedFields") or []:
         ours = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
         yield ours, entry.get("fieldsV1") or {}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the status of workloads and pods says: ready or not, how far, and since when.
+"""What the status of workloads and pods says: ready or not, and how far.
 
 Pure functions over objects as the Kubernetes API returns them.
 This module is private to the collection.
@@ -13,12 +13,10 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
+from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import judge
 
 WORKLOAD_KINDS = ("StatefulSet", "Deployment", "Job")
-IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 DOWN_REASONS = frozenset({"CrashLoopBackOff", "RunContainerError", "PostStartHookError"})
-STAGES = ("scheduled", "pulled", "started", "ready")
 
 
 class ContainerStatus(t.NamedTuple):
@@ -30,13 +28,13 @@ class ContainerStatus(t.NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why the container waits, empty where it does not."""
-        return (self._state("waiting")).get("reason") or ""
+        """Why the container waits, empty if it does not."""
+        return self._state("waiting").get("reason") or ""
 
     @property
     def message(self) -> str:
         """The words that go with ``reason``."""
-        return (self._state("waiting")).get("message") or ""
+        return self._state("waiting").get("message") or ""
 
     @property
     def running(self) -> bool:
@@ -45,15 +43,15 @@ class ContainerStatus(t.NamedTuple):
 
     @property
     def down(self) -> bool:
-        """The container has ended, or could not be started, and is to be started again."""
+        """The container has ended, or could not be started, and is to be restarted."""
         ended = self._state("terminated")
         if ended:
             return not (self.init and ended.get("exitCode") == 0)
         return self.reason in DOWN_REASONS
 
     @property
-    def ends(self) -> int:
-        """How often the container has ended in its pod."""
+    def restarts(self) -> int:
+        """How often the container has ended in its pod, and was restarted or is about to be."""
         return int(self.status.get("restartCount") or 0) + (1 if self.down else 0)
 
     @property
@@ -97,7 +95,7 @@ def is_done(workload: Object | None, pods: t.Iterable[Object] = ()) -> bool:
 
 
 def has_succeeded(pod: Object) -> bool:
-    """Every container has ended with exit code 0 and is not started again."""
+    """Every container has ended with exit code 0 and is not restarted."""
     if _status(pod).get("phase") == "Succeeded":
         return True
     spec = pod.get("spec") or {}
@@ -129,14 +127,14 @@ def shortfall(workload: Object) -> str:
             return "it is suspended"
         return "it is not complete" + (f", failed pods: {status['failed']}" if status.get("failed") else "")
     if not is_observed(workload):
-        return "its controller has not seen its latest change"
+        return "its controller has not observed its latest change"
     wanted = wanted_replicas(workload)
     counts = {key: int(status.get(f"{key}Replicas") or 0) for key in ("ready", "updated", "available")}
     for key, count in counts.items():
         if count < wanted:
             return f"{count} of {wanted} replicas {key}"
     if int(status.get("replicas") or 0) > wanted:
-        return f"{status['replicas']} replicas where {wanted} are wanted"
+        return f"{status['replicas']} replicas instead of {wanted}"
     return "its update is not finished"
 
 
@@ -175,7 +173,7 @@ def pods_of(workload: Object, pods: t.Iterable[Object]) -> list[Object]:
 
 
 def current_replica_set(deployment: Object) -> str:
-    """Name of the ReplicaSet that a Deployment rolls out, as its conditions tell; empty where they do not."""
+    """Name of the ReplicaSet that a Deployment rolls out, as its conditions tell; empty if they do not."""
     found = re.search(
         r'[Rr]eplica ?[Ss]et "([^"]+)"', (condition(deployment, "Progressing") or {}).get("message") or ""
     )
@@ -207,7 +205,7 @@ def container_statuses(pod: Object) -> list[ContainerStatus]:
 
 
 def condition(thing: Object, kind: str, status: str = "") -> Object | None:
-    """The condition of a type, or None where it is absent or has another status than the one asked for."""
+    """The condition of a type, or None if it is absent or has another status than the one asked for."""
     for entry in _status(thing).get("conditions") or []:
         if entry.get("type") == kind and (not status or entry.get("status") == status):
             return t.cast(Object, entry)
@@ -229,7 +227,7 @@ def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
     phase = _status(pod).get("phase")
     statuses = container_statuses(pod)
     if pod["metadata"].get("deletionTimestamp"):
-        return "stops"
+        return "is stopping"
     if phase == "Succeeded":
         return "finished"
     if phase == "Failed":
@@ -239,28 +237,29 @@ def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
     if _holds(pod, "Ready"):
         return "started" if ephemeral else "ready"
     for container in statuses:
-        if container.reason in IMAGE_REASONS:
+        topic, outcome = judge("container", container.reason) if container.reason else ("other", "harmless")
+        if topic == "image":
             return f"cannot pull image {image_of(pod, container.name)}"
-        if container.reason in CONFIG_REASONS:
-            return f"cannot start: {container.message}"
         if container.down:
             code = container.last_end.get("exitCode")
             if ephemeral:
                 return f"failed (exit code {code})" if code else "finished"
             how = f" with exit code {code}" if code is not None else ""
             if container.last_end.get("reason") == "OOMKilled":
-                how = " for want of memory"
-            return f"container {container.name} ended{how}, {_times(container.ends)}"
+                how = " for lack of memory"
+            return f"container {container.name} ended{how}, {_times(container.restarts)}"
+        if outcome != "harmless":
+            return f"cannot start: {container.message or container.reason}"
     if any(container.running and not container.init for container in statuses):
-        restarts = max(container.ends for container in statuses)
-        return f"started again, restart {restarts}" if restarts else "started"
+        restarts = max(container.restarts for container in statuses)
+        return f"restarted {_times(restarts)}" if restarts else "started"
     running = [container.name for container in statuses if container.init and container.running]
     if running:
-        return f"runs init container {running[-1]}"
+        return f"running init container {running[-1]}"
     if is_scheduled(pod):
         image = _image_in_transit(pod, events)
         return f"pulling image {image}" if image else "scheduled"
-    return "waits for a node" if condition(pod, "PodScheduled", "False") else "created"
+    return "waiting for a node" if condition(pod, "PodScheduled", "False") else "created"
 
 
 def image_of(pod: Object, container: str) -> str:
@@ -272,41 +271,6 @@ def image_of(pod: Object, container: str) -> str:
     return ""
 
 
-def timeline_row(workload: str, pod: Object, events: t.Iterable[Object]) -> dict[str, t.Any]:
-    """When a pod reached each stage, as the cluster's clocks tell: ISO times, and seconds since its creation.
-
-    A stage that was not reached, or left no trace, is None in the times and absent from ``seconds``.
-    The API keeps most of these times in whole seconds.
-    """
-    mains = [container for container in container_statuses(pod) if not container.init]
-    starts = [
-        (c.status.get("state") or {}).get("running", {}).get("startedAt") or c.last_end.get("startedAt")
-        for c in mains
-    ]
-    ends = [container.last_end.get("finishedAt") for container in mains]
-    pulls = [
-        event.get("firstTimestamp") or event.get("eventTime")
-        for event in events_of(pod, events)
-        if event.get("reason") == "Pulled"
-        and "spec.containers" in (event["involvedObject"].get("fieldPath") or "")
-    ]
-    done = _status(pod).get("phase") == "Succeeded"
-    times = {
-        "scheduled": (condition(pod, "PodScheduled", "True") or {}).get("lastTransitionTime"),
-        "pulled": _latest(pulls),
-        "started": _latest(starts),
-        "ready": _latest(ends) if done else (condition(pod, "Ready", "True") or {}).get("lastTransitionTime"),
-    }
-    created = pod["metadata"].get("creationTimestamp")
-    return {
-        "workload": workload,
-        "pod": pod["metadata"]["name"],
-        "created": created,
-        **times,
-        "seconds": {stage: _seconds(created, time) for stage, time in times.items() if created and time},
-    }
-
-
 def events_of(thing: Object, events: t.Iterable[Object]) -> list[Object]:
     """The events about exactly this object, not about an earlier one of its name; oldest first."""
     uid = thing["metadata"]["uid"]
@@ -315,7 +279,7 @@ def events_of(thing: Object, events: t.Iterable[Object]) -> list[Object]:
 
 
 def event_time(event: Object) -> str:
-    """When the event was seen last, as the ISO text of the API; empty where it carries no time."""
+    """When the event was seen last, as the ISO text of the API; empty if it carries no time."""
     series = event.get("series") or {}
     return str(
         series.get("lastObservedTime")
@@ -338,17 +302,13 @@ def parse_time(text: str) -> datetime:
 
 
 def _statefulset_ready(workload: Object) -> bool:
-    spec, status = workload.get("spec") or {}, _status(workload)
+    status = _status(workload)
     wanted = wanted_replicas(workload)
     if int(status.get("replicas") or 0) != wanted or int(status.get("readyReplicas") or 0) < wanted:
         return False
     if int(status.get("availableReplicas") or 0) < wanted:
         return False
-    strategy = spec.get("updateStrategy") or {}
-    if strategy.get("type") == "OnDelete" or status.get("currentRevision") == status.get("updateRevision"):
-        return True
-    partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
-    return partition > 0 and int(status.get("updatedReplicas") or 0) >= wanted - partition
+    return bool(status.get("currentRevision") == status.get("updateRevision"))
 
 
 def _deployment_ready(workload: Object) -> bool:
@@ -376,16 +336,6 @@ def _image_in_transit(pod: Object, events: t.Iterable[Object]) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _latest(times: t.Iterable[str | None]) -> str | None:
-    known = [time for time in times if time]
-    return max(known, key=parse_time) if known else None
-
-
-def _seconds(start: str, end: str) -> float:
-    # The clocks of nodes and control plane may differ a little.
-    return max(0.0, round((parse_time(end) - parse_time(start)).total_seconds(), 3))
 
 
 def _holds(thing: Object, kind: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each field of each object that the phases apply is changed or removed by somebody: it is put back."""
+"""Each field of each object that the phases apply is changed or removed by others: it is reverted."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("remove", [False, True], ids=["changed", "removed"])
-def test_every_field_is_put_back(
+def test_every_field_is_reverted(
     cluster: Cluster, kube: Kube, namespace: str, definitions: list[Object], remove: bool
 ) -> None:
     tampered, wrong = 0, []
     for definition in (apply.prepare(definition, namespace) for definition in definitions):
-        apply.bring(cluster, definition, False)
+        apply.reconcile(cluster, definition, False)
         path = path_of(definition["kind"], namespace, definition["metadata"]["name"])
         before = kube.ask("GET", path)
         for place in owned(before):
@@ -73,18 +73,18 @@ def test_every_field_is_put_back(
 def repair(cluster: Cluster, kube: Kube, path: str, definition: Object, before: Object) -> Iterator[str]:
     """What is wrong with the repair of an object that was as ``before``."""
     try:
-        predicted = apply.bring(cluster, definition, True)
-        real = apply.bring(cluster, definition, False)
+        predicted = apply.reconcile(cluster, definition, True)
+        real = apply.reconcile(cluster, definition, False)
     except ClusterError as error:
         yield error.message
         kube.ask("PUT", path, {**before, "metadata": {**before["metadata"], "resourceVersion": ""}})
-        apply.bring(cluster, definition, False)
+        apply.reconcile(cluster, definition, False)
         return
     if (predicted.outcome, real.outcome) != ("updated", "updated"):
         yield f"predicted was {predicted.outcome}, and it was {real.outcome}"
     after = kube.ask("GET", path)
-    if apply.essence(after) != apply.essence(before):
-        yield f"it is {apply.essence(after)} and was {apply.essence(before)}"
-    again = apply.bring(cluster, definition, False)
+    if apply.normalized(after) != apply.normalized(before):
+        yield f"it is {apply.normalized(after)} and was {apply.normalized(before)}"
+    again = apply.reconcile(cluster, definition, False)
     if again.outcome != "unchanged":
         yield f"the next run {again.outcome} it"

@@ -16,7 +16,6 @@ from experiment import (
     WEB_UI_PORT,
     Document,
     Experiment,
-    completed_ideations,
     types,
 )
 from testbed import CHECKOUT
@@ -30,16 +29,8 @@ def events(experiment: Experiment) -> list[Document]:
         return store.await_end()
 
 
-def test_it_reaches_what_upstream_asks_for(events: list[Document]) -> None:
-    counts = types(events)
-    assert counts["variant.integrated"] >= 3
-    assert counts["task.completed"] >= 9
-    assert completed_ideations(events) >= 3
-
-
 def test_it_makes_exactly_the_events_of_the_fixture(events: list[Document]) -> None:
     assert types(events) == EVENTS
-    assert len(events) == 63
 
 
 def test_no_pod_restarted_on_the_way(events: list[Document], experiment: Experiment) -> None:

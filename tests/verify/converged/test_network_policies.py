@@ -2,19 +2,20 @@
 """Who can connect to whom, tried from pods with the labels of each component, on a network that enforces it.
 
 The same connections are tried while one more policy allows all of them: what is refused afterwards is refused
-by the experiment's policies.
+by the experiment's policies. The server outside the cluster listens on port 53, too: what may ask the
+cluster's DNS must not reach any other one.
 """
 
 from __future__ import annotations
 
 import json
-import socket
+import socketserver
 import threading
 import time
 import typing as t
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -22,7 +23,11 @@ from experiment import Experiment
 from testbed import Testbed
 from truth_table import CLIENTS, SERVERS
 
-DNS, API_SERVER, OUTSIDE = "DNS", "API server", "outside"
+DNS, API_SERVER = "DNS", "API server"
+# The cluster's DNS: a connection, and a name that it answers.
+NAMES = {DNS, "cluster name"}
+# A server that is not in the cluster.
+OUTSIDE = {"outside", "outside, port 53", "outside, port 53, UDP"}
 # Pods that no policy of the experiment is about: of its own namespace, and of another one.
 NEIGHBOUR, STRANGER = "neighbour", "stranger"
 ELSEWHERE = "elsewhere"
@@ -30,14 +35,26 @@ OPEN = "everything-is-allowed"
 # So long may the network take to follow a change of the policies.
 FOLLOW_SECONDS = 120.0
 
-# Prints the names of the addresses that take a connection within three tries.
+# Prints the names of the addresses that answer within three attempts.
 TRY = """
 import concurrent.futures, json, socket, sys
 
-def takes(address):
+def ask(protocol, host, port):
+    if protocol == "name":
+        socket.getaddrinfo(host, port)
+    elif protocol == "tcp":
+        socket.create_connection((host, port), 2).close()
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(2)
+            client.connect((host, port))
+            client.send(b"?")
+            client.recv(1)
+
+def answers(address):
     for _attempt in range(3):
         try:
-            socket.create_connection(address, 2).close()
+            ask(*address)
             return True
         except OSError:
             pass
@@ -45,11 +62,12 @@ def takes(address):
 
 targets = json.loads(sys.argv[1])
 with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
-    taken = dict(zip(targets, pool.map(takes, map(tuple, targets.values()))))
-print(json.dumps([name for name in targets if taken[name]]))
+    found = dict(zip(targets, pool.map(answers, targets.values())))
+print(json.dumps([name for name in targets if found[name]]))
 """
 
-Addresses = dict[str, tuple[str, int]]
+# Protocol, host and port.
+Addresses = dict[str, tuple[str, str, int]]
 Connections = dict[str, set[str]]
 
 
@@ -113,7 +131,7 @@ class Probes:
             "name": "probe",
             "image": self._image,
             "command": ["python3", "-c", "import time; time.sleep(3600)"],
-            # Lest a Service send somebody here: the labels are those of its own pods.
+            # Never ready, so that no Service leads here: the labels are those of its own pods.
             "readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 3600},
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
@@ -140,41 +158,48 @@ def create(testbed: Testbed, namespace: str, definition: dict[str, t.Any]) -> No
     testbed.kubectl("create", "--namespace", namespace, "--filename", "-", given=json.dumps(definition))
 
 
-def addresses(experiment: Experiment, testbed: Testbed, outside: tuple[str, int]) -> Addresses:
-    """Where each server is: its pod and its Service; and what is not of the experiment."""
-    found: Addresses = {OUTSIDE: outside}
+def addresses(experiment: Experiment, testbed: Testbed) -> Addresses:
+    """Where each server is: its pod and its Service; and the cluster's own."""
+    found: Addresses = {}
     for name, port in SERVERS.items():
         (pod,) = experiment.pods(name)
-        found[f"pod of {name}"] = (pod["status"]["podIP"], port)
+        found[f"pod of {name}"] = ("tcp", pod["status"]["podIP"], port)
         service = experiment.read("service", f"{experiment.name}-{name}")
         if service["spec"]["clusterIP"] != "None":
-            found[f"Service of {name}"] = (service["spec"]["clusterIP"], port)
+            found[f"Service of {name}"] = ("tcp", service["spec"]["clusterIP"], port)
     dns = testbed.read("--namespace", "kube-system", "service", "kube-dns")
-    found[DNS] = (dns["spec"]["clusterIP"], 53)
+    found[DNS] = ("tcp", dns["spec"]["clusterIP"], 53)
+    found["cluster name"] = ("name", "kubernetes.default.svc", 443)
     server = testbed.read("--namespace", "default", "service", "kubernetes")
-    found[API_SERVER] = (server["spec"]["clusterIP"], 443)
+    found[API_SERVER] = ("tcp", server["spec"]["clusterIP"], 443)
     return found
 
 
+class Echo(socketserver.BaseRequestHandler):
+    """Closes a connection, or answers a datagram."""
+
+    def handle(self) -> None:
+        if isinstance(self.request, tuple):
+            self.request[1].sendto(b"!", self.client_address)
+
+
 @contextmanager
-def listener(testbed: Testbed) -> Iterator[tuple[str, int]]:
-    """A server outside of the cluster: the machine, as the node's network sees it."""
+def listeners(testbed: Testbed) -> Iterator[Addresses]:
+    """Servers outside of the cluster: on the machine, as the node's network sees it."""
     template = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
-    gateway = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
-    with socket.create_server((gateway, 0)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    server.accept()[0].close()
-                except OSError:
-                    return
-
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield gateway, server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
+    host = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
+    found: Addresses = {}
+    with ExitStack() as running:
+        for name, kind, protocol, port in (
+            ("outside", socketserver.ThreadingTCPServer, "tcp", 0),
+            ("outside, port 53", socketserver.ThreadingTCPServer, "tcp", 53),
+            ("outside, port 53, UDP", socketserver.ThreadingUDPServer, "udp", 53),
+        ):
+            server = running.enter_context(kind((host, port), Echo))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            running.callback(server.shutdown)
+            found[name] = (protocol, host, server.server_address[1])
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -188,16 +213,19 @@ def tried(testbed: Testbed, experiment: Experiment) -> Iterator[Tried]:
         "metadata": {"name": OPEN},
         "spec": everything,
     }
-    with listener(testbed) as outside:
-        targets = addresses(experiment, testbed, outside)
+    with listeners(testbed) as outside:
+        targets = addresses(experiment, testbed) | outside
         try:
             probes.start()
             create(testbed, experiment.namespace, policy)
-            follow(lambda: probes.reached("bind", targets) == set(targets), "a policy that allows everything")
+            follow(
+                lambda: probes.reached("provision", targets) == set(targets),
+                "a policy that allows everything",
+            )
             opened = probes.connections(targets)
             testbed.kubectl("delete", "networkpolicy", "--namespace", experiment.namespace, OPEN)
             follow(
-                lambda: probes.reached("bind", targets) <= {DNS},
+                lambda: probes.reached("provision", targets) <= NAMES,
                 f"the experiment's policies: try tests/cluster/cluster policies {testbed.name}",
             )
             yield Tried(targets, opened, probes.connections(targets))
@@ -227,9 +255,9 @@ def test_every_connection_is_possible_where_a_policy_allows_it(tried: Tried, cli
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_component_connects_to_what_it_needs_and_to_nothing_else(tried: Tried, client: str) -> None:
-    assert tried.closed[client] == allowed(tried.targets, CLIENTS[client], {DNS})
+    assert tried.closed[client] == allowed(tried.targets, CLIENTS[client], NAMES)
 
 
 @pytest.mark.parametrize("client", [NEIGHBOUR, STRANGER])
 def test_who_is_not_of_the_experiment_connects_to_none_of_it(tried: Tried, client: str) -> None:
-    assert tried.closed[client] == {DNS, API_SERVER, OUTSIDE}
+    assert tried.closed[client] == NAMES | OUTSIDE | {API_SERVER}

@@ -38,7 +38,7 @@ OBJECTS = {
             "postgres",
             "forgejo",
             "seed",
-            "bind",
+            "provision",
             "task-store-server",
             "orchestrator",
             "ideator-host",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filter quote: YAML reads back what was written."""
+"""Any value comes back from a template as it was."""
 
 from __future__ import annotations
 
@@ -7,21 +7,70 @@ import typing as t
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.eden.reference.plugins.filter.quote import quote
 
-VALUES: list[t.Any] = [
-    *("no", "on", "null", "~", "1e3", "0x10", "0o17", "017", "1_000", "2026-11-28", "12:30:45", "=", "<<", ""),
-    *("- a", "a: b", "a # b", "{{ a }}", "'", '"', "\\", "\\ud83d", " a ", "a\nb\r\n\tc", "x" * 5000),
-    "🚀\U0010ffff NEL \x85 LS \u2028 PS \u2029 NBSP \xa0 BOM \ufeff DEL \x7f C1 \x9f \x00 \x1b",
-    {"no": {"1": ["on", 1, 1.5, True, None]}, "🚀": []},
+# What YAML 1.1 takes for something else, and what its parsers refuse, fold or cut.
+STRINGS = [
+    *(
+        "no",
+        "On",
+        "y",
+        "~",
+        "null",
+        "1e3",
+        "0o17",
+        "017",
+        "0x1f",
+        "1_000",
+        "12:30",
+        "2026-11-28",
+        ".inf",
+        "=",
+    ),
+    *(
+        "# \U0001f680",
+        "\\ud83d\\ude80",
+        "\\\\ud83d\\ude80",
+        "\ud7ff\ue000",
+        "\U0010ffff",
+        "\x00",
+        "\x7f",
+        "\x85",
+    ),
+    *(
+        "\x80\x9f",
+        "a\u2028b",
+        "a\u2029b",
+        "\ufeffa",
+        "\ufffe",
+        "a\r\nb",
+        " a \t",
+        "a: b # c",
+        "- a",
+        "{{ a }}",
+    ),
+    *("", "'", '"', "\\", "%", "x" * 100_000, "a\n" * 3000),
 ]
+text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(STRINGS)
+values: st.SearchStrategy[t.Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | text,
+    lambda part: (
+        st.lists(part, max_size=3) | st.dictionaries(text.filter(lambda key: len(key) < 50), part, max_size=3)
+    ),
+    max_leaves=6,
+)
 
 
-@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
-@pytest.mark.parametrize("value", VALUES)
-def test_yaml_reads_back_what_was_written(value: t.Any, loader: t.Any) -> None:
-    written = quote(value)
-    assert written.isascii()
-    assert "\n" not in written
-    assert yaml.load(f"- a: {written}\n  b: [{written}]", loader) == [{"a": value, "b": [value]}]
+@pytest.mark.parametrize("loader", [yaml.CSafeLoader, yaml.SafeLoader])
+@pytest.mark.parametrize("value", STRINGS, ids=range(len(STRINGS)))
+def test_a_string_comes_back(value: str, loader: type) -> None:
+    assert yaml.load(f"a:\n  b: {quote(value)}\n", Loader=loader) == {"a": {"b": value}}
+
+
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@given(values)
+def test_a_value_comes_back(value: t.Any) -> None:
+    assert yaml.load(f"- {quote(value)}", Loader=yaml.CSafeLoader) == [value]

@@ -9,17 +9,14 @@ from unittest import mock
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_info
-from ansible_collections.eden.reference.plugins.module_utils._eden.identities import (
-    Held,
-    Wanted,
-    WantedWorker,
-)
+from ansible_collections.eden.reference.plugins.module_utils._eden.access import Desired, DesiredWorker
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import IdentitySecret
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer
 
-WORKER = WantedWorker("executor-host-1", "eden-executor-host-1-identity", {})
-OTHER = WantedWorker("operator", "eden-operator-identity", {})
+WORKER = DesiredWorker("executor-host-1", "eden-executor-host-1-identity", {})
+OTHER = DesiredWorker("operator", "eden-operator-identity", {})
 EXPERIMENT_ID = "exp_" + "0" * 26
-WANTED = Wanted("ns", "eden", EXPERIMENT_ID, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
+DESIRED = Desired("ns", "eden", EXPERIMENT_ID, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
 ID = "wkr_" + "0" * 26
 
 
@@ -45,27 +42,29 @@ def test_no_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "bearer", "accepted"),
+    ("secret", "bearer", "accepted"),
     [
-        (Held("1", ID, "token"), Bearer(ID, WORKER.name), True),
-        (Held("1", ID, "token"), Bearer(ID, "adopted by its id"), True),
-        (Held("1", ID, "token"), Bearer(ID, OTHER.name), False),
-        (Held("1", ID, "token"), None, False),
-        (Held("1", ID, "token"), Bearer("wkr_" + "1" * 26, WORKER.name), False),
-        (Held("1", ID, ""), Bearer(ID, WORKER.name), False),
-        (Held(), Bearer(ID, WORKER.name), False),
+        (IdentitySecret("1", ID, "token"), Bearer(ID, WORKER.name), True),
+        (IdentitySecret("1", ID, "token"), Bearer(ID, "adopted by its id"), True),
+        (IdentitySecret("1", ID, "token"), Bearer(ID, OTHER.name), False),
+        (IdentitySecret("1", ID, "token"), None, False),
+        (IdentitySecret("1", ID, "token"), Bearer("wkr_" + "1" * 26, WORKER.name), False),
+        (IdentitySecret("1", ID, ""), Bearer(ID, WORKER.name), False),
+        (IdentitySecret(), Bearer(ID, WORKER.name), False),
     ],
     ids=["taken", "adopted", "swapped", "refused", "another's", "no-token", "no-secret"],
 )
-def test_worker_is_accepted_by_its_own_token_only(held: Held, bearer: Bearer | None, accepted: bool) -> None:
+def test_worker_is_accepted_by_its_own_token(
+    secret: IdentitySecret, bearer: Bearer | None, accepted: bool
+) -> None:
     store = mock.Mock()
     store.whoami.return_value = bearer
-    with mock.patch.object(experiment_info.identities, "read_secret", return_value=held):
-        found = experiment_info.identity(mock.Mock(), store, WANTED, WORKER)
+    with mock.patch.object(experiment_info, "read_secret", return_value=secret):
+        found = experiment_info.identity(mock.Mock(), store, DESIRED, WORKER)
     assert found == {
         "name": "executor-host-1",
         "secret": "eden-executor-host-1-identity",
-        "worker_id": held.worker_id,
+        "worker_id": secret.worker_id,
         "accepted": accepted,
     }
-    assert held.token not in (value for value in found.values() if value)
+    assert secret.token not in (value for value in found.values() if value)

@@ -17,7 +17,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import identities
+from ansible_collections.eden.reference.plugins.module_utils._eden import access, identities
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import (
     CredentialsError,
     IdentityError,
@@ -36,6 +36,7 @@ from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 Object = dict[str, t.Any]
 Fault = t.Literal["lost", "dropped", "503"]
+Write = t.Literal["create", "dry run", "apply"]
 
 E = "exp_01jabcdefghjkmnpqrstvwxyz0"
 ADMIN_TOKEN = "ad" * 32
@@ -73,7 +74,7 @@ class FakeCluster:
         self.version = 6
         self.ready = True
         self.writes: list[Object] = []
-        self.before_write: t.Callable[[str, bool], None] = lambda _name, _dry_run: None
+        self.before_write: t.Callable[[str, Write], None] = lambda _name, _write: None
         self.put("credentials", {"EDEN_ADMIN_TOKEN": ADMIN_TOKEN})
 
     def put(self, name: str, values: t.Mapping[str, str]) -> None:
@@ -94,9 +95,17 @@ class FakeCluster:
         condition = {"type": "Ready", "status": "True" if self.ready else "False"}
         return [{"metadata": {"name": "store-0"}, "status": {"conditions": [condition]}}]
 
+    def create(self, definition: Object) -> Object:
+        name = definition["metadata"]["name"]
+        self.before_write(name, "create")
+        if name in self.secrets:
+            raise ConflictError("create", f"Secret ns/{name}", 409, "AlreadyExists")
+        self.put(name, decoded(definition["data"]))
+        return copy.deepcopy(self.secrets[name])
+
     def apply(self, definition: Object, dry_run: bool = False) -> None:
         name, metadata = definition["metadata"]["name"], definition["metadata"]
-        self.before_write(name, dry_run)
+        self.before_write(name, "dry run" if dry_run else "apply")
         live = self.secrets.get(name)
         expected = metadata.get("resourceVersion")
         if expected and (live is None or live["metadata"]["resourceVersion"] != expected):
@@ -263,8 +272,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         yield carrier
 
     monkeypatch.setattr(identities, "connected", connected)
-    monkeypatch.setattr(identities, "session", session)
-    monkeypatch.setattr(identities, "TaskStore", partial(TaskStore, sleep=lambda _seconds: None))
+    monkeypatch.setattr(access, "session", session)
+    monkeypatch.setattr(access, "TaskStore", partial(TaskStore, sleep=lambda _seconds: None))
     return world
 
 
@@ -305,11 +314,12 @@ def test_each_secret_is_written_before_the_next_mint(world: World) -> None:
 def test_secret(world: World) -> None:
     result = world.run()
     definition = world.cluster.writes[0]
+    assert definition["metadata"].pop("resourceVersion")
     worker_id = result["identities"]["operator"]["worker_id"]
     assert definition["metadata"] == {
         "name": "id-operator",
         "namespace": "ns",
-        "labels": {"component": "operator", "app.kubernetes.io/managed-by": "eden.reference"},
+        "labels": {"component": "operator"},
         "annotations": {"eden.reference/worker-name": "operator"},
     }
     assert definition["type"] == "Opaque"
@@ -397,7 +407,12 @@ def test_situation(world: World, prepare: t.Callable[[World], None], operator: s
     prepare(world)
     state = world.state()
     predicted = world.run(check_mode=True)
+    read = identities.run_info(Task(world.parameters))
     assert world.state() == state
+    assert (read["identities"], read["groups"]) == (predicted["identities"], predicted["groups"])
+    assert (read["changed"], read["complete"]) == (False, not predicted["changed"])
+    assert ("Secret ns/id-operator" in read["incomplete"]) == (operator != "unchanged")
+    assert ("group admins" in read["incomplete"]) == (admins != "unchanged")
 
     done = world.run()
     assert done["changed"] == predicted["changed"] == (operator != "unchanged" or admins != "unchanged")
@@ -498,24 +513,39 @@ def test_every_answer_is_lost(world: World) -> None:
     world.check()
 
 
-def test_killed_between_mint_and_secret(world: World) -> None:
-    def die(_name: str, dry_run: bool) -> None:
-        if not dry_run:
+@pytest.mark.parametrize(("write", "minted"), [("create", 0), ("apply", 1)])
+def test_killed_before_a_write(world: World, write: Write, minted: int) -> None:
+    def die(_name: str, now: Write) -> None:
+        if now == write:
             raise KeyboardInterrupt
 
     world.cluster.before_write = die
     with pytest.raises(KeyboardInterrupt):
         world.run()
-    assert len(world.registry.workers) == 1
-    world.cluster.before_write = lambda _name, _dry_run: None
-    assert world.run()["identities"]["operator"]["action"] == "reissued"
+    assert len(world.registry.workers) == minted
+    world.cluster.before_write = lambda _name, _write: None
+    assert world.run()["identities"]["operator"]["action"] == ("reissued" if minted else "minted")
     assert len(world.registry.workers) == 2
     world.check()
 
 
+def test_killed_between_the_secret_and_the_mint(world: World) -> None:
+    def die(line: str) -> None:
+        if line == "POST /workers":
+            raise KeyboardInterrupt
+
+    world.registry.before = die
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.registry.before = lambda _line: None
+    assert world.run(check_mode=True)["identities"]["operator"]["action"] == "minted"
+    assert world.run()["identities"]["operator"]["action"] == "minted"
+    world.check()
+
+
 def test_a_secret_that_cannot_be_written_costs_no_worker(world: World) -> None:
-    def refuse(_name: str, _dry_run: bool) -> None:
-        raise ClusterError("apply", "Secret ns/id-operator", 403, "Forbidden", "exceeded quota")
+    def refuse(_name: str, _write: Write) -> None:
+        raise ClusterError("create", "Secret ns/id-operator", 403, "Forbidden", "exceeded quota")
 
     world.cluster.before_write = refuse
     with pytest.raises(ClusterError, match="exceeded quota"):
@@ -523,29 +553,39 @@ def test_a_secret_that_cannot_be_written_costs_no_worker(world: World) -> None:
     assert not world.registry.workers
 
 
-@pytest.mark.parametrize("at_dry_run", [True, False])
-def test_somebody_else_writes_the_secret(world: World, at_dry_run: bool) -> None:
-    refused(world)
+@pytest.mark.parametrize(
+    ("prepare", "write", "minted"),
+    [(refused, "dry run", 2), (refused, "apply", 2), (nothing, "create", 0), (nothing, "apply", 1)],
+)
+def test_another_client_writes_the_secret(
+    world: World, prepare: t.Callable[[World], None], write: Write, minted: int
+) -> None:
+    prepare(world)
     theirs = {"worker_id": "wkr_" + "7" * 26, "token": "theirs"}
-    world.cluster.before_write = lambda name, dry_run: (
-        world.cluster.put(name, theirs) if dry_run is at_dry_run else None
-    )
-    with pytest.raises(IdentityError, match="Secret ns/id-operator was changed by somebody else"):
+    world.cluster.before_write = lambda name, now: world.cluster.put(name, theirs) if now == write else None
+    with pytest.raises(IdentityError, match="Secret ns/id-operator was changed by another client"):
         world.run()
     assert world.cluster.values("id-operator") == theirs
+    assert len(world.registry.workers) == minted
 
 
-def test_the_answer_to_the_write_is_lost(world: World) -> None:
-    refused(world)
-    apply = world.cluster.apply
+@pytest.mark.parametrize(("prepare", "action"), [(refused, "reissued"), (nothing, "minted")])
+def test_the_answer_to_a_write_is_lost(
+    world: World, prepare: t.Callable[[World], None], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(world)
 
-    def twice(definition: Object, dry_run: bool = False) -> None:
-        apply(definition, dry_run)
-        if not dry_run:
-            apply(definition, dry_run)
+    def twice(write: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def both(definition: Object, dry_run: bool = False) -> t.Any:
+            options = {"dry_run": True} if dry_run else {}
+            write(definition, **options)
+            return write(definition, **options)
 
-    world.cluster.apply = twice  # type: ignore[method-assign]
-    assert world.run()["identities"]["operator"]["action"] == "reissued"
+        return both
+
+    for verb in ("create", "apply"):
+        monkeypatch.setattr(world.cluster, verb, twice(getattr(world.cluster, verb)))
+    assert world.run()["identities"]["operator"]["action"] == action
     world.check()
 
 
@@ -702,7 +742,7 @@ def test_url_that_does_not_answer_yet(world: World) -> None:
         ({"namespace": ""}, "namespace is empty"),
         ({"task_store_url": "store:8080"}, "task_store_url 'store:8080' is not scheme, host and port"),
         ({"task_store_url": "http://store/v0"}, "'http://store/v0' is not scheme, host and port"),
-        ({"workers": [{"name": "admin", "secret": "a"}]}, "'admin', which the task store keeps for itself"),
+        ({"workers": [{"name": "admin", "secret": "a"}]}, "'admin', which the task store reserves"),
         ({"workers": [{"name": " a", "secret": "a"}]}, "begins or ends with white space"),
         ({"workers": [{"name": "a", "secret": s} for s in "ab"]}, "workers has the name 'a' twice"),
         ({"workers": [{"name": n, "secret": "a"} for n in "ab"]}, "workers has the Secret 'a' twice"),

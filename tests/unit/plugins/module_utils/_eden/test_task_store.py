@@ -110,13 +110,15 @@ class Talk(t.NamedTuple):
     clock: Clock
 
 
-def talk(*script: Exchange, patience: float = 60, token: str = ADMIN_TOKEN) -> Talk:
+def talk(*script: Exchange, budget: float = 60, token: str = ADMIN_TOKEN) -> Talk:
     session = requests.Session()
     session.trust_env = False
     wire, clock = Wire(*script), Clock()
     session.mount("http://", wire)
     return Talk(
-        TaskStore(session, "http://store:8080/", E, lambda: token, patience, clock, clock.sleep), wire, clock
+        TaskStore(session, "http://store:8080/", E, lambda: token, budget, clock.sleep, clock),
+        wire,
+        clock,
     )
 
 
@@ -243,7 +245,7 @@ def test_protocol(exchange: Exchange, call: Call, expected: t.Any) -> None:
     ],
 )
 def test_refused(status: int, document: t.Any, words: str) -> None:
-    store, wire, _clock = talk(Exchange("GET", f"/workers/{W}", status, document), patience=0)
+    store, wire, _clock = talk(Exchange("GET", f"/workers/{W}", status, document), budget=0)
     with pytest.raises(TaskStoreError) as caught:
         store.worker(W)
     assert words in caught.value.message
@@ -295,7 +297,7 @@ def test_a_document_of_something_else(document: t.Any, call: Call) -> None:
     assert WORKER_TOKEN not in json.dumps(caught.value.as_result())
 
 
-PASSING = [
+RETRYABLE = [
     408,
     429,
     500,
@@ -308,7 +310,7 @@ PASSING = [
 ]
 
 
-@pytest.mark.parametrize("failure", PASSING, ids=str)
+@pytest.mark.parametrize("failure", RETRYABLE, ids=str)
 @pytest.mark.parametrize(
     ("exchange", "call"),
     [
@@ -335,7 +337,7 @@ def test_sent_again(failure: int | Exception, exchange: Exchange, call: Call) ->
     assert all(0.1 <= pause <= 5 for pause in clock.pauses)
 
 
-@pytest.mark.parametrize("failure", PASSING, ids=str)
+@pytest.mark.parametrize("failure", RETRYABLE, ids=str)
 @pytest.mark.parametrize(
     ("path", "body", "call"),
     [
@@ -376,10 +378,10 @@ def test_a_refused_mint_is_not_a_lost_one() -> None:
     assert not isinstance(caught.value, LostReplyError)
 
 
-def test_patience_is_one_budget_for_all_requests() -> None:
+def test_retry_timeout_is_one_budget_for_all_requests() -> None:
     failed = [Exchange("GET", "/state", 503, {}, headers={"Retry-After": "4"}) for _turn in range(3)]
     good = Exchange("GET", "/state", 200, {"state": "running"})
-    store, wire, clock = talk(failed[0], good, failed[1], good, failed[2], patience=11)
+    store, wire, clock = talk(failed[0], good, failed[1], good, failed[2], budget=11)
     store.state()
     store.state()
     with pytest.raises(TaskStoreError, match="answered 503 Service Unavailable"):
@@ -399,7 +401,7 @@ def test_retry_after(header: str, low: float, high: float) -> None:
 
 
 def test_time_of_failed_tries_counts() -> None:
-    store, wire, clock = talk(*[Exchange("GET", "/state", requests.ReadTimeout("read"))] * 9, patience=40)
+    store, wire, clock = talk(*[Exchange("GET", "/state", requests.ReadTimeout("read"))] * 9, budget=40)
     send = wire.send
 
     def slow(*arguments: t.Any, **options: t.Any) -> requests.Response:
@@ -431,7 +433,7 @@ def test_time_of_failed_tries_counts() -> None:
     ids=["reset", "refused", "timeout", "silent"],
 )
 def test_no_answer_names_the_cause(error: Exception, words: str) -> None:
-    store, _wire, _clock = talk(Exchange("GET", "/state", error), patience=0)
+    store, _wire, _clock = talk(Exchange("GET", "/state", error), budget=0)
     with pytest.raises(TaskStoreError) as caught:
         store.state()
     assert words in caught.value.message
@@ -449,7 +451,7 @@ def test_what_stays_wrong_is_not_tried_again(error: Exception) -> None:
 
 
 def test_pause_ends_with_the_failure() -> None:
-    store, _wire, clock = talk(patience=1)
+    store, _wire, clock = talk(budget=1)
     failure = TaskStoreError("mint", "/workers", 500, "")
 
     def exhaust() -> None:
@@ -465,7 +467,7 @@ def test_pause_ends_with_the_failure() -> None:
 @pytest.mark.parametrize("status", [401, 418, 500])
 def test_a_token_that_is_echoed_stays_secret(status: int) -> None:
     echo = f"your headers: Authorization: {AS_ADMIN}"
-    store, _wire, _clock = talk(Exchange("GET", "/state", status, echo), patience=0)
+    store, _wire, _clock = talk(Exchange("GET", "/state", status, echo), budget=0)
     with pytest.raises(TaskStoreError) as caught:
         store.state()
     assert ADMIN_TOKEN not in json.dumps(caught.value.as_result()) + str(caught.value)

@@ -26,8 +26,11 @@ SERVER_METADATA = {
     "uid": "u",
     "resourceVersion": "7",
     "creationTimestamp": "2026-01-01T00:00:00Z",
-    "managedFields": [],
+    "managedFields": [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}],
 }
+
+
+Object = dict[str, t.Any]
 
 
 class FakeCluster:
@@ -91,7 +94,7 @@ def applied(**changes: t.Any) -> dict[str, t.Any]:
         (applied(), "unchanged"),
         (applied(metadata={"labels": {"foreign": "x"}}), "unchanged"),
         (applied(data={"k": "other"}), "updated"),
-        (applied(data={"added": "by somebody"}), "unchanged"),
+        (applied(data={"added": "by others"}), "unchanged"),
         (applied(metadata={"labels": {"a": "2"}}), "updated"),
         (merge({"metadata": SERVER_METADATA}, CONFIG), "updated"),
     ],
@@ -99,50 +102,53 @@ def applied(**changes: t.Any) -> dict[str, t.Any]:
 )
 def test_outcome(live: dict[str, t.Any] | None, outcome: str, check_mode: bool) -> None:
     cluster = FakeCluster(live)
-    change = apply.bring(cluster, prepared(), check_mode)  # type: ignore[arg-type]
+    change = apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
     assert change.outcome == outcome
     assert cluster.writes == ([] if check_mode or outcome == "unchanged" else ["apply"])
 
 
 @pytest.mark.parametrize(("check_mode", "writes"), [(True, []), (False, ["merge", "apply"])])
-def test_an_entry_whose_key_was_changed_is_put_back_first(check_mode: bool, writes: list[str]) -> None:
+def test_an_entry_whose_key_was_changed_is_reverted_first(check_mode: bool, writes: list[str]) -> None:
     wanted = prepared(spec={"ports": [{"name": "http", "port": 80}]})
     live = merge({"metadata": SERVER_METADATA}, wanted)
     live["spec"]["ports"][0]["port"] = 81
     theirs = {"f:spec": {"f:ports": {'k:{"port":81}': {}}}}
-    live["metadata"]["managedFields"] = [{"manager": "somebody", "operation": "Update", "fieldsV1": theirs}]
+    live["metadata"]["managedFields"].append(
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": theirs}
+    )
     cluster = FakeCluster(live)
-    change = apply.bring(cluster, wanted, check_mode)  # type: ignore[arg-type]
+    change = apply.reconcile(cluster, wanted, check_mode)  # type: ignore[arg-type]
     assert (change.outcome, cluster.writes) == ("updated", writes)
 
 
 def test_applied_again_is_unchanged() -> None:
     cluster = FakeCluster(applied(data={"k": "other"}))
-    apply.bring(cluster, prepared(), False)  # type: ignore[arg-type]
-    assert apply.bring(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
+    apply.reconcile(cluster, prepared(), False)  # type: ignore[arg-type]
+    assert apply.reconcile(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_failed_job_is_made_anew(check_mode: bool) -> None:
+def test_failed_job_is_recreated(check_mode: bool) -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {}}
-    live = {**apply.prepare(job, "ns"), "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    prepared_job = merge({"metadata": SERVER_METADATA}, apply.prepare(job, "ns"))
+    live = {**prepared_job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
     cluster = FakeCluster(live)
-    change = apply.bring(cluster, apply.prepare(job, "ns"), check_mode)  # type: ignore[arg-type]
+    change = apply.reconcile(cluster, apply.prepare(job, "ns"), check_mode)  # type: ignore[arg-type]
     assert change.outcome == "recreated"
     assert cluster.writes == ([] if check_mode else ["delete seed", "apply"])
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_what_is_being_deleted_is_made_anew_once_it_is_gone(check_mode: bool) -> None:
+def test_what_is_being_deleted_is_recreated_once_it_is_gone(check_mode: bool) -> None:
     live = prepared()
-    live["metadata"] = {**live["metadata"], "deletionTimestamp": "2026-11-24T10:00:00Z"}
+    live["metadata"] = {**SERVER_METADATA, **live["metadata"], "deletionTimestamp": "2026-11-24T10:00:00Z"}
     cluster = FakeCluster(live)
-    change = apply.bring(cluster, prepared(), check_mode)  # type: ignore[arg-type]
+    change = apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
     assert change.outcome == "recreated"
     assert cluster.writes == ([] if check_mode else [f"delete {live['metadata']['name']}", "apply"])
 
 
-def test_what_pods_use_is_applied_before_them_and_told_in_the_order_of_the_definitions() -> None:
+def test_what_pods_use_is_applied_before_them_and_reported_in_the_order_of_the_definitions() -> None:
     kinds = ["StatefulSet", "ConfigMap", "Namespace", "Service", "Job"]
     definitions = [{"kind": kind, "metadata": {"name": kind.lower()}} for kind in kinds]
     assert [[kinds[index] for index in stage] for stage in apply.stages(definitions)] == [
@@ -150,7 +156,9 @@ def test_what_pods_use_is_applied_before_them_and_told_in_the_order_of_the_defin
         ["ConfigMap", "Service"],
         ["StatefulSet", "Job"],
     ]
-    changes = apply.bring_all(FakeCluster(None), [prepared(metadata={"name": name}) for name in "abc"], True)  # type: ignore[arg-type]
+    changes = apply.reconcile_all(
+        FakeCluster(None), [prepared(metadata={"name": name}) for name in "abc"], True
+    )  # type: ignore[arg-type]
     assert [change.after["metadata"]["name"] for change in changes if change.after] == ["a", "b", "c"]
 
 
@@ -159,8 +167,8 @@ def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) ->
     cluster = FakeCluster(applied())
     definition = prepared(metadata={"name": wanted})
     rule = {"kind": "ConfigMap", "labels": {"a": "1"}, "optional": False}
-    surplus = apply.surplus(cluster, [definition], "ns", rule)  # type: ignore[arg-type]
-    changes = [apply.delete(cluster, item, False) for item in surplus]  # type: ignore[arg-type]
+    orphans = apply.find_orphans(cluster, [definition], "ns", rule)  # type: ignore[arg-type]
+    changes = [apply.delete(cluster, item, False) for item in orphans]  # type: ignore[arg-type]
     assert cluster.writes == writes
     assert [change.outcome for change in changes] == ["deleted"] * len(writes)
 
@@ -174,7 +182,7 @@ def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) ->
         (500, True, False, True),
     ],
 )
-def test_who_may_not_list_an_optional_kind_has_made_none(
+def test_a_user_who_cannot_list_an_optional_kind_has_created_none(
     status: int, optional: bool, defined: bool, refused: bool
 ) -> None:
     class Refusing(FakeCluster):
@@ -184,11 +192,11 @@ def test_who_may_not_list_an_optional_kind_has_made_none(
     cluster: t.Any = Refusing()
     rule = {"kind": "ConfigMap", "labels": {"a": "1"}, "optional": optional}
     with pytest.raises(ClusterError) if refused else contextlib.nullcontext():
-        assert apply.surplus(cluster, [prepared()] if defined else [], "ns", rule) == []
+        assert apply.find_orphans(cluster, [prepared()] if defined else [], "ns", rule) == []
 
 
 def test_secret_is_refused() -> None:
-    with pytest.raises(InputError, match="Secret ns/s: a secret must not be a module argument"):
+    with pytest.raises(InputError, match="Secret ns/s: its values would be module arguments"):
         apply.prepare({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}, "ns")
 
 
@@ -216,16 +224,19 @@ def test_diff_names_the_object_and_hides_what_the_server_keeps() -> None:
 
 
 class Tagged(str):
-    """Text as ansible hands it to a module in its own process."""
+    """A string as ansible hands it to a module: with tags, which YAML does not know."""
 
 
 def test_diff_shows_what_ansible_has_templated() -> None:
     definition = {**copy.deepcopy(CONFIG), "data": {"k": Tagged("templated")}}
     definition["metadata"].pop("namespace", None)
-    change = apply.Change("created", None, apply.prepare(definition, Tagged("ns")))
-    (difference,) = apply.result([change], diff=True)["diff"]
-    assert "k: templated" in difference["after"]
-    assert "namespace: ns" in difference["after"]
+    wanted = apply.prepare(definition, Tagged("ns"))
+    listed = {**wanted, "kind": Tagged("ConfigMap")}
+    changes = [apply.Change("created", None, wanted), apply.Change("deleted", listed, None)]
+    created, deleted = apply.result(changes, diff=True)["diff"]
+    assert "k: templated" in created["after"]
+    assert "namespace: ns" in created["after"]
+    assert "kind: ConfigMap" in deleted["before"]
 
 
 def test_unchanged_objects_have_no_diff() -> None:
@@ -236,38 +247,105 @@ def test_unchanged_objects_have_no_diff() -> None:
     }
 
 
-class TaggedText(str):
-    """A text as ansible hands it over: with tags, of which YAML knows nothing."""
+FOREIGN = {
+    "label": ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm"),
+    "manager": ({"managedFields": [{"manager": "kubectl-create"}]}, "made with kubectl-create, not by eden"),
+    "nothing": ({}, "made by another tool, not by eden.reference"),
+}
 
-    __slots__ = ()
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(("metadata", "owner"), FOREIGN.values(), ids=FOREIGN)
+def test_an_object_that_others_made_is_refused(metadata: Object, owner: str, check_mode: bool) -> None:
+    cluster = FakeCluster({**CONFIG, "metadata": metadata, "data": {"k": "theirs"}})
+    with pytest.raises(CollectionError) as caught:
+        apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
+    assert f"Could not apply ConfigMap ns/c: it exists and is {owner}" in caught.value.message
+    assert caught.value.message.endswith(
+        "kubectl label configmap c --namespace ns app.kubernetes.io/managed-by=eden.reference --overwrite."
+    )
+    assert not cluster.writes
 
 
-def test_tags_of_ansible_are_no_part_of_a_diff() -> None:
-    definition = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": TaggedText("c")}}
-    wanted = apply.prepare(definition, TaggedText("ns"))
-    listed = {**wanted, "kind": TaggedText("ConfigMap")}
-    changes = [apply.Change("created", None, wanted), apply.Change("deleted", listed, None)]
-    created, deleted = apply.result(changes, diff=True)["diff"]
-    assert "namespace: ns" in created["after"]
-    assert "kind: ConfigMap" in deleted["before"]
+def test_an_object_that_others_made_as_it_is_wanted_is_left_alone() -> None:
+    cluster = FakeCluster({**CONFIG, "metadata": {"name": "c", "namespace": "ns", "labels": {"a": "1"}}})
+    assert apply.reconcile(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
+    assert not cluster.writes
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "PersistentVolumeClaim"])
+def test_only_a_claim_may_have_lost_all_marks(kind: str) -> None:
+    live = {**CONFIG, "kind": kind, "metadata": {}, "data": {"k": "other"}}
+    cluster: t.Any = FakeCluster(live)
+    with contextlib.nullcontext() if kind != "ConfigMap" else pytest.raises(CollectionError):
+        apply.reconcile(cluster, {**prepared(), "kind": kind}, True)
+
+
+def test_a_field_that_another_manager_set_is_named_in_the_diff() -> None:
+    live = applied(data={"k": "theirs"})
+    live["metadata"]["managedFields"].append(
+        {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:data": {"f:k": {}}}}
+    )
+    change = apply.reconcile(FakeCluster(live), prepared(), True)  # type: ignore[arg-type]
+    answer = apply.result([change], diff=True)
+    assert answer["objects"][0]["overwritten"] == {"kube-controller-manager": ["data.k"]}
+    assert answer["diff"][0]["after_header"] == (
+        "ConfigMap ns/c (updated; data.k had been set by kube-controller-manager)"
+    )
 
 
 class RefusingCluster(FakeCluster):
-    def apply(self, definition: dict[str, t.Any], dry_run: bool = False) -> dict[str, t.Any]:
-        raise ClusterError("apply", "it", 422, "Unprocessable Entity")
+    """Answers every apply with the same words."""
+
+    def __init__(self, live: Object | None, status: int, said: str) -> None:
+        super().__init__(live)
+        self.error = ClusterError("apply", "it", status, "no", said)
+
+    def apply(self, definition: Object, dry_run: bool = False) -> Object:
+        raise self.error
+
+
+IMMUTABLE = "spec: Invalid value: field is immutable"
+POLICY = "ValidatingAdmissionPolicy 'images' with binding 'b' denied request: only signed images"
 
 
 @pytest.mark.parametrize(
-    ("kind", "advice"),
+    ("kind", "status", "said", "advice"),
     [
-        ("ConfigMap", "run again: kubectl delete configmap c --namespace ns."),
-        ("PersistentVolumeClaim", "It differs from what is wanted in data.k, data.list[0]."),
+        (
+            "StatefulSet",
+            422,
+            IMMUTABLE,
+            "delete statefulset c --namespace ns --cascade=orphan. Its pods",
+        ),
+        ("Deployment", 422, IMMUTABLE, "kubectl delete deployment c --namespace ns. Its pods stop and their"),
+        ("Job", 422, IMMUTABLE, "kubectl delete job c --namespace ns. Its pods stop."),
+        ("ConfigMap", 422, IMMUTABLE, ""),
+        ("PersistentVolumeClaim", 403, "spec is immutable after creation", ""),
+        ("StatefulSet", 422, POLICY, ""),
+        ("StatefulSet", 422, "spec.replicas: Invalid value: -1: must be greater than or equal to 0", ""),
+        ("StatefulSet", 403, 'User "me" cannot patch resource "statefulsets"', ""),
     ],
 )
-def test_a_refused_change_names_the_fields_and_the_way_out(kind: str, advice: str) -> None:
+def test_deleting_is_advised_only_for_an_immutable_field_of_what_holds_no_data(
+    kind: str, status: int, said: str, advice: str
+) -> None:
+    live = applied(data={"k": "other", "list": ["x", "b"]}) | {"kind": kind}
     wanted = prepared(data={"k": "v", "same": "s", "list": ["a", "b"]}) | {"kind": kind}
-    live = copy.deepcopy(wanted) | {"data": {"k": "other", "same": "s", "list": ["x", "b"]}}
     with pytest.raises(ClusterError) as caught:
-        apply.bring(RefusingCluster(live), wanted, True)  # type: ignore[arg-type]
-    assert "data.k, data.list[0]" in caught.value.message
-    assert caught.value.message.endswith(advice)
+        apply.reconcile(RefusingCluster(live, status, said), wanted, True)  # type: ignore[arg-type]
+    message = caught.value.message
+    assert said in message
+    assert ("data.k, data.same, data.list[0]" in message) is ("immutable" in said)
+    assert ("kubectl delete" in message) is bool(advice)
+    assert advice in message
+
+
+@pytest.mark.parametrize("live", [None, applied(data={"k": "other"})], ids=["new", "existing"])
+def test_the_caller_adds_what_helps_against_a_refusal(live: Object | None) -> None:
+    said = "exceeded quota: claims, requested: requests.storage=10Gi"
+    cluster: t.Any = RefusingCluster(live, 403, said)
+    with pytest.raises(ClusterError, match=r"Ask for less of claims\.$"):
+        apply.reconcile(
+            cluster, prepared(), False, lambda _object, refusal: f"Ask for less of {refusal.name}."
+        )

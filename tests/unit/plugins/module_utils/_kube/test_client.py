@@ -124,12 +124,16 @@ def test_list_gives_whole_objects_and_selects(script: t.Callable[..., Script]) -
     assert server.requests[0][1] == "/apis/apps/v1/namespaces/ns/statefulsets?labelSelector=a%3Db%2Cc%3Dd"
 
 
+CONFIGMAPS = "/api/v1/namespaces/ns/configmaps"
+MANAGED = "fieldValidation=Strict&fieldManager=eden.reference"
+
+
 @pytest.mark.parametrize(
     ("call", "method", "path"),
     [
-        ("create", "POST", "/api/v1/namespaces/ns/configmaps?fieldManager=eden.reference"),
-        ("replace", "PUT", "/api/v1/namespaces/ns/configmaps/c?fieldManager=eden.reference"),
-        ("apply", "PATCH", "/api/v1/namespaces/ns/configmaps/c?fieldManager=eden.reference&force=true"),
+        ("create", "POST", f"{CONFIGMAPS}?{MANAGED}"),
+        ("replace", "PUT", f"{CONFIGMAPS}/c?{MANAGED}"),
+        ("apply", "PATCH", f"{CONFIGMAPS}/c?{MANAGED}&force=true"),
     ],
 )
 def test_writes(script: t.Callable[..., Script], call: str, method: str, path: str) -> None:

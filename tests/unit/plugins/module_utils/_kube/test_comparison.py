@@ -30,7 +30,9 @@ def test_contains(live: t.Any, wanted: t.Any, held: bool) -> None:
     assert comparison.contains(live, wanted) is held
 
 
-def owned(fields: dict[str, t.Any], manager: str = "somebody", operation: str = "Update") -> dict[str, t.Any]:
+def owned(
+    fields: dict[str, t.Any], manager: str = "kubectl-edit", operation: str = "Update"
+) -> dict[str, t.Any]:
     return {"metadata": {"managedFields": [{"manager": manager, "operation": operation, "fieldsV1": fields}]}}
 
 
@@ -43,14 +45,14 @@ OURS = ("eden.reference", "Apply")
 @pytest.mark.parametrize(
     ("held", "owner", "patch"),
     [
-        ([OTHER], ("somebody", "Update"), [{"$patch": "delete", "port": 81}, PORT]),
+        ([OTHER], ("kubectl-edit", "Update"), [{"$patch": "delete", "port": 81}, PORT]),
         # Left by a patch of ours, whose fields server-side apply does not give up.
         ([OTHER], ("eden.reference", "Update"), [{"$patch": "delete", "port": 81}, PORT]),
         ([OTHER], OURS, None),
-        ([PORT, OTHER], ("somebody", "Update"), None),
-        ([{**OTHER, "name": "more"}], ("somebody", "Update"), None),
-        ([], ("somebody", "Update"), None),
-        ([{**PORT, "targetPort": "other"}], ("somebody", "Update"), None),
+        ([PORT, OTHER], ("kubectl-edit", "Update"), None),
+        ([{**OTHER, "name": "more"}], ("kubectl-edit", "Update"), None),
+        ([], ("kubectl-edit", "Update"), None),
+        ([{**PORT, "targetPort": "other"}], ("kubectl-edit", "Update"), None),
     ],
     ids=["renamed", "patched", "of-an-earlier-definition", "beside", "of-another", "removed", "other-field"],
 )
@@ -102,3 +104,47 @@ def test_entries_without_a_key_are_left_to_the_server(entries: t.Any) -> None:
 )
 def test_what_was_set_by_others(live: dict[str, t.Any], expected: bool) -> None:
     assert comparison.set_by_others(live, "data", "commit") is expected
+
+
+CONTAINER = 'k:{"name":"main"}'
+LIVE_POD: dict[str, t.Any] = {
+    "spec": {"replicas": 3, "containers": [{"name": "main", "image": "a", "args": ["x"]}]},
+    "metadata": {"labels": {"a/b.c": "x"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted", "expected"),
+    [
+        ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
+        ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 3}}, []),
+        ({"f:spec": {"f:other": {}}}, {"spec": {"replicas": 1}}, []),
+        (
+            {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
+            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
+            ["spec.containers[0].image"],
+        ),
+        (
+            {"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
+            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
+            [],
+        ),
+        (
+            {"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
+            {"spec": {"containers": [{"name": "main", "args": ["y"]}]}},
+            ["spec.containers[0].args[0]"],
+        ),
+        (
+            {"f:metadata": {"f:labels": {"f:a/b.c": {}}}},
+            {"metadata": {"labels": {"a/b.c": "y"}}},
+            ["metadata.labels.a/b.c"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("manager", ["kube-controller-manager", "eden.reference"])
+def test_who_else_set_a_field_that_differs(
+    fields: dict[str, t.Any], wanted: dict[str, t.Any], expected: list[str], manager: str
+) -> None:
+    live = {**LIVE_POD, "metadata": {**LIVE_POD["metadata"], **owned(fields, manager)["metadata"]}}
+    theirs = {manager: expected} if expected and manager != "eden.reference" else {}
+    assert comparison.other_owners(live, wanted) == theirs

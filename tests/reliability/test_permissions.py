@@ -13,10 +13,10 @@ import pytest
 import trials
 from deployer import Deployer, Grant, Rules, grants, shipped, used
 from kube import MERGE, PATHS
-from oracles import Reference, Verdict, judge_run, nothing_is_left, tail
+from oracles import Reference, Verdict, check_run, nothing_is_left, tail
 from pools import TASK_STORE, remove
 from thin_rig import Experiment, Outcome, Rig
-from traffic import PASS, Fate, Judge, Request
+from traffic import PASS, Action, Request, Rule
 from trials import Survive
 
 # All of them: tests/reliability/run --all
@@ -144,29 +144,29 @@ def test_a_namespace_that_does_not_exist(rig: Rig, entered: ExitStack) -> None:
 
 
 def test_a_right_that_is_taken_away(survive: Survive) -> None:
-    survive((trials.rights_taken_away(), TAKEN_AWAY))
+    survive((trials.permissions_taken_away(), TAKEN_AWAY))
 
 
-def at_write(number: int, happen: Callable[[], None]) -> Judge:
+def at_write(number: int, happen: Callable[[], None]) -> Rule:
     """Something happens before the write of that number."""
 
-    def fate(request: Request) -> Fate:
+    def action(request: Request) -> Action:
         if request.write == number:
             happen()
         return PASS
 
-    return fate
+    return action
 
 
 @pytest.fixture
 def limited(rig: Rig, entered: ExitStack) -> tuple[Deployer, Experiment]:
-    """A user with the rights of the Role that is shipped, and an experiment of the user's."""
+    """A user with the permissions of the Role that is shipped, and an experiment of the user's."""
     deployer = entered.enter_context(Deployer(rig))
     deployer.may(shipped("Role"))
     return deployer, entered.enter_context(deployer.experiment(eden_manage_namespace=False))
 
 
-def need_a_clean_end(experiment: Experiment, outcome: Outcome, message: str) -> None:
+def require_clean_end(experiment: Experiment, outcome: Outcome, message: str) -> None:
     """The run failed with that message, and left nothing behind."""
     assert outcome.status == 2, tail(outcome)
     assert "Traceback" not in outcome.output
@@ -181,16 +181,16 @@ def test_rights_that_are_taken_away_in_the_middle(
     reference: Reference, limited: tuple[Deployer, Experiment], write: int
 ) -> None:
     deployer, experiment = limited
-    outcome = experiment.run(judge=at_write(write, lambda: deployer.may([])))
-    need_a_clean_end(
+    outcome = experiment.run(rule=at_write(write, lambda: deployer.may([])))
+    require_clean_end(
         experiment,
         outcome,
         r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 403 Forbidden: .*"
         rf"User \S+{deployer.name}\S+ cannot \w+ resource .*"
-        r"Ask for the missing right, or use a kubeconfig that has it\.",
+        r"Ask for the missing (right|permission), or use a kubeconfig that has it\.",
     )
     deployer.may(shipped("Role"))
-    assert judge_run(experiment, reference, experiment.run()).violations == []
+    assert check_run(experiment, reference, experiment.run()).violations == []
 
 
 @pytest.mark.parametrize("write", LATER)
@@ -204,12 +204,12 @@ def test_credentials_that_expire_in_the_middle(
     def expire() -> None:
         experiment.proxy.context = expired
 
-    outcome = experiment.run(judge=at_write(write, expire))
-    need_a_clean_end(
+    outcome = experiment.run(rule=at_write(write, expire))
+    require_clean_end(
         experiment,
         outcome,
         r"Could not \w+ (\w+ )*\S+: the Kubernetes API answered 401 Unauthorized\. "
         r"Renew the credentials of the kubeconfig\.",
     )
     experiment.proxy.context = valid
-    assert judge_run(experiment, reference, experiment.run()).violations == []
+    assert check_run(experiment, reference, experiment.run()).violations == []

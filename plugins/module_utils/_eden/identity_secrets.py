@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Secret in which a worker's identity is kept.
+
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from ansible_collections.eden.reference.plugins.module_utils._eden import ids
+from ansible_collections.eden.reference.plugins.module_utils._eden.access import DesiredWorker
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import is_token
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
+from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded, encoded
+
+NAME_ANNOTATION = "eden.reference/worker-name"
+
+
+@dataclass(frozen=True)
+class IdentitySecret:
+    """What an identity Secret holds; ``version`` is empty if there is no such Secret."""
+
+    version: str = ""
+    worker_id: str = ""
+    token: str = field(default="", repr=False)
+
+
+def read_secret(cluster: Cluster, namespace: str, name: str) -> IdentitySecret:
+    """What the identity Secret holds; an id or a token that cannot be one counts as missing."""
+    found = cluster.read("Secret", namespace, name)
+    if found is None:
+        return IdentitySecret()
+    values = decoded(found)
+    worker_id, token = values.get("worker_id", "").strip(), values.get("token", "").strip()
+    return IdentitySecret(
+        version=found["metadata"]["resourceVersion"],
+        worker_id=worker_id if ids.WORKER_ID.match(worker_id) else "",
+        token=token if is_token(token) else "",
+    )
+
+
+def secret_definition(
+    namespace: str, worker: DesiredWorker, worker_id: str, token: str, version: str
+) -> Object:
+    """The identity Secret; with ``version`` it is written only if the Secret is still at that version."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": worker.secret,
+            "namespace": namespace,
+            "labels": dict(worker.labels),
+            "annotations": {NAME_ANNOTATION: worker.name},
+            **({"resourceVersion": version} if version else {}),
+        },
+        "type": "Opaque",
+        "data": encoded({"worker_id": worker_id, "token": token}),
+    }
+
+
+def checksum(worker_id: str, token: str) -> str:
+    """Hex SHA-256 of the identity, for the annotation that restarts its pods; the token has 256 bits."""
+    return hashlib.sha256(f"{worker_id}:{token}".encode()).hexdigest()
