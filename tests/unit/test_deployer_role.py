@@ -9,15 +9,15 @@ import pytest
 import yaml
 from environments import CHECKOUT
 
-from ansible_collections.eden.reference.plugins.filter.workers import FilterModule
+from ansible_collections.eden.reference.plugins.filter.topology import topology
 from ansible_collections.eden.reference.plugins.module_utils._eden import permissions
 
 PATH = CHECKOUT / "docs/deployer-role.yaml"
 TEXT = PATH.read_text()
 OBJECTS = {item["kind"]: item for item in yaml.safe_load(TEXT)["items"]}
 DEFAULTS = yaml.safe_load((CHECKOUT / "roles/eden/defaults/main.yml").read_text())
-REPLICAS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main/objects.yml").read_text())[
-    "__eden_default_replicas"
+COMPONENTS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main/components.yml").read_text())[
+    "__eden_components"
 ]
 
 # Verb, group, resource, and a name or nothing.
@@ -38,7 +38,7 @@ def grants(kind: str) -> list[Grant]:
 
 def needs(**options: bool) -> set[Grant]:
     """What a run with the default inputs asks for, in a namespace and under a name of ``eden``."""
-    workers = FilterModule().filters()["workers"](REPLICAS, "eden")
+    workers = topology(COMPONENTS, "eden")["workers"]
     found = permissions.needed(
         "eden",
         **{"manage_namespace": False, "namespace_exists": False, **options},

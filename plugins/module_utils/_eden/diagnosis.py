@@ -8,14 +8,13 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
-    CONFIG_REASONS,
-    IMAGE_REASONS,
     ContainerStatus,
     condition,
     container_statuses,
@@ -31,40 +30,48 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     pods_of,
     wanted_replicas,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import (
+    MISSING_REFERENCE,
+    Outcome,
+    judge,
+    pull_failure,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
+from ansible_collections.eden.reference.plugins.module_utils._kube.storage import (
+    DEFAULT_CLASS_ANNOTATION,
+    has_default_class,
+    is_bound,
+    is_default_class,
+)
 
-Ends = t.Mapping[str, int]
-
-# How long each trouble may last before it is the cause, in seconds; ``crashes`` is a count.
-GRACE: dict[str, float] = {
-    "image": 15.0,
-    "config": 5.0,
-    "crashes": 3,
-    "unschedulable": 15.0,
-    "scale_up": 180.0,
-    "provisioning": 18.0,
-    "mount": 18.0,
-    "refused": 3.0,
-    "blocked": 10.0,
-    "node": 18.0,
-    "missing": 5.0,
-}
+# For how many seconds something must have lasted to be the cause.
 # Long enough for controllers to replace what a new revision has just made obsolete.
 SETTLE = 1.0
+# What is missing may be applied, or made by a controller, a moment later.
+APPEAR = 5.0
+# Long enough for a second try of the kubelet or the scheduler, and for an autoscaler to announce a node.
+SECOND_TRY = 18.0
+# It passes by itself, or nobody knows: the timeout of the rollout ends the wait.
+RETRIED = math.inf
+# A container that has ended so many times is in a crash loop. A program that cannot be started
+# will not be found at a later try either.
+CRASHES = 3
+FAILED_STARTS = 2
 
-# A registry that answers so will not answer otherwise in a moment.
-_FINAL_ANSWERS = re.compile(
-    r"not found|manifest unknown|name unknown|does not exist|unauthorized|authorization failed|denied"
-    r"|forbidden|no match for platform",
-    re.IGNORECASE,
-)
 # The components that have settings of their own, under the same names with their prefix.
 _OWN_SETTINGS = ("postgres", "forgejo")
-_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
-_NOT_MOUNTED = ("FailedMount", "FailedAttachVolume")
-# Of a container: the kubelet begins with none before all volumes are mounted.
-_MOUNTED = ("Pulling", "Pulled", "Created", "Started")
+# The kubelet pulls and starts containers once all volumes are mounted.
+_PROGRESS = (
+    "Scheduled",
+    "SuccessfulAttachVolume",
+    "SuccessfulMountVolume",
+    "Pulling",
+    "Pulled",
+    "Created",
+    "Started",
+)
 
 _USERINFO = re.compile(r"(://[^\s/:@]*):[^\s]*@")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[^\s\"']+")
@@ -72,6 +79,8 @@ _ASSIGNED = re.compile(
     r"(?i)((?:password|passwd|token|secret)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;\"']+)"
 )
 _LONG_HEX = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{32,}(?![0-9a-z])")
+
+Restarts = t.Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,11 +91,11 @@ class Cause:
         kind: one word for programs, see the module's documentation.
         subject: the object in trouble, such as ``Pod eden-postgres-0``.
         problem: what is wrong with it, a clause without a full stop.
-        said: the words of the server, empty where it gave none.
+        said: the words of the server, empty if it gave none.
         advice: what to do next, whole sentences.
-        wait: for how many seconds it must have lasted to be the cause.
-        pod: name of the pod, where one is in trouble.
-        container: the container whose log tells more, where one does.
+        wait: for how many seconds it must have lasted to fail the rollout; infinite if it may pass by itself.
+        pod: name of the pod, if one is in trouble.
+        container: the container whose log tells more, if one does.
     """
 
     kind: str
@@ -100,8 +109,13 @@ class Cause:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells one trouble from another while its words change."""
+        """What tells one cause from another while its words change."""
         return self.kind, self.subject, self.container
+
+    @property
+    def is_retried(self) -> bool:
+        """It may pass by itself, hence is waited for until the timeout."""
+        return self.wait == RETRIED
 
     def sentence(self) -> str:
         """The problem and the server's words, without a full stop."""
@@ -109,41 +123,55 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Scene:
+class RolloutState:
     """A workload that is not ready and what surrounds it.
 
     Attributes:
         workload: the StatefulSet, Deployment or Job.
+        component: the component that it is.
         pods: the pods of its namespace.
         events: the events of its namespace that count as news.
-        claims: the PersistentVolumeClaims of its namespace, None where they were not read.
-        storage_classes: the StorageClasses, None where they were not or may not be read.
-        before: for each pod (uid) older than the rollout, how many ends of each container do not count.
-            What was wrong with such a pod may have been repaired since: it takes news to be a cause.
-        final: nothing more will be waited for, so that old news counts as well.
+        claims: the PersistentVolumeClaims of its namespace, None if they were not read.
+        storage_classes: the StorageClasses, None if they were not read.
+        baseline_restarts: for each pod (uid) older than the rollout, how many restarts of each container do
+            not count. What was wrong with such a pod may have been repaired: it takes news to be a cause.
+        timed_out: nothing more will be waited for, so that old news counts as well.
     """
 
     workload: Object
+    component: str
     pods: t.Sequence[Object]
     events: t.Sequence[Object]
     claims: t.Sequence[Object] | None = None
     storage_classes: t.Sequence[Object] | None = None
-    before: t.Mapping[str, Ends] = field(default_factory=dict)
-    final: bool = False
+    baseline_restarts: t.Mapping[str, Restarts] = field(default_factory=dict)
+    timed_out: bool = False
 
     @property
     def namespace(self) -> str:
         """The namespace of the workload."""
         return str(self.workload["metadata"].get("namespace") or "")
 
-    def variable(self, setting: str) -> str:
-        """The variable of the collection that sets something of the workload, such as its image."""
-        component = component_of(self.workload)
-        return f"eden_{component}_{setting}" if component in _OWN_SETTINGS else f"eden_{setting}"
+    @property
+    def kubectl(self) -> str:
+        """The beginning of a command about the namespace."""
+        return f"kubectl -n {self.namespace}"
+
+    def input(self, setting: str) -> str:
+        """The input of the collection that sets something of the workload, such as its image."""
+        return f"eden_{self.component}_{setting}" if self.component in _OWN_SETTINGS else f"eden_{setting}"
 
     def is_old(self, pod: Object) -> bool:
-        """The pod was there before the rollout began. What has failed again since needs no more patience."""
-        return pod["metadata"]["uid"] in self.before
+        """The pod was there before the rollout began. What has failed again since needs no second try."""
+        return pod["metadata"]["uid"] in self.baseline_restarts
+
+    def wait_for(self, outcome: Outcome, pod: Object | None = None, final: float = SETTLE) -> float:
+        """For how many seconds something of this outcome must have lasted to be the cause."""
+        if outcome not in ("final", "repeated"):
+            return RETRIED
+        if pod is not None and self.is_old(pod):
+            return SETTLE
+        return final if outcome == "final" else SECOND_TRY
 
 
 def component_of(workload: Object) -> str:
@@ -152,46 +180,47 @@ def component_of(workload: Object) -> str:
     return str((metadata.get("labels") or {}).get("app.kubernetes.io/component") or metadata["name"])
 
 
-def find_causes(scene: Scene, grace: t.Mapping[str, float]) -> list[Cause]:
+def find_causes(state: RolloutState) -> list[Cause]:
     """What keeps the workload from being ready, the most telling first; empty while nothing is wrong with it.
 
     A cause holds once it has lasted for its ``wait`` seconds.
     """
-    failure = job_failure(scene.workload)
+    failure = job_failure(state.workload)
     if failure is not None:
-        return [_failed_job(scene, failure)]
+        return [_failed_job(state, failure)]
     # A status older than the spec tells about pods that are about to be replaced.
-    if not is_observed(scene.workload):
+    if not is_observed(state.workload):
         return []
-    causes = [*_refused(scene, grace), *_blocked(scene, grace)]
-    for pod in current_pods(scene.workload, scene.pods):
+    causes = [*_refused(state), *_controller_events(state)]
+    pods = current_pods(state.workload, state.pods)
+    for pod in pods:
         if not is_pod_ready(pod):
-            causes.extend(_pod_causes(scene, pod, grace))
-    return causes
+            causes.extend(_pod_causes(state, pod))
+    return [*causes, *_rejected(state, pods)]
 
 
-def last_words(scene: Scene) -> str:
+def last_probe_failure(state: RolloutState) -> str:
     """What a probe said last about a pod of the workload that runs and is not ready, or nothing."""
-    for pod in reversed(current_pods(scene.workload, scene.pods)):
+    for pod in reversed(current_pods(state.workload, state.pods)):
         if is_pod_ready(pod) or any(container.down for container in container_statuses(pod)):
             continue
-        unhappy = [event for event in events_of(pod, scene.events) if event.get("reason") == "Unhealthy"]
-        if unhappy:
-            said = mask_line(_one_line(unhappy[-1].get("message"))).rstrip(": ")
+        failures = [event for event in events_of(pod, state.events) if event.get("reason") == "Unhealthy"]
+        if failures:
+            said = mask_line(_one_line(failures[-1].get("message"))).rstrip(": ")
             return f"pod {pod['metadata']['name']}: {said}"
     return ""
 
 
-def forgiven_ends(pod: Object, crashes: float) -> dict[str, int]:
-    """How many ends of each container of a pod that is older than the rollout do not count.
+def baseline_restarts(pod: Object) -> dict[str, int]:
+    """How many restarts of each container of a pod that is older than the rollout do not count.
 
     Of a container that runs, all. Of one that crashes again and again, so many that its next end is the last
-    one: it may wait for minutes to be started again, and that start decides.
+    one: it may wait for minutes to be restarted, and that start decides.
     """
     return {
-        container.name: max(0, container.ends - _most_ends(container, crashes) + 1)
+        container.name: max(0, container.restarts - _max_restarts(container) + 1)
         if container.down
-        else container.ends
+        else container.restarts
         for container in container_statuses(pod)
     }
 
@@ -206,16 +235,23 @@ def mask_line(line: str) -> str:
     return _LONG_HEX.sub("***", _ASSIGNED.sub(r"\1***", _BEARER.sub(r"\1***", mask_words(line))))
 
 
-def _pod_causes(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _pod_causes(state: RolloutState, pod: Object) -> list[Cause]:
     if not is_scheduled(pod):
-        return _volumes(scene, pod, grace) or _unschedulable(scene, pod, grace)
-    causes = [*_images(scene, pod, grace), *_configs(scene, pod, grace), *_mounts(scene, pod, grace)]
-    return [*causes, *_crashes(scene, pod, grace), *_node(scene, pod, grace)]
+        return _volumes(state, pod) or _unschedulable(state, pod)
+    causes = [*_images(state, pod), *_configs(state, pod), *_pod_events(state, pod)]
+    return [*causes, *_crashes(state, pod), *_node(state, pod)]
 
 
-def _failed_job(scene: Scene, failure: Object) -> Cause:
-    metadata = scene.workload["metadata"]
-    pods = pods_of(scene.workload, scene.pods)
+def _pod_cause(
+    pod: Object, kind: str, problem: str, said: str, advice: str, wait: float, container: str = ""
+) -> Cause:
+    name = pod["metadata"]["name"]
+    return Cause(kind, f"Pod {name}", problem, mask_words(said), advice, wait, name, container)
+
+
+def _failed_job(state: RolloutState, failure: Object) -> Cause:
+    metadata = state.workload["metadata"]
+    pods = pods_of(state.workload, state.pods)
     failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed"] or pods
     pod = failed[-1] if failed else None
     ended = [c for c in container_statuses(pod) if c.last_end.get("exitCode")] if pod else []
@@ -225,54 +261,52 @@ def _failed_job(scene: Scene, failure: Object) -> Cause:
     return Cause(
         kind="job",
         subject=f"Job {metadata['name']}",
-        problem=f"it has failed for good{tries}{code}",
+        problem=f"it has failed{tries}{code} and is not retried",
         said=f"{reason}, {_one_line(failure.get('message'))}".rstrip(", "),
-        advice="Remove what its log complains about and run again: the Job is then made anew.",
+        advice="Fix what its log complains about and run again: the Job is then recreated.",
         wait=0.0,
         pod=pod["metadata"]["name"] if pod else "",
         container=(ended[0].name if ended else _first_container(pod)) if pod else "",
     )
 
 
-def _refused(scene: Scene, grace: t.Mapping[str, float]) -> list[Cause]:
+def _refused(state: RolloutState) -> list[Cause]:
     """The API server refuses the pods, or the claims, that the controller wants to create."""
-    workload = scene.workload
-    if len(_standing_pods(workload, scene.pods)) >= wanted_replicas(workload):
+    workload = state.workload
+    if len(_standing_pods(workload, state.pods)) >= wanted_replicas(workload):
         return []
-    tries = sorted(_creations(scene), key=event_order)
-    words = tries[-1].get("message") if tries and tries[-1]["reason"] == "FailedCreate" else ""
-    if not words and scene.final:
+    tries = sorted(_creations(state), key=event_order)
+    words = tries[-1].get("message") if tries and tries[-1]["reason"] != "SuccessfulCreate" else ""
+    if not words and state.timed_out:
         words = (condition(workload, "ReplicaFailure", "True") or {}).get("message")
     if not words:
         return []
     said = _refusal_words(words)
-    kind, problem, advice = _explain_refusal(scene, said)
-    metadata = workload["metadata"]
-    return [
-        Cause(
-            kind=kind,
-            subject=f"{workload['kind']} {metadata['name']}",
-            problem=problem,
-            said=mask_words(said),
-            advice=advice,
-            wait=grace["refused"],
-        )
-    ]
+    refusal = classify(said)
+    if refusal is None:
+        wait = state.wait_for(judge("workload", "FailedCreate", said).outcome, final=APPEAR)
+    else:
+        wait = RETRIED if refusal.transient else APPEAR
+    kind, problem, advice = _explain_refusal(state, refusal, said)
+    subject = f"{workload['kind']} {workload['metadata']['name']}"
+    return [Cause(kind, subject, problem, mask_words(said), advice, wait)]
 
 
 def _standing_pods(workload: Object, pods: t.Sequence[Object]) -> list[Object]:
     return [pod for pod in current_pods(workload, pods) if (pod.get("status") or {}).get("phase") != "Failed"]
 
 
-def _creations(scene: Scene) -> list[Object]:
-    """What the events tell of the controller's tries to create pods and claims."""
-    workload = scene.workload
-    tries = [event for event in scene.events if event.get("reason") in ("FailedCreate", "SuccessfulCreate")]
+def _creations(state: RolloutState) -> list[Object]:
+    """The events about the controller's tries to create pods and claims."""
+    workload = state.workload
+    reasons = ("FailedCreate", "SuccessfulCreate", "ReplicaSetCreateError")
+    tries = [event for event in state.events if event.get("reason") in reasons]
+    own = events_of(workload, tries)
     if workload["kind"] != "Deployment":
-        return events_of(workload, tries)
+        return own
     name = current_replica_set(workload)
     mine = re.compile(re.escape(name) if name else re.escape(workload["metadata"]["name"]) + r"-[a-z0-9]+")
-    return [
+    return own + [
         event
         for event in tries
         if event["involvedObject"].get("kind") == "ReplicaSet"
@@ -283,126 +317,168 @@ def _creations(scene: Scene) -> list[Object]:
 def _refusal_words(message: str) -> str:
     """The API server's words without the controller's preamble."""
     text = re.sub(r"^\(combined from similar events\):\s*", "", _one_line(message))
-    text = re.sub(r"^Error creating:\s*", "", text)
+    text = re.sub(r"^(?:Error creating|Failed to create new replica set \"[^\"]*\"):\s*", "", text)
     return re.sub(r"^[Cc]reate (?:Pod|Claim) .*? failed error:\s*", "", text)
 
 
-def _explain_refusal(scene: Scene, said: str) -> tuple[str, str, str]:
+# By the category of a refusal: the kind of the cause and the problem.
+_REFUSED = {
+    "quota": ("quota", "quota {name} of the namespace leaves no room for it"),
+    "limit_range": ("limit_range", "a LimitRange of the namespace refuses it"),
+    "pod_security": ("pod_security", "Pod Security refuses its pod"),
+    "security_context_constraints": ("pod_security", "no SecurityContextConstraints admits its pod"),
+    "policy": ("admission", "an admission policy refuses it"),
+    "webhook": ("admission", "an admission policy refuses it"),
+    "webhook_failure": ("admission", "an admission webhook does not answer"),
+    "missing_reference": ("config", "{name}, which its pod needs, does not exist"),
+}
+
+
+def _explain_refusal(state: RolloutState, refusal: Refusal | None, said: str) -> tuple[str, str, str]:
     """The kind of a refusal, the problem and the advice."""
-    namespace = scene.namespace
-    kind = scene.workload["kind"]
-    again = f"Then run again; the {kind}'s controller tries again by itself, with growing pauses."
-    if "exceeded quota" in said or "failed quota" in said:
-        advice = f"Raise the quota or free some of it: kubectl -n {namespace} describe resourcequota. {again}"
-        return "quota", "a quota of the namespace leaves no room for it", advice
-    if "violates PodSecurity" in said:
-        advice = (
-            "Give the pod a security context that meets the level, or set another level by the namespace's "
-            f"label pod-security.kubernetes.io/enforce. {again}"
-        )
-        return "pod_security", "Pod Security refuses its pod", advice
-    if re.search(r"(?:minimum|maximum) .* usage per |max limit to request ratio per ", said):
-        advice = (
-            "Change the requests and limits, or the limits of the namespace: "
-            f"kubectl -n {namespace} describe limitrange. {again}"
-        )
-        return "limit_range", "a LimitRange of the namespace refuses it", advice
-    if "webhook" in said or "ValidatingAdmissionPolicy" in said:
-        advice = f"Meet the policy that it names, or ask its owner for an exception. {again}"
-        return "admission", "an admission policy refuses it", advice
-    if "error looking up service account" in said:
-        advice = "Run the phase infra, which makes the service accounts, or name one that exists."
-        return "config", "its service account does not exist", advice
-    return "refused", "the API server refuses its pod", f"Remove what the message names. {again}"
-
-
-def _blocked(scene: Scene, grace: t.Mapping[str, float]) -> list[Cause]:
-    """A StatefulSet that updates in order waits for a pod of its old revision that cannot become ready."""
-    workload = scene.workload
-    spec, status = workload.get("spec") or {}, workload.get("status") or {}
-    if workload["kind"] != "StatefulSet" or spec.get("podManagementPolicy") == "Parallel":
-        return []
-    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete" or not status.get("updateRevision"):
-        return []
-    current = {pod["metadata"]["uid"] for pod in current_pods(workload, scene.pods)}
-    found = []
-    for pod in pods_of(workload, scene.pods):
-        if pod["metadata"]["uid"] in current or pod["metadata"].get("deletionTimestamp") or is_pod_ready(pod):
-            continue
-        # Whatever befell this pod is no news, and it is not repaired either.
-        causes = _pod_causes(replace(scene, before={}), pod, grace)
-        if causes:
-            name = pod["metadata"]["name"]
-            found.append(
-                Cause(
-                    kind="blocked",
-                    subject=f"Pod {name}",
-                    problem=f"its update waits for a pod of the previous revision, {causes[0].problem}",
-                    said=causes[0].said,
-                    advice="Delete that pod, which is made anew from the new revision: "
-                    f"kubectl -n {scene.namespace} delete pod {name}. Then run again.",
-                    wait=grace["blocked"],
-                    pod=name,
-                    container=causes[0].container,
-                )
+    again = f"The {state.workload['kind']}'s controller tries again by itself, with growing pauses."
+    category = refusal.category if refusal else ""
+    kind, problem = _REFUSED.get(category, ("refused", "the API server refuses its pod"))
+    problem = " ".join(problem.format(name=refusal.name if refusal else "").split())
+    advice = refusal.advice if refusal else "Fix what the message names."
+    if "service account" in said:
+        problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod asks for, does not exist"
+        if refusal is None or not refusal.transient:
+            advice = (
+                "The collection's pods name no ServiceAccount, hence each gets the namespace's default one: "
+                "an admission webhook of the cluster names another. Create it, or change the webhook."
             )
-    return found
+    advice = advice.replace("kubectl describe", f"{state.kubectl} describe")
+    hint = _input_hint(state, category, said)
+    return kind, problem, " ".join(filter(None, (advice, hint, again)))
 
 
-def _images(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _input_hint(state: RolloutState, category: str, said: str) -> str:
+    """The inputs that set what a quota, a limit or a policy objects to."""
+    if category not in ("quota", "limit_range", "policy", "webhook"):
+        return ""
+    resources = state.input("resources")
+    said = said.replace("denied the request", "").replace("denied request", "")
+    settings = (
+        (
+            r"persistentvolumeclaim|storage|PersistentVolumeClaim",
+            "the sizes of volumes",
+            "eden_storage_sizes",
+        ),
+        (r"\b(?:cpu|memory|requests?|limits?|ephemeral-storage)\b", "requests and limits", resources),
+        (r"\bimages?\b|registr|signed", "the image", state.input("image")),
+        (r"toleration|\btaint", "tolerations", "eden_tolerations"),
+        (r"nodeSelector|affinity", "where pods run", "eden_node_selector and eden_affinity"),
+    )
+    wanted = next((row for row in settings if re.search(row[0], said)), None)
+    return f"{wanted[2]} sets {wanted[1]}." if wanted else ""
+
+
+def _controller_events(state: RolloutState) -> list[Cause]:
+    """What else the controller of the workload warns of."""
+    warnings = [event for event in events_of(state.workload, state.events) if event.get("type") == "Warning"]
+    if not warnings or warnings[-1].get("reason") in ("FailedCreate", "ReplicaSetCreateError"):
+        return []
+    reason = str(warnings[-1].get("reason"))
+    topic, outcome = judge("workload", reason, said := _one_line(warnings[-1].get("message")))
+    if outcome == "harmless" or judge("condition", reason).topic == "job":
+        return []
+    name = f"{state.workload['kind']} {state.workload['metadata']['name']}"
+    return [
+        Cause(
+            kind="refused" if topic == "refused" else "unknown",
+            subject=name,
+            problem=f"its controller reports {reason}",
+            said=mask_words(said),
+            advice=f"See {state.kubectl} describe {name.lower().replace(' ', '/', 1)}.",
+            wait=state.wait_for(outcome),
+        )
+    ]
+
+
+def _rejected(state: RolloutState, pods: t.Sequence[Object]) -> list[Cause]:
+    """The node rejected or evicted the newest pod; the controller makes another one."""
+    status = (pods[-1].get("status") or {}) if pods else {}
+    reason = str(status.get("reason") or "")
+    if state.workload["kind"] == "Job" or status.get("phase") != "Failed" or not reason:
+        return []
+    name = pods[-1]["metadata"]["name"]
+    said = ", ".join(filter(None, (reason, _one_line(status.get("message")))))
+    return [
+        _pod_cause(
+            pods[-1],
+            "node",
+            f"the node did not keep pod {name}",
+            said,
+            f"See {state.kubectl} describe pod {name}, and whether the node has room.",
+            state.wait_for(judge("pod", reason, said).outcome),
+        )
+    ]
+
+
+def _images(state: RolloutState, pod: Object) -> list[Cause]:
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
-        if container.reason not in IMAGE_REASONS or not _is_news(scene, pod, container):
+        if judge("container", container.reason).topic != "image" or not _is_news(state, pod, container):
             continue
-        said = re.sub(
-            r'^Back-off pulling image "[^"]*"(?:: (?:ErrImagePull|ImagePullBackOff))?:?\s*',
-            "",
-            _one_line(container.message),
-        )
-        said = said or _failed_pull(scene, pod, container) or container.reason
-        final = container.reason in ("InvalidImageName", "ErrImageNeverPull") or _FINAL_ANSWERS.search(said)
+        reason, said = pull_failure(container.reason, _one_line(container.message))
+        said = said or _failed_pull(state, pod, container) or reason
+        outcome = judge("container", reason, said).outcome
         causes.append(
-            Cause(
-                kind="image",
-                subject=f"Pod {name}",
-                problem=f"pod {name} cannot pull image {image_of(pod, container.name)}",
-                said=mask_words(said),
-                advice=_image_advice(scene, container, said),
-                wait=SETTLE if final or scene.is_old(pod) else grace["image"],
-                pod=name,
+            _pod_cause(
+                pod,
+                "image",
+                f"pod {name} cannot pull image {image_of(pod, container.name)}",
+                said,
+                _image_advice(state, pod, reason, said),
+                state.wait_for(outcome, pod),
             )
         )
     return causes[:1]
 
 
-def _image_advice(scene: Scene, container: ContainerStatus, said: str) -> str:
-    variable = scene.variable("image")
-    if container.reason == "ErrImageNeverPull":
+def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> str:
+    setting = state.input("image")
+    if reason == "ErrImageNeverPull":
         return (
-            f"Load the image into the node, name another one in {variable}, "
-            f"or set {variable}_pull_policy to IfNotPresent."
+            f"Load the image into the node, name another one in {setting}, "
+            f"or set {setting}_pull_policy to IfNotPresent."
         )
-    if "no match for platform" in said:
-        return f"The image in {variable} is not built for the nodes' processors: build it for them as well."
-    if re.search(r"unauthorized|authorization|denied|forbidden|40[13]", said, re.IGNORECASE):
-        return f"Check the name in {variable}, and the credentials that eden_image_pull_secrets names."
-    return f"Check the name in {variable}, that the image is pushed, and that the nodes reach its registry."
+    if reason == "SignatureValidationFailed":
+        return f"Name an image in {setting} whose signature the nodes accept, or have their policy changed."
+    if reason == "InvalidImageName" or "invalid reference format" in said:
+        return f"Correct the name in {setting}, such as registry.example.org/eden/reference:1.0."
+    if re.search(r"short.name|ambiguous", said, re.IGNORECASE):
+        return f"Write the registry in {setting}, such as docker.io/library/postgres:16.6-alpine."
+    if "no match for platform" in said or "no matching manifest" in said or "no image found in" in said:
+        return f"The image in {setting} is not built for the nodes' processors: build it for them as well."
+    if re.search(r"x509|HTTP response to HTTPS", said):
+        return (
+            "Have the nodes' container runtime set up for the certificate or the protocol of this registry."
+        )
+    if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", said, re.IGNORECASE):
+        advice = f"Check the name in {setting}, and the credentials that eden_image_pull_secrets names."
+        missing = [
+            e for e in events_of(pod, state.events) if e["reason"] == "FailedToRetrieveImagePullSecret"
+        ]
+        return f"{advice} {_one_line(missing[-1].get('message'))}" if missing else advice
+    return f"Check the name in {setting}, that the image is pushed, and that the nodes reach its registry."
 
 
-def _is_news(scene: Scene, pod: Object, container: ContainerStatus) -> bool:
-    """The trouble of the container arose, or was found again, since the rollout began."""
-    return not scene.is_old(pod) or any(
+def _is_news(state: RolloutState, pod: Object, container: ContainerStatus) -> bool:
+    """The container's trouble arose, or was found again, since the rollout began."""
+    return not state.is_old(pod) or any(
         event.get("reason") in ("Failed", "InspectFailed", "ErrImageNeverPull")
         and _is_about(event, container)
         # This one repeats what was found earlier, without a try.
         and event.get("message") != "Error: ImagePullBackOff"
-        for event in events_of(pod, scene.events)
+        for event in events_of(pod, state.events)
     )
 
 
-def _failed_pull(scene: Scene, pod: Object, container: ContainerStatus) -> str:
-    for event in reversed(events_of(pod, scene.events)):
+def _failed_pull(state: RolloutState, pod: Object, container: ContainerStatus) -> str:
+    for event in reversed(events_of(pod, state.events)):
         message = _one_line(event.get("message"))
         if (
             event.get("reason") == "Failed"
@@ -413,120 +489,164 @@ def _failed_pull(scene: Scene, pod: Object, container: ContainerStatus) -> str:
     return ""
 
 
-def _configs(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _configs(state: RolloutState, pod: Object) -> list[Cause]:
+    """Containers that cannot be created, and those that wait for a reason that is not known."""
     name = pod["metadata"]["name"]
-    return [
-        Cause(
-            kind="config",
-            subject=f"Pod {name}",
-            problem=f"pod {name} cannot start container {container.name}",
-            said=mask_words(_one_line(container.message)) or container.reason,
-            advice=_reference_advice(container.message),
-            wait=SETTLE if scene.is_old(pod) else grace["config"],
-            pod=name,
+    causes = []
+    for container in container_statuses(pod):
+        said = _one_line(container.message)
+        topic, outcome = judge("container", container.reason, said)
+        if (
+            not container.reason
+            or topic not in ("config", "sandbox", "other")
+            or outcome == "harmless"
+            or not _is_news(state, pod, container)
+        ):
+            continue
+        known = topic == "config"
+        causes.append(
+            _pod_cause(
+                pod,
+                topic if topic != "other" else "unknown",
+                f"pod {name} cannot start container {container.name}"
+                if known
+                else f"container {container.name} of pod {name} waits: {container.reason}",
+                said or (container.reason if known else ""),
+                _reference_advice(state, name, said, outcome),
+                state.wait_for(outcome, pod, APPEAR),
+            )
         )
-        for container in container_statuses(pod)
-        if container.reason in CONFIG_REASONS and _is_news(scene, pod, container)
-    ][:1]
-
-
-def _reference_advice(said: str) -> str:
-    if re.search(r"secret|configmap|find key|references non-existent", said, re.IGNORECASE):
-        return (
-            "Run the phases that make it (infra for credentials and configuration, identities for tokens), "
-            "or add it to the Secret that you brought yourself."
-        )
-    return "Correct what the message names and run again."
-
-
-def _mounts(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
-    if any(container.running or container.ends for container in container_statuses(pod)):
-        return []
-    tries = [e for e in events_of(pod, scene.events) if e.get("reason") in (*_NOT_MOUNTED, *_MOUNTED)]
-    if not tries or tries[-1]["reason"] in _MOUNTED:
-        return []
-    name = pod["metadata"]["name"]
-    said = _one_line(tries[-1].get("message"))
-    reference = re.search(
-        r"(?:secret|configmap) \"[^\"]+\" not found|references non-existent", said, re.IGNORECASE
-    )
-    return [
-        Cause(
-            kind="config" if reference else "mount",
-            subject=f"Pod {name}",
-            problem=f"pod {name} cannot mount a volume",
-            said=mask_words(said),
-            advice=_reference_advice(said)
-            if reference
-            else "See whether another node still holds the volume and whether its driver runs: "
-            f"kubectl -n {scene.namespace} describe pod {name}.",
-            wait=grace["config"] if reference else grace["mount"],
-            pod=name,
-        )
-    ]
-
-
-def _volumes(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
-    """Claims of an unscheduled pod that nobody will bind."""
-    wanted = claims_of(pod)
-    pending = [
-        claim
-        for claim in scene.claims or ()
-        if claim["metadata"]["name"] in wanted and (claim.get("status") or {}).get("phase") == "Pending"
-    ]
-    causes = [cause for claim in pending for cause in _volume(scene, pod, claim, grace)]
     return causes[:1]
 
 
-def _volume(scene: Scene, pod: Object, claim: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _reference_advice(state: RolloutState, pod: str, said: str, outcome: Outcome) -> str:
+    if MISSING_REFERENCE.search(said):
+        return (
+            "Run `--tags infra` for credentials and configuration, `--tags identities` for tokens, or add it "
+            "to the Secret that eden_existing_secret names."
+        )
+    if outcome == "final":
+        return f"Fix what the message names: {state.input('image')} names the image."
+    return f"The kubelet tries again by itself: {state.kubectl} describe pod {pod}."
+
+
+_POD_EVENTS = {
+    "mount": "cannot mount a volume",
+    "sandbox": "cannot be set up by its node",
+    "config": "is refused by its node",
+    "node": "lost its node",
+}
+
+
+def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
+    """What kept a pod from starting at the latest try, before any of its containers was started."""
+    if any(container.running or container.restarts for container in container_statuses(pod)):
+        return []
+    tries = [event for event in events_of(pod, state.events) if _is_try(event)]
+    if not tries or tries[-1]["reason"] in _PROGRESS:
+        return []
+    name = pod["metadata"]["name"]
+    reason, said = str(tries[-1]["reason"]), _one_line(tries[-1].get("message"))
+    topic, outcome = judge("pod", reason, said)
+    if topic == "node":
+        return []
+    kind: str = "config" if MISSING_REFERENCE.search(said) else topic
+    if kind == "config":
+        advice = _reference_advice(state, name, said, outcome)
+    elif topic == "mount":
+        advice = (
+            "See whether another node still holds the volume and whether its driver runs: "
+            f"{state.kubectl} describe pod {name}."
+        )
+    else:
+        advice = f"The kubelet tries again by itself: {state.kubectl} describe pod {name}."
+    return [
+        _pod_cause(
+            pod,
+            "unknown" if kind == "other" else kind,
+            f"pod {name} {_POD_EVENTS[topic]}" if topic in _POD_EVENTS else f"pod {name}: {reason}",
+            said,
+            advice,
+            state.wait_for(outcome, pod, APPEAR),
+        )
+    ]
+
+
+def _is_try(event: Object) -> bool:
+    reason = str(event.get("reason"))
+    topic, outcome = judge("pod", reason)
+    if topic == "unschedulable" or outcome == "harmless":
+        return reason in _PROGRESS
+    return outcome != "unknown" or event.get("type") == "Warning"
+
+
+def _volumes(state: RolloutState, pod: Object) -> list[Cause]:
+    """Claims of an unscheduled pod that have no volume."""
+    wanted = claims_of(pod)
+    pending = [
+        claim for claim in state.claims or () if claim["metadata"]["name"] in wanted and not is_bound(claim)
+    ]
+    causes = [cause for claim in pending for cause in _volume(state, pod, claim)]
+    return sorted(causes, key=lambda cause: cause.wait)[:1]
+
+
+def _volume(state: RolloutState, pod: Object, claim: Object) -> list[Cause]:
     name = claim["metadata"]["name"]
     asked = (claim.get("spec") or {}).get("storageClassName")
-    classes = scene.storage_classes
-    failures = [e for e in events_of(claim, scene.events) if e.get("reason") == "ProvisioningFailed"]
+    classes = state.storage_classes
     known = ", ".join(_class_name(entry) for entry in classes or ()) or "none"
     choose = "Name a storage class of the cluster in eden_storage_class"
-    wait = grace["config"]
+    wait = APPEAR
     if asked == "":
-        problem, said = (
-            f"claim {name} asks for a volume without a storage class, and no such volume is free",
-            "",
-        )
+        problem = f"claim {name} asks for a volume without a storage class, and no such volume is free"
+        said = ""
         advice = f"{choose}, or make a PersistentVolume for it."
     elif asked is None:
-        if classes is not None and any(_is_default(entry) for entry in classes):
+        if classes is not None and has_default_class(classes):
             return []
         problem = f"claim {name} names no storage class and the cluster has no default one"
         said = f"the cluster's storage classes: {known}" if classes is not None else ""
-        advice = f"{choose}, or make one the default by the annotation {_DEFAULT_CLASS}."
+        advice = f"{choose}, or make one the default by the annotation {DEFAULT_CLASS_ANNOTATION}."
     elif classes is not None and all(entry["metadata"]["name"] != asked for entry in classes):
         problem = f"claim {name} asks for storage class {asked}, which does not exist"
         said, advice = f"the cluster's storage classes: {known}", f"{choose}."
-    elif failures:
-        problem, said = (
-            f"claim {name} gets no volume from storage class {asked}",
-            _one_line(failures[-1].get("message")),
-        )
-        advice = "Ask who runs the storage of the cluster, or name another class in eden_storage_class."
-        wait = grace["provisioning"]
     else:
+        return _provisioning(state, pod, claim, str(asked))
+    return [_claim_cause(state, pod, claim, problem, said, advice, wait)]
+
+
+def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class: str) -> list[Cause]:
+    """What the provisioner of a storage class said last about a claim."""
+    reported = [
+        (event, judge("claim", str(event.get("reason")), _one_line(event.get("message"))).outcome)
+        for event in events_of(claim, state.events)
+        # The claim waits for the pod, not the pod for the claim.
+        if not str(event.get("reason")).startswith("WaitFor")
+    ]
+    if not reported or reported[-1][1] == "harmless":
         return []
-    workload = scene.workload
+    event, outcome = reported[-1]
+    if outcome == "unknown" and event.get("type") != "Warning":
+        return []
+    problem = f"claim {claim['metadata']['name']} gets no volume from storage class {storage_class}"
+    advice = "Ask who runs the storage of the cluster, or name another class in eden_storage_class."
+    wait = state.wait_for(outcome, final=APPEAR)
+    return [_claim_cause(state, pod, claim, problem, _one_line(event.get("message")), advice, wait)]
+
+
+def _claim_cause(
+    state: RolloutState, pod: Object, claim: Object, problem: str, said: str, advice: str, wait: float
+) -> Cause:
+    name = claim["metadata"]["name"]
+    workload = state.workload
     owner = f"statefulset/{workload['metadata']['name']} " if workload["kind"] == "StatefulSet" else ""
     advice += (
-        " A claim keeps the class that it was made with: for another one delete what waits for it, "
-        f"kubectl -n {scene.namespace} delete {owner}pvc/{name}, and run again."
+        " A claim keeps the class that it was made with. This one has no volume, thus holds no data: for "
+        f"another class delete it with what waits for it, {state.kubectl} delete {owner}pvc/{name}, "
+        "and run again."
     )
-    return [
-        Cause(
-            kind="volume",
-            subject=f"PersistentVolumeClaim {name}",
-            problem=problem,
-            said=mask_words(said),
-            advice=advice,
-            wait=wait,
-            pod=pod["metadata"]["name"],
-        )
-    ]
+    subject = f"PersistentVolumeClaim {name}"
+    return Cause("volume", subject, problem, mask_words(said), advice, wait, pod["metadata"]["name"])
 
 
 def claims_of(pod: Object) -> set[str]:
@@ -538,15 +658,11 @@ def claims_of(pod: Object) -> set[str]:
     }
 
 
-def _is_default(storage_class: Object) -> bool:
-    return (storage_class["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
-
-
 def _class_name(storage_class: Object) -> str:
-    return storage_class["metadata"]["name"] + (" (default)" if _is_default(storage_class) else "")
+    return storage_class["metadata"]["name"] + (" (default)" if is_default_class(storage_class) else "")
 
 
-def _unschedulable(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
     refusal = condition(pod, "PodScheduled", "False")
     if refusal is None:
         return []
@@ -555,28 +671,39 @@ def _unschedulable(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> l
     said = re.split(r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message")))[
         0
     ]
-    scaling = any(event.get("reason") == "TriggeredScaleUp" for event in events_of(pod, scene.events))
-    volume = "persistentvolumeclaim" in said.lower()
-    wait = grace["scale_up"] if scaling else grace["provisioning"] if volume else grace["unschedulable"]
+    outcome = judge("condition", str(refusal.get("reason")), said).outcome
+    # What autoscalers say about the pod.
+    announced = [
+        event
+        for event in events_of(pod, state.events)
+        if judge("pod", str(event.get("reason"))).topic == "unschedulable"
+        and event["reason"] != "FailedScheduling"
+    ]
+    if announced:
+        if judge("pod", announced[-1]["reason"]).outcome == "retryable":
+            outcome = "retryable"
+        said = f"{said}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
+    # A pod that is being stopped makes room.
+    if any(other["metadata"].get("deletionTimestamp") for other in state.pods):
+        outcome = "retryable"
     return [
-        Cause(
-            kind="volume" if volume else "unschedulable",
-            subject=f"Pod {name}",
-            problem=f"no node takes pod {name}",
-            said=said or refusal.get("reason") or "",
-            advice=_scheduling_advice(scene, said),
-            wait=wait,
-            pod=name,
+        _pod_cause(
+            pod,
+            "volume" if "persistentvolumeclaim" in said.lower() else "unschedulable",
+            f"no node takes pod {name}",
+            said or str(refusal.get("reason") or ""),
+            _scheduling_advice(state, said),
+            state.wait_for(outcome),
         )
     ]
 
 
-def _scheduling_advice(scene: Scene, said: str) -> str:
+def _scheduling_advice(state: RolloutState, said: str) -> str:
     advice = []
     if "persistentvolumeclaim" in said.lower() or "volume node affinity" in said:
-        advice.append(f"See what its claims wait for: kubectl -n {scene.namespace} get pvc,events.")
+        advice.append(f"See what its claims wait for: {state.kubectl} get pvc,events.")
     if "Insufficient" in said:
-        advice.append(f"Lower the requests in {scene.variable('resources')}, free some room, or add a node.")
+        advice.append(f"Lower the requests in {state.input('resources')}, free some room, or add a node.")
     if "node.kubernetes.io/" in said:
         advice.append("See what is wrong with the nodes: kubectl describe nodes.")
     elif "untolerated taint" in said:
@@ -585,26 +712,27 @@ def _scheduling_advice(scene: Scene, said: str) -> str:
         advice.append("Change eden_node_selector or eden_affinity, or label a node so that it fits.")
     if "Too many pods" in said:
         advice.append("Free some room, or add a node.")
-    return " ".join(advice) or f"See kubectl -n {scene.namespace} describe pod for what it asks of a node."
+    return " ".join(advice) or f"See {state.kubectl} describe pod for what it asks of a node."
 
 
-def _crashes(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
+def _crashes(state: RolloutState, pod: Object) -> list[Cause]:
     # The pods of a Job may fail as often as its backoffLimit says.
-    if scene.workload["kind"] == "Job":
+    if state.workload["kind"] == "Job":
         return []
-    before = scene.before.get(pod["metadata"]["uid"], {})
+    baseline = state.baseline_restarts.get(pod["metadata"]["uid"], {})
     for container in container_statuses(pod):
-        ends = container.ends - before.get(container.name, 0)
-        if container.down and ends >= _most_ends(container, grace["crashes"]):
-            return [_crash(scene, pod, container)]
+        restarts = container.restarts - baseline.get(container.name, 0)
+        if container.down and restarts >= (1 if state.timed_out else _max_restarts(container)):
+            return [_crash(state, pod, container)]
     return []
 
 
-def _crash(scene: Scene, pod: Object, container: ContainerStatus) -> Cause:
+def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Cause:
     name = pod["metadata"]["name"]
     end = container.last_end
-    kind, said, advice = "crash_loop", "", "Remove what its log complains about and run again."
-    events = [event for event in events_of(pod, scene.events) if _is_about(event, container)]
+    kind, said, advice = "crash_loop", "", "Fix what its log complains about and run again."
+    wait = SETTLE
+    events = [event for event in events_of(pod, state.events) if _is_about(event, container)]
     hooks = [event for event in events if event.get("reason") == "FailedPostStartHook"]
     probe = _killing_probe(events)
     code = end.get("exitCode")
@@ -615,7 +743,7 @@ def _crash(scene: Scene, pod: Object, container: ContainerStatus) -> Cause:
             "out_of_memory",
             f", the last time because it used more memory than {limit or 'its limit'}",
         )
-        advice = f"Raise the memory limit in {scene.variable('resources')}."
+        advice = f"Raise the memory limit in {state.input('resources')}."
     elif hooks:
         kind, how = "hook", ", because its postStart hook fails"
         said = mask_line(
@@ -626,28 +754,27 @@ def _crash(scene: Scene, pod: Object, container: ContainerStatus) -> Cause:
         advice = "The hook's own output is not kept: see what it waits for, and the log of the container."
     elif _cannot_run(container):
         said = mask_words(_one_line(end.get("message") or container.message))
-        advice = f"Check that {scene.variable('image')} names the right image: it cannot run the program."
+        advice = f"Check that {state.input('image')} names the right image: it cannot run the program."
+        wait = state.wait_for(judge("container", "RunContainerError", said).outcome)
     elif probe:
         how, said = ", each time killed because a probe failed", mask_line(probe)
+        advice += " If it only needs longer to start, set a longer eden_timeout."
     elif end.get("message"):
         said = mask_line(_one_line(end["message"]))
-    return Cause(
-        kind=kind,
-        subject=f"Pod {name}",
-        problem=f"{'init ' if container.init else ''}container {container.name} of pod {name} "
-        f"has ended {container.ends} times{how}",
-        said=said,
-        advice=advice,
-        wait=SETTLE,
-        pod=name,
-        container=container.name,
+    problem = (
+        f"{'init ' if container.init else ''}container {container.name} of pod {name} "
+        f"has ended {_times(container.restarts)}{how}"
     )
+    return _pod_cause(pod, kind, problem, said, advice, wait, container.name)
 
 
-def _most_ends(container: ContainerStatus, crashes: float) -> int:
-    """How many ends make a container's trouble the cause."""
-    # A program that cannot be started will not be found at a later try either.
-    return min(int(crashes), 2) if _cannot_run(container) else int(crashes)
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _max_restarts(container: ContainerStatus) -> int:
+    """How many restarts make a crash loop."""
+    return FAILED_STARTS if _cannot_run(container) else CRASHES
 
 
 def _cannot_run(container: ContainerStatus) -> bool:
@@ -658,14 +785,14 @@ def _cannot_run(container: ContainerStatus) -> bool:
 
 
 def _killing_probe(events: t.Sequence[Object]) -> str:
-    """What the probe said whose failure ended the container, empty where no probe did."""
+    """What the probe said whose failure ended the container, empty if no probe did."""
     killed = any(
         event.get("reason") == "Killing"
         and re.search(r"failed (?:startup|liveness) probe", event.get("message") or "")
         for event in events
     )
-    unhappy = [event for event in events if event.get("reason") == "Unhealthy"]
-    return _one_line(unhappy[-1].get("message")).rstrip(": ") if killed and unhappy else ""
+    failures = [event for event in events if event.get("reason") == "Unhealthy"]
+    return _one_line(failures[-1].get("message")).rstrip(": ") if killed and failures else ""
 
 
 def _memory_limit(pod: Object, container: str) -> str:
@@ -676,23 +803,22 @@ def _memory_limit(pod: Object, container: str) -> str:
     return ""
 
 
-def _node(scene: Scene, pod: Object, grace: t.Mapping[str, float]) -> list[Cause]:
-    name = pod["metadata"]["name"]
-    node = (pod.get("spec") or {}).get("nodeName") or "its node"
-    lost = [event for event in events_of(pod, scene.events) if event.get("reason") == "NodeNotReady"]
+def _node(state: RolloutState, pod: Object) -> list[Cause]:
+    """What happened to the node of a pod, or to the pod on it."""
+    events = events_of(pod, state.events)
+    lost = [event for event in events if judge("pod", str(event.get("reason"))).topic == "node"]
     if not lost:
         return []
-    return [
-        Cause(
-            kind="node",
-            subject=f"Pod {name}",
-            problem=f"node {node}, which runs pod {name}, is not ready",
-            said=_one_line(lost[-1].get("message")),
-            advice=f"See kubectl describe node {node}.",
-            wait=grace["node"],
-            pod=name,
-        )
-    ]
+    name = pod["metadata"]["name"]
+    node = (pod.get("spec") or {}).get("nodeName") or "its node"
+    reason, said = str(lost[-1]["reason"]), _one_line(lost[-1].get("message"))
+    problem = (
+        f"node {node}, which runs pod {name}, is not ready"
+        if reason == "NodeNotReady"
+        else f"node {node} reports {reason} for pod {name}"
+    )
+    wait = state.wait_for(judge("pod", reason, said).outcome)
+    return [_pod_cause(pod, "node", problem, said, f"See kubectl describe node {node}.", wait)]
 
 
 def _is_about(event: Object, container: ContainerStatus) -> bool:

@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waits until workloads are ready, tells how they get there, and why they do not.
+"""Waits until workloads are ready, reports how they get there, and why they do not.
 
 This module is private to the collection.
 """
 
 from __future__ import annotations
 
-import queue
-import re
-import threading
 import time
 import typing as t
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
-    GRACE,
+    APPEAR,
     Cause,
-    Ends,
-    Scene,
+    Restarts,
+    RolloutState,
+    baseline_restarts,
     claims_of,
     component_of,
     find_causes,
-    forgiven_ends,
-    last_words,
+    last_probe_failure,
     mask_line,
     not_ready,
 )
@@ -39,6 +37,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
     Object,
     connected,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.informer import Informer
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
     WORKLOAD_KINDS,
     condition,
@@ -52,28 +51,23 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     pod_stage,
     pods_of,
     shortfall,
-    timeline_row,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 TIMEOUT = 300
-# The server ends a watch after this time; a watch that has stalled is given up 5 s later.
-WATCH_SECONDS = 20.0
-# A watch that ends at once is opened again after this time.
-SHORTEST_CYCLE = 1.0
-# The longest time between two looks at the clocks of the causes.
+# The longest time between two checks of how long each cause has lasted.
 TICK = 0.5
 QUIET = 15.0
-VOLUMES_EVERY = 3.0
-# A trouble that was gone for this long and comes back is another one.
+VOLUMES_INTERVAL = 3.0
+# A cause that was gone for this long and comes back counts anew.
 FLICKER = 5.0
 # What is this much older than the rollout still belongs to it, since the objects are applied just before.
-# More would take the traces of a failed run for its own where the cause was repaired at once.
+# More would take the traces of a failed run for its own if the cause was repaired at once.
 RECENT = timedelta(seconds=5)
 LONGEST_HINT = 300
 LOG_LINES = 15
-DETAILS_PATIENCE = 5.0
+DETAILS_BUDGET = 5.0
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CLUSTER_ARGUMENTS,
@@ -84,33 +78,21 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
         "options": {
             "kind": {"type": "str", "required": True, "choices": list(WORKLOAD_KINDS)},
             "name": {"type": "str", "required": True},
+            "phase": {"type": "str"},
+            "component": {"type": "str"},
         },
     },
     "timeout": {"type": "int", "default": TIMEOUT},
-    "grace": {
-        "type": "dict",
-        "apply_defaults": True,
-        "options": {
-            name: {"type": "int" if name == "crashes" else "float", "default": value}
-            for name, value in GRACE.items()
-        },
-    },
-}
-
-# The phase that makes a workload, by the end of its name.
-PHASES = {
-    r"-(?:postgres|forgejo)": "infra",
-    r"-seed(?:-\w+)?": "seed",
-    r"-task-store-server": "task_store",
-    r"-(?:orchestrator|web-ui|(?:ideator|executor|evaluator)-host-\d+)": "app_tier",
 }
 
 
 class Wanted(t.NamedTuple):
-    """A workload that is to become ready."""
+    """A workload that is to become ready, and the phase that makes it, if that is known."""
 
     kind: str
     name: str
+    phase: str = ""
+    component: str = ""
 
 
 class Clock:
@@ -135,92 +117,11 @@ class View(t.Protocol):
         """Return when something has changed, or after so many seconds."""
 
 
-class Mirror:
-    """A copy of some kinds of one namespace that watches keep up to date.
-
-    One thread for each kind lists and watches in turn, so that the next list repairs whatever ends or stalls
-    a watch. The threads only report; the copy changes in ``wait``, in the thread of the caller.
-    """
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._objects: dict[str, dict[str, Object]] = {}
-        self._reports: queue.SimpleQueue[t.Callable[[], None]] = queue.SimpleQueue()
-        self._closed = threading.Event()
-
-    def follow(self, kind: str, items: t.Iterable[Object], version: str) -> None:
-        """Keep a kind up to date from the list that was read at a resource version."""
-        self._replace(kind, items)
-        # A daemon, since a watch that is being read cannot be interrupted.
-        threading.Thread(target=self._run, args=(kind, version), name=f"watch {kind}", daemon=True).start()
-
-    def objects(self, kind: str) -> list[Object]:
-        """The objects of a kind that is followed."""
-        return list(self._objects[kind].values())
-
-    def wait(self, seconds: float) -> None:
-        """Return when something has changed, or after so many seconds.
-
-        Raises:
-            ClusterError: the API server refuses a list, or has not answered for too long.
-        """
-        try:
-            report = self._reports.get(timeout=max(0.0, seconds))
-            while True:
-                report()
-                report = self._reports.get_nowait()
-        except queue.Empty:
-            return
-
-    def close(self) -> None:
-        """Let the threads end with their watches."""
-        self._closed.set()
-
-    def _run(self, kind: str, version: str) -> None:
-        try:
-            while not self._closed.is_set():
-                began = time.monotonic()
-                self._watch(kind, version)
-                if self._closed.wait(max(0.0, began + SHORTEST_CYCLE - time.monotonic())):
-                    return
-                items, version = self._cluster.list_with_version(kind, self._namespace)
-                self._report(self._replace, kind, items)
-        except Exception as error:
-            self._report(self._raise, error)
-
-    def _watch(self, kind: str, version: str) -> None:
-        try:
-            for change, thing in self._cluster.watch(kind, self._namespace, "", version, WATCH_SECONDS):
-                if self._closed.is_set() or not thing["metadata"]["uid"]:
-                    return
-                self._report(self._change, kind, change, thing)
-        except (KeyError, TypeError, AttributeError):
-            # Something that is no object: the next list tells.
-            return
-
-    def _report(self, action: t.Callable[..., None], *arguments: t.Any) -> None:
-        self._reports.put(lambda: action(*arguments))
-
-    def _replace(self, kind: str, items: t.Iterable[Object]) -> None:
-        self._objects[kind] = {item["metadata"]["uid"]: item for item in items}
-
-    def _change(self, kind: str, change: str, thing: Object) -> None:
-        if change == "DELETED":
-            self._objects[kind].pop(thing["metadata"]["uid"], None)
-        else:
-            self._objects[kind][thing["metadata"]["uid"]] = thing
-
-    @staticmethod
-    def _raise(error: Exception) -> None:
-        raise error
-
-
 class Rollout:
     """The wait for some workloads of a namespace.
 
     Args:
-        cluster: reads claims, storage classes and logs, with little patience.
+        cluster: reads claims, storage classes and logs, with a small retry budget.
         view: the workloads, pods and events.
         wanted: the workloads.
         parameters: the module's parameters.
@@ -241,7 +142,6 @@ class Rollout:
         self.wanted = wanted
         self.namespace: str = parameters["namespace"]
         self.timeout: float = parameters["timeout"]
-        self.grace: t.Mapping[str, float] = parameters["grace"]
         self.progress = progress
         self.clock = clock
         self._began = clock.now()
@@ -249,11 +149,11 @@ class Rollout:
         self._said: set[tuple[str, str]] = set()
         self._last_said: dict[str, str] = {}
         self._seen: dict[t.Hashable, tuple[float, float]] = {}
-        self._before: dict[str, Ends] = {}
+        self._baseline: dict[str, Restarts] = {}
         self._old_events: set[tuple[str, str]] = set()
         self._volumes: tuple[list[Object] | None, list[Object] | None] = (None, None)
         self._volumes_read: float | None = None
-        self._remember_the_past()
+        self._record_baseline()
 
     def wait(self) -> None:
         """Return when every workload is ready.
@@ -265,12 +165,12 @@ class Rollout:
         """
         while True:
             found = self.found()
-            self._tell(found)
+            self._report(found)
             pods = self.view.objects("Pod")
             pending = [wanted for wanted in self.wanted if not is_done(found[wanted], pods)]
             if not pending:
                 return
-            self._judge(pending, found)
+            self._check(pending, found)
             left = self._began + self.timeout - self.clock.now()
             if left <= 0:
                 raise self._out_of_time(pending, found)
@@ -280,18 +180,8 @@ class Rollout:
         """The workloads as they are by now, None for one that does not exist."""
         return find_workloads(self.wanted, self.view.objects)
 
-    def timeline(self) -> list[dict[str, t.Any]]:
-        """A row for each pod of the workloads."""
-        pods, events = self.view.objects("Pod"), self.view.objects("Event")
-        return [
-            timeline_row(workload["metadata"]["name"], pod, events)
-            for workload in self.found().values()
-            if workload is not None
-            for pod in current_pods(workload, pods)
-        ]
-
-    def _remember_the_past(self) -> None:
-        """What was there well before the rollout began is no news about it."""
+    def _record_baseline(self) -> None:
+        """Record what was there well before the rollout began: it is no news about it."""
         horizon = self.clock.wall() - RECENT
         workloads = [workload for workload in self.found().values() if workload is not None]
         young = set()
@@ -299,46 +189,57 @@ class Rollout:
             if not _is_before(thing["metadata"].get("creationTimestamp"), horizon):
                 young.add((thing["kind"], thing["metadata"]["name"]))
             elif thing["kind"] == "Pod":
-                self._before[thing["metadata"]["uid"]] = forgiven_ends(thing, self.grace["crashes"])
+                self._baseline[thing["metadata"]["uid"]] = baseline_restarts(thing)
         for event in self.view.objects("Event"):
             if _is_before(event_time(event), horizon) or not _is_about_young(event, young):
                 self._old_events.add(_version(event))
 
-    def _scene(self, workload: Object, final: bool = False) -> Scene:
+    def _state(self, wanted: Wanted, workload: Object, timed_out: bool = False) -> RolloutState:
         events = self.view.objects("Event")
         claims, classes = self._volumes
-        return Scene(
+        return RolloutState(
             workload=workload,
+            component=wanted.component or component_of(workload),
             pods=self.view.objects("Pod"),
             events=events
-            if final
+            if timed_out
             else [event for event in events if _version(event) not in self._old_events],
             claims=claims,
             storage_classes=classes,
-            before={} if final else self._before,
-            final=final,
+            baseline_restarts={} if timed_out else self._baseline,
+            timed_out=timed_out,
         )
 
-    def _judge(self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]) -> None:
+    def _check(self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]) -> None:
         """Raise when something that has lasted too long keeps a workload from being ready."""
         self._read_volumes(pending, found)
-        troubles: list[tuple[Object, Cause]] = []
-        ripe: tuple[Object, Cause] | None = None
+        causes: list[tuple[Object, Cause]] = []
+        expired: tuple[Object, Cause] | None = None
         for wanted in pending:
             workload = found[wanted]
             if workload is None:
-                if self._lasted(("missing", wanted)) >= self.grace["missing"]:
+                if self._lasted(("missing", wanted)) >= APPEAR:
                     raise self._missing(wanted)
                 continue
-            for cause in find_causes(self._scene(workload), self.grace):
-                troubles.append((workload, cause))
-                if self._lasted((wanted, cause.key)) >= cause.wait and ripe is None:
-                    ripe = workload, cause
-        if ripe is not None:
-            raise self._failure(*ripe, troubles)
+            state = self._state(wanted, workload)
+            for cause in find_causes(state):
+                causes.append((workload, cause))
+                if self._lasted((wanted, cause.key)) >= cause.wait and expired is None:
+                    expired = workload, cause
+                if cause.is_retried:
+                    self._report_retried(state, cause)
+        if expired is not None:
+            raise self._failure(*expired, causes)
+
+    def _report_retried(self, state: RolloutState, cause: Cause) -> None:
+        """Show once what is tried again until the timeout; after that it is among what is waited for."""
+        key = f"{cause.subject} {cause.container}", cause.kind
+        if key not in self._said:
+            self._said.add(key)
+            self._show(f"{state.component}: {_shortened(cause.sentence())}; still waiting")
 
     def _lasted(self, key: t.Hashable) -> float:
-        """For how long a trouble has been seen, up to now."""
+        """For how long a cause has been seen, up to now."""
         now = self.clock.now()
         first, last = self._seen.get(key, (now, now))
         if now - last > FLICKER:
@@ -347,19 +248,19 @@ class Rollout:
         return now - first
 
     def _failure(
-        self, workload: Object, cause: Cause, troubles: t.Iterable[tuple[Object, Cause]]
+        self, workload: Object, cause: Cause, causes: t.Iterable[tuple[Object, Cause]]
     ) -> RolloutError:
         message = not_ready(workload, cause)
         name = workload["metadata"]["name"]
         alike = sorted(
             {
                 f"{other['kind']} {other['metadata']['name']}"
-                for other, trouble in troubles
-                if trouble.kind == cause.kind and other["metadata"]["name"] != name
+                for other, another in causes
+                if another.kind == cause.kind and other["metadata"]["name"] != name
             }
         )
         if alike:
-            message += f" The same goes for {', '.join(alike)}."
+            message += f" The same is true of {', '.join(alike)}."
         log = self._log(cause) if cause.container else []
         if log:
             message += f" The log of {cause.pod} ends:\n" + "\n".join(f"  {line}" for line in log)
@@ -370,7 +271,6 @@ class Rollout:
             name=name,
             pod=cause.pod,
             log=log,
-            timeline=self.timeline(),
         )
 
     def _log(self, cause: Cause) -> list[str]:
@@ -388,40 +288,45 @@ class Rollout:
         return []
 
     def _missing(self, wanted: Wanted) -> MissingError:
-        phase = next((phase for end, phase in PHASES.items() if re.search(f"{end}$", wanted.name)), "")
-        advice = (
-            f"Run the phase {phase}, which makes it."
-            if phase
-            else "Run all phases: the playbook without tags."
-        )
+        tags = f"with `--tags {wanted.phase}`, which makes it" if wanted.phase else "without tags"
         return MissingError(
-            f"{describe(wanted.kind, self.namespace, wanted.name)} does not exist. {advice}",
+            f"{describe(wanted.kind, self.namespace, wanted.name)} does not exist. Run the playbook {tags}.",
             cause="missing",
             kind=wanted.kind,
             name=wanted.name,
             pod="",
             log=[],
-            timeline=self.timeline(),
         )
 
     def _out_of_time(
         self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]
     ) -> CollectionError:
-        """What to say at the end: the trouble that there is, however short or old, or what is waited for."""
-        slow: list[Object] = []
+        """What to say at the timeout: the cause that there is, however new or old, or what is waited for."""
+        slow: list[tuple[Wanted, Object]] = []
         for wanted in pending:
             workload = found[wanted]
             if workload is None:
                 return self._missing(wanted)
-            causes = find_causes(self._scene(workload, final=True), {**self.grace, "crashes": 1})
+            causes = sorted(
+                find_causes(self._state(wanted, workload, timed_out=True)), key=lambda cause: cause.wait
+            )
             if causes:
-                return self._failure(workload, causes[0], [])
-            slow.append(workload)
-        cause = self._slowness(slow[0])
-        return self._failure(slow[0], cause, [(workload, cause) for workload in slow])
+                return self._failure(workload, self._timed_out(causes[0]), [])
+            slow.append((wanted, workload))
+        cause = self._slowness(*slow[0])
+        return self._failure(slow[0][1], cause, [(workload, cause) for _wanted, workload in slow])
 
-    def _slowness(self, workload: Object) -> Cause:
-        """No trouble is visible: what is still waited for, and the log of the pod that is not ready."""
+    def _timed_out(self, cause: Cause) -> Cause:
+        if not cause.is_retried:
+            return cause
+        return replace(
+            cause,
+            problem=f"after {self.timeout:g} s {cause.problem}",
+            advice=f"{cause.advice} If it only needs more time, set a longer eden_timeout.",
+        )
+
+    def _slowness(self, wanted: Wanted, workload: Object) -> Cause:
+        """No cause is visible: what is still waited for, and the log of the pod that is not ready."""
         pods = current_pods(workload, self.view.objects("Pod"))
         running = [
             pod for pod in pods if not is_pod_ready(pod) and pod.get("status", {}).get("phase") == "Running"
@@ -431,33 +336,33 @@ class Rollout:
             kind="timeout",
             subject=f"{workload['kind']} {workload['metadata']['name']}",
             problem=f"after {self.timeout:g} s {shortfall(workload)}",
-            said=self._hint(workload),
-            advice=f"See kubectl -n {self.namespace} describe pods, or set a longer timeout.",
+            said=self._hint(wanted, workload),
+            advice=f"See kubectl -n {self.namespace} describe pods, or set a longer eden_timeout.",
             wait=0.0,
             pod=pod["metadata"]["name"] if pod else "",
             container=pod["spec"]["containers"][0]["name"] if pod else "",
         )
 
-    def _hint(self, workload: Object) -> str:
-        """What the pods of a workload are at, or what is wrong with them."""
-        scene = self._scene(workload)
-        troubles = [cause.sentence() for cause in find_causes(scene, self.grace)]
-        complaint = troubles[0] if troubles else last_words(scene)
+    def _hint(self, wanted: Wanted, workload: Object) -> str:
+        """What the pods of a workload are doing, or what is wrong with them."""
+        state = self._state(wanted, workload)
+        causes = [cause.sentence() for cause in find_causes(state)]
+        complaint = causes[0] if causes else last_probe_failure(state)
         if complaint:
-            return complaint if len(complaint) <= LONGEST_HINT else f"{complaint[:LONGEST_HINT]}…"
+            return _shortened(complaint)
         pods, events = current_pods(workload, self.view.objects("Pod")), self.view.objects("Event")
         waiting = [
             f"pod {pod['metadata']['name']} {pod_stage(pod, events)}" for pod in pods if not is_pod_ready(pod)
         ]
-        return "; ".join(waiting) or ("its controller has to take note" if pods else "it has no pod yet")
+        return "; ".join(waiting) or ("its controller has not noticed yet" if pods else "it has no pod yet")
 
-    def _tell(self, found: t.Mapping[Wanted, Object | None]) -> None:
+    def _report(self, found: t.Mapping[Wanted, Object | None]) -> None:
         """Show what has changed since the last time, or after a while what is waited for."""
         pods, events = self.view.objects("Pod"), self.view.objects("Event")
-        for workload in found.values():
+        for wanted, workload in found.items():
             if workload is None:
                 continue
-            component = component_of(workload)
+            component = wanted.component or component_of(workload)
             for pod in pods_of(workload, pods):
                 self._say(
                     pod["metadata"]["uid"],
@@ -491,7 +396,9 @@ class Rollout:
             if workload is None:
                 parts.append(f"{wanted.kind} {wanted.name}: it does not exist")
             elif not is_done(workload, self.view.objects("Pod")):
-                parts.append(f"{wanted.kind} {wanted.name}: {shortfall(workload)}, {self._hint(workload)}")
+                parts.append(
+                    f"{wanted.kind} {wanted.name}: {shortfall(workload)}, {self._hint(wanted, workload)}"
+                )
         return "; ".join(parts)
 
     def _read_volumes(self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]) -> None:
@@ -504,16 +411,16 @@ class Rollout:
             for pod in pods_of(workload, pods)
         )
         now = self.clock.now()
-        if not waiting or (self._volumes_read is not None and now - self._volumes_read < VOLUMES_EVERY):
+        if not waiting or (self._volumes_read is not None and now - self._volumes_read < VOLUMES_INTERVAL):
             return
         self._volumes_read = now
         claims = self._readable("PersistentVolumeClaim", self.namespace)
         self._volumes = claims, self._readable("StorageClass", "")
 
     def _readable(self, kind: str, namespace: str) -> list[Object] | None:
-        """The objects of a kind, or None where the user may not list them or no answer comes soon.
+        """The objects of a kind, or None if listing them is not allowed or no answer comes soon.
 
-        They only make a cause more exact. The watches tell when the API server is lost.
+        They only make a cause more exact. The watches report that the API server is lost.
         """
         try:
             return self.cluster.list(kind, namespace)
@@ -534,8 +441,11 @@ def run(task: Task) -> dict[str, t.Any]:
 def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
     """``run`` on a connection."""
     namespace = task.parameters["namespace"]
+    options = ("kind", "name", "phase", "component")
     wanted = list(
-        dict.fromkeys(Wanted(entry["kind"], entry["name"]) for entry in task.parameters["workloads"])
+        dict.fromkeys(
+            Wanted(*(entry.get(option) or "" for option in options)) for entry in task.parameters["workloads"]
+        )
     )
     lists = {
         kind: cluster.list_with_version(kind, namespace)
@@ -543,23 +453,23 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
     }
     found = find_workloads(wanted, lambda kind: lists[kind][0])
     if task.check_mode or all(is_done(workload) for workload in found.values()):
-        return _result(found, (), read_logs(cluster, namespace, found.values()), [])
-    mirror = Mirror(cluster, namespace)
+        return _result(found, (), read_logs(cluster, namespace, found.values()))
+    informer = Informer(cluster, namespace)
     try:
         for kind in ("Pod", "Event"):
-            mirror.follow(kind, *cluster.list_with_version(kind, namespace))
+            informer.watch(kind, *cluster.list_with_version(kind, namespace))
         for kind, (items, version) in lists.items():
-            mirror.follow(kind, items, version)
+            informer.watch(kind, items, version)
         # What only makes a cause more exact, such as a log, must not keep it waiting.
-        impatient = Cluster(cluster.client, DETAILS_PATIENCE)
-        rollout = Rollout(impatient, mirror, wanted, task.parameters, task.progress, clock)
+        hasty = Cluster(cluster.client, DETAILS_BUDGET)
+        rollout = Rollout(hasty, informer, wanted, task.parameters, task.progress, clock)
         rollout.wait()
         found = rollout.found()
-        pods = mirror.objects("Pod")
+        pods = informer.objects("Pod")
         logs = read_logs(cluster, namespace, found.values(), pods)
-        return _result(found, pods, logs, rollout.timeline())
+        return _result(found, pods, logs)
     finally:
-        mirror.close()
+        informer.close()
 
 
 def find_workloads(
@@ -580,7 +490,7 @@ def read_logs(
 ) -> dict[str, str]:
     """The log of each complete Job by the Job's name; a Job whose pod is gone has none.
 
-    ``pods`` are those of the namespace, where they are known already.
+    ``pods`` are those of the namespace, if they are known already.
     """
     jobs = [
         workload
@@ -612,7 +522,6 @@ def _result(
     found: t.Mapping[Wanted, Object | None],
     pods: t.Sequence[Object],
     logs: dict[str, str],
-    timeline: list[dict[str, t.Any]],
 ) -> dict[str, t.Any]:
     return {
         "changed": False,
@@ -621,7 +530,6 @@ def _result(
             for entry, workload in found.items()
         ],
         "logs": logs,
-        "timeline": timeline,
     }
 
 
@@ -632,6 +540,10 @@ def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool
     if kind == "ReplicaSet":
         return ("Deployment", name.rpartition("-")[0]) in young
     return kind not in ("Pod", *WORKLOAD_KINDS) or (kind, name) in young
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_HINT else f"{text[:LONGEST_HINT]}…"
 
 
 def _version(event: Object) -> tuple[str, str]:

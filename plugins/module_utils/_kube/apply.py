@@ -42,6 +42,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     preparing_patch,
     show,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import job_failure
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe, kind_of
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
@@ -183,7 +184,7 @@ def reconcile(
         owner = foreign_owner(live)
         if owner:
             return keep_foreign(live, definition, owner)
-        if job_failed(live) or live["metadata"].get("deletionTimestamp"):
+        if job_failure(live) or live["metadata"].get("deletionTimestamp"):
             if not check_mode:
                 cluster.delete_and_wait(live)
                 cluster.apply(definition)
@@ -294,14 +295,6 @@ def normalized(value: Object) -> Object:
     kept = {key: part for key, part in value.items() if key != "status"}
     kept["metadata"] = {key: part for key, part in value["metadata"].items() if key not in SERVER_FIELDS}
     return kept
-
-
-def job_failed(live: Object) -> bool:
-    """Whether this is a Job that has failed for good."""
-    conditions = (live.get("status") or {}).get("conditions") or []
-    return live["kind"] == "Job" and any(
-        condition["type"] == "Failed" and condition["status"] == "True" for condition in conditions
-    )
 
 
 def result(changes: t.Sequence[Change], diff: bool) -> dict[str, t.Any]:

@@ -24,8 +24,8 @@ class Informer:
     """A copy of some kinds of one namespace that watches keep up to date.
 
     One thread for each kind lists and watches in turn, so that the next list repairs whatever ends or stalls
-    a watch. The threads only report; the copy changes in ``wait``, in the thread of the caller. The older versions
-    of the Python client that are supported have no informer of their own.
+    a watch. The threads only report; the copy changes in ``wait``, in the thread of the caller. The older
+    versions of the Python client that are supported have no informer of their own.
     """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:

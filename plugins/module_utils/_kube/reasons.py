@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which reasons of Kubernetes end a rollout, and which pass by themselves: one table, with its sources.
 
-A reason is what a cluster component gives for a container that waits, in a condition, or as the reason of an event.
-The words that come with it may say more: ``ErrImagePull`` with "not found" is final, with "i/o timeout" it is
-retried.
+A reason is what a cluster component gives for a container that waits, in a condition, or as the reason of an
+event. The words that come with it may say more: ``ErrImagePull`` is final with "not found", and retried with
+"i/o timeout".
 This module is private to the collection.
 """
 
@@ -17,8 +17,8 @@ import typing as t
 # retryable: the component tries again, and may succeed. unknown: not in the table, or its words decide.
 # harmless: it keeps nothing from becoming ready.
 Outcome = t.Literal["final", "repeated", "retryable", "unknown", "harmless"]
-# What gives the reason: the state of a container that waits, an event about a pod or the status of a pod that has
-# failed, an event about a claim, an event about a workload, or a condition of a pod or a Job.
+# What gives the reason: the state of a container that waits, an event about a pod or the status of a pod that
+# has failed, an event about a claim, an event about a workload, or a condition of a pod or a Job.
 Place = t.Literal["container", "pod", "claim", "workload", "condition"]
 Topic = t.Literal[
     "image",
@@ -73,11 +73,13 @@ _DISRUPTION = _CONTROLLER + "disruption/disruption.go"
 _SELINUX = _CONTROLLER + "volume/selinuxwarning/selinux_warning_controller.go"
 _REPLICAS = _CONTROLLER + "controller_utils.go"
 _DEPLOYMENT = _CONTROLLER + "deployment/util/deployment_util.go"
+_DEPLOYMENTS = _CONTROLLER + "deployment/deployment_controller.go"
+_RESOURCE_CLAIMS = _CONTROLLER + "resourceclaim/controller.go"
+_SHUTDOWN = _KUBELET + "nodeshutdown/nodeshutdown_manager.go"
+_STATS = _KUBELET + "server/stats/volume_stat_calculator.go"
 _STATEFULSET = _CONTROLLER + "statefulset/stateful_pod_control.go"
 _JOB = _CONTROLLER + "job/job_controller.go"
-_AUTOSCALER = (
-    "kubernetes/autoscaler: cluster-autoscaler/processors/status/eventing_scale_up_processor.go"
-)
+_AUTOSCALER = "kubernetes/autoscaler: cluster-autoscaler/processors/status/eventing_scale_up_processor.go"
 _SCALE_DOWN = "kubernetes/autoscaler: cluster-autoscaler/core/scaledown/actuation/drain.go"
 _KARPENTER = "kubernetes-sigs/karpenter: pkg/events/reason.go"
 _PROVISIONER = "kubernetes-sigs/sig-storage-lib-external-provisioner: controller/controller.go"
@@ -95,11 +97,12 @@ REASONS: dict[tuple[Place, str], Reason] = {
     **_rows("container", "image", "retryable", _IMAGES, "ErrImagePull", "ImagePullBackOff"),
     **_rows("container", "image", "retryable", _CRI, "RegistryUnavailable"),
     **_rows("container", "image", "final", _CRI, "SignatureValidationFailed"),
-    **_rows("container", "image", "final", _IMAGES, "ImageInspectError", "InvalidImageName", "ErrImageNeverPull"),
+    **_rows("container", "image", "final", _IMAGES, "ImageInspectError", "InvalidImageName"),
+    **_rows("container", "image", "final", _IMAGES, "ErrImageNeverPull"),
     **_rows("container", "config", "unknown", _START, "CreateContainerConfigError", "CreateContainerError"),
     **_rows("container", "config", "unknown", _START, "PreCreateHookError", "PreStartHookError"),
     **_rows("container", "config", "final", _CRI, "RROUnsupported"),
-    **_rows("container", "image", "retryable", _CRI, "ImageVolumeMountFailed"),
+    **_rows("container", "config", "unknown", _CRI, "ImageVolumeMountFailed"),
     **_rows("container", "hook", "final", _START, "PostStartHookError"),
     **_rows("container", "crash_loop", "final", _SYNC, "CrashLoopBackOff", "RunContainerError"),
     **_rows(
@@ -121,7 +124,8 @@ REASONS: dict[tuple[Place, str], Reason] = {
     **_rows("pod", "other", "harmless", _DNS, "DNSConfigForming", "MissingClusterDNS"),
     **_rows("pod", "other", "harmless", _HANDLERS, "LifecycleHTTPFallback"),
     **_rows("pod", "other", "harmless", _DISRUPTION, "MultiplePodDisruptionBudgets", "NotDeleted"),
-    **_rows("pod", "other", "harmless", _SELINUX, "MultipleSELinuxLabels", "SELinuxLabelConflict", "SELinuxChangePolicyConflict"),
+    **_rows("pod", "other", "harmless", _SELINUX, "MultipleSELinuxLabels"),
+    **_rows("pod", "other", "harmless", _SELINUX, "SELinuxLabelConflict", "SELinuxChangePolicyConflict"),
     **_rows("pod", "other", "harmless", _CERTIFICATES, "CertificateExpired", "CertificateOverdueForRefresh"),
     # Events about pods that do not start.
     **_rows("pod", "mount", "retryable", _EVENTS, "FailedMount", "FailedAttachVolume", "FailedMapVolume"),
@@ -130,9 +134,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
         "FailedMountOnFilesystemMismatch", "VolumeResizeFailed", "FileSystemResizeFailed",
         "VolumePermissionChangeInProgress",
     ),
-    **_rows(
-        "pod", "mount", "retryable", _KUBELET + "server/stats/volume_stat_calculator.go", "VolumeConditionAbnormal"
-    ),
+    **_rows("pod", "mount", "retryable", _STATS, "VolumeConditionAbnormal"),
     **_rows(
         "pod", "sandbox", "retryable", _EVENTS,
         "FailedCreatePodSandBox", "FailedPodSandBoxStatus", "NetworkNotReady", "FailedCreatePodContainer",
@@ -151,7 +153,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
     **_rows("pod", "unschedulable", "repeated", _AUTOSCALER, "NotTriggerScaleUp"),
     **_rows("pod", "unschedulable", "retryable", _KARPENTER, "Nominated"),
     **_rows("pod", "unschedulable", "repeated", _KARPENTER, "NoCompatibleInstanceTypes"),
-    **_rows("pod", "unschedulable", "repeated", _CONTROLLER + "resourceclaim/controller.go", "FailedResourceClaimCreation"),
+    **_rows("pod", "unschedulable", "repeated", _RESOURCE_CLAIMS, "FailedResourceClaimCreation"),
     **_rows(
         "pod", "unschedulable", "retryable",
         "kubernetes/kubernetes: pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go",
@@ -170,7 +172,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
     ),
     **_rows("pod", "node", "repeated", _HANDLERS, "AppArmor", "PodLevelResourcesNotSupported"),
     **_rows("pod", "node", "repeated", _KUBELET + "sysctl/allowlist.go", "SysctlForbidden"),
-    **_rows("pod", "node", "retryable", _KUBELET + "nodeshutdown/nodeshutdown_manager.go", "NodeShutdown", "Terminated"),
+    **_rows("pod", "node", "retryable", _SHUTDOWN, "NodeShutdown", "Terminated"),
     **_rows("pod", "node", "retryable", _KUBELET + "cm/admission/errors.go", "EmptyPodSharedPoolError"),
     # Claims.
     **_rows("claim", "volume", "harmless", _VOLUMES, "ProvisioningSucceeded"),
@@ -193,15 +195,16 @@ REASONS: dict[tuple[Place, str], Reason] = {
     **_rows("workload", "other", "retryable", _REPLICAS, "FailedDelete"),
     **_rows("workload", "other", "retryable", _STATEFULSET, "ConflictingController"),
     **_rows("workload", "other", "retryable", _JOB, "Suspended", "TooManySucceededPods"),
-    **_rows("workload", "other", "repeated", _CONTROLLER + "deployment/deployment_controller.go", "SelectingAll"),
+    **_rows("workload", "other", "repeated", _DEPLOYMENTS, "SelectingAll"),
     **_rows("workload", "other", "repeated", _JOB, "UnknownCompletionMode"),
     # Conditions.
     **_rows("condition", "unschedulable", "repeated", _CORE, "Unschedulable"),
     **_rows("condition", "unschedulable", "retryable", _CORE, "SchedulingGated", "SchedulerError"),
-    **_rows("condition", "other", "retryable", _DEPLOYMENT, "ProgressDeadlineExceeded"),
+    **_rows("condition", "other", "harmless", _DEPLOYMENT, "ProgressDeadlineExceeded"),
     **_rows(
         "condition", "job", "final", _BATCH,
-        "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "MaxFailedIndexesExceeded", "FailedIndexes",
+        "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "MaxFailedIndexesExceeded",
+        "FailedIndexes",
     ),
     **_rows("condition", "job", "harmless", _BATCH, "CompletionsReached", "SuccessPolicy"),
 }  # fmt: skip
@@ -264,6 +267,9 @@ _WORDS: dict[Topic, tuple[tuple[Outcome, str], ...]] = {
             r"|unbound immediate PersistentVolumeClaims|is being deleted|binding volumes|timed out",
         ),
     ),
+    "crash_loop": (("retryable", _RETRYABLE_WORDS),),
+    # What the rules for the API server's refusals do not know.
+    "refused": (("retryable", _RETRYABLE_WORDS), ("final", r"is forbidden|is invalid|denied")),
     "volume": (
         (
             "final",
@@ -276,7 +282,9 @@ _COMPILED = {
     topic: tuple((outcome, re.compile(pattern, re.IGNORECASE)) for outcome, pattern in rows)
     for topic, rows in _WORDS.items()
 }
-_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<words>.*))?)?', re.DOTALL)
+_BACK_OFF = re.compile(
+    r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<words>.*))?)?', re.DOTALL
+)
 MISSING_REFERENCE = re.compile(_MISSING_REFERENCE, re.IGNORECASE)
 
 
@@ -301,7 +309,7 @@ def judge(place: Place, reason: str, words: str = "") -> Judgement:
 
 
 def pull_failure(reason: str, words: str) -> tuple[str, str]:
-    """The reason and the words of the pull that a container backs off from, as far as its words repeat them."""
+    """The reason and the words of the pull that a container backs off from, if its words repeat them."""
     found = _BACK_OFF.match(words)
     if reason != "ImagePullBackOff" or not found:
         return reason, words

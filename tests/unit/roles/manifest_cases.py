@@ -5,25 +5,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.eden.reference.plugins.filter.workers import SERVICES, workers
-
 EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 Manifests = list[dict[str, t.Any]]
-
-# What the modules of earlier phases publish.
-PUBLISHED: dict[str, t.Any] = {
-    "__eden_found": {
-        "experiment_id": EXPERIMENT_ID,
-        "seed_commit": None,
-        "unbound_claims": "{{ __eden_claims.values() | list }}",
-    },
-    "__eden_inputs": {"config_text": "parallel_variants: 1\n", "config_checksum": "0" * 64},
-    "__eden_credentials": {
-        "digests": {reader: reader * 4 for reader in ("postgres", "forgejo", "task_store", "git", "web_ui")}
-    },
-    "eden_seed_commit": COMMIT,
-}
 
 SCHEDULING = {
     "eden_node_selector": {"pool": "experiments"},
@@ -60,6 +44,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_web_ui_peers": [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
         ],
+        "eden_dns_peers": [{"ipBlock": {"cidr": "192.0.2.53/32"}}],
         "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}],
         "eden_ingress": {
             "host": "eden.example.com",
@@ -71,20 +56,29 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_manage_namespace": False,
         "eden_log_level": "debug",
         "eden_poll_interval": 0.5,
+        "eden_timeout": 900,
+    },
+    # What YAML takes for something else, and characters that it escapes, folds or refuses.
+    "strings": {
+        "eden_namespace": "null",
+        "eden_existing_secret": "0x10",
+        "eden_storage_class": "1e3",
+        "eden_image_pull_secrets": ["null", "1e3"],
+        "eden_node_selector": {"no": "yes", "on": "2026-11-28", "x/1e3": "0o17"},
+        "eden_experiment_config": {
+            "parallel_variants": 1,
+            "evaluation_schema": {"score": "real"},
+            "objective": {"expr": "score + 0 * len('🚀')", "direction": "maximize"},
+            "ideation_policy": {"kind": "fixed_total", "total": 3},
+        },
+        "eden_ingress": {
+            "host": "eden.example.com",
+            "class_name": "off",
+            "annotations": {
+                "on": "🚀 é: # \U0001f9ea",
+                "no": "- a: b # c",
+            },
+        },
     },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
 }
-
-
-def identities(replicas: t.Mapping[str, int]) -> dict[str, t.Any]:
-    """What the phase identities publishes for these replicas."""
-    counts = {service: replicas.get(service, 1) for service in SERVICES}
-    return {
-        worker["name"]: {
-            "worker_id": f"wkr_{number:026d}",
-            "secret": worker["secret"],
-            "checksum": f"{number:064x}",
-            "action": "unchanged",
-        }
-        for number, worker in enumerate(workers(counts, "eden"))
-    }

@@ -1,75 +1,149 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renders the manifests of the roles with ansible itself and without a cluster."""
+"""Runs the roles with ansible itself, and with doubles in place of the modules that ask a cluster."""
 
 from __future__ import annotations
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import yaml
-from manifest_cases import PUBLISHED, Manifests, identities
+from manifest_cases import COMMIT, EXPERIMENT_ID, Manifests
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-ROLES = ("eden", "infra", "seed", "task_store", "app_tier")
-# What the phases apply.
-TEMPLATES = (
-    "__infra_namespace_templates",
-    "__infra_network_templates",
-    "__infra_disruption_templates",
-    "__infra_foundation_templates",
-    "__infra_service_templates",
-    "['job.yaml.j2', 'commit.yaml.j2']",
-    "__task_store_templates",
-    "__app_tier_templates",
-    "__app_tier_ingress_templates",
-)
+ROOT = Path(__file__).resolve().parents[3]
+PHASES = ("infra", "seed", "task_store", "identities", "app_tier", "verify")
+SITE = [
+    {
+        "name": "Site",
+        "hosts": "all",
+        "gather_facts": False,
+        "roles": [{"role": f"eden.reference.{phase}", "tags": [phase]} for phase in PHASES],
+    }
+]
+# Appended to each module in place of its function; it writes down its calls, one a line.
+DOUBLE = f"""
+
+def run(task):
+    import json, os
+    p = task.parameters
+    with open(os.path.join(os.environ["EDEN_CALLS"], p["namespace"]), "a") as file:
+        name = __name__.rpartition(".")[2]
+        print(json.dumps({{"module": name, "parameters": dict(p), "check_mode": task.check_mode}}), file=file)
+    seeded = os.environ.get("EDEN_SEEDED")
+    workers = p.get("workers") or []
+    return {{
+        "apply": lambda: {{"objects": []}},
+        "preflight": lambda: {{
+            "experiment_id": p["experiment_id"] or "{EXPERIMENT_ID}",
+            "seed_commit": "{COMMIT}" if seeded else None,
+            "unbound_claims": [] if seeded else list(p["claims"]),
+        }},
+        "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
+        "rollout": lambda: {{"logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}}}},
+        "identities": lambda: {{
+            "identities": {{
+                worker["name"]: {{
+                    "worker_id": f"wkr_{{number:026d}}",
+                    "secret": worker["secret"],
+                    "checksum": f"{{number:064x}}",
+                    "action": "unchanged",
+                }}
+                for number, worker in enumerate(workers)
+            }}
+        }},
+        "experiment_info": lambda: {{"workers": [{{"name": w["name"], "accepted": True}} for w in workers]}},
+    }}[name]()
+"""
 
 
-def rendered(work: pathlib.Path, cases: t.Mapping[str, dict[str, t.Any]]) -> dict[str, Manifests]:
-    """For each case of inputs the objects of all phases; ``work`` is an empty directory."""
-    (work / "files").symlink_to(ROOT / "roles" / "infra" / "files")
-    (work / "templates").mkdir()
-    for role in ROLES:
-        for path in (ROOT / "roles" / role / "templates").iterdir():
-            (work / "templates" / path.name).symlink_to(path)
-    (work / "collections").symlink_to(ROOT / "collections")
-    (work / "render.yml").write_text((pathlib.Path(__file__).parent / "render.yml").read_text())
+class Ran(t.NamedTuple):
+    """A run of ansible: how it ended, what it printed, and the calls of modules by namespace."""
+
+    code: int
+    output: str
+    calls: dict[str, list[dict[str, t.Any]]]
+
+    def objects(self, namespace: str) -> Manifests:
+        """What was applied."""
+        return [
+            item
+            for call in self.calls[namespace]
+            if call["module"] == "apply"
+            for item in call["parameters"]["definitions"]
+        ]
+
+
+def play(
+    work: Path,
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]],
+    plays: t.Any = SITE,
+    *arguments: str,
+    seeded: bool = False,
+) -> Ran:
+    """Run plays on hosts with these variables in ``work``, an empty directory."""
+    collection = work / "collections" / "ansible_collections" / "eden" / "reference"
+    _link(ROOT, collection, leave_out=("plugins", "collections", ".git"))
+    _link(ROOT / "plugins", collection / "plugins", leave_out=("modules",))
+    _link(ROOT / "plugins" / "modules", collection / "plugins" / "modules", leave_out=())
+    for path in list((collection / "plugins" / "modules").glob("[!_]*.py")):
+        if path.stem != "inputs":
+            code = path.read_text() + DOUBLE
+            path.unlink()
+            path.write_text(code)
+    calls = work / "calls"
+    calls.mkdir()
     common = {
-        **_role_variables("defaults"),
-        **_role_variables("vars"),
-        **PUBLISHED,
         "eden_image": "eden:1",
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        # Where ansible has it when a role is at work.
-        "role_path": str(ROOT / "roles" / "infra"),
-        "__eden_templates": f"{{{{ {' + '.join(TEMPLATES)} }}}}",
-        "output": str(work),
-    }
-    hosts = {
-        case: {"eden_name": case, **inputs, "eden_identities": identities(inputs.get("eden_replicas", {}))}
-        for case, inputs in cases.items()
     }
     (work / "inventory.yml").write_text(
-        yaml.safe_dump({"all": {"vars": common, "hosts": hosts}}, width=100000)
+        yaml.safe_dump(
+            {"all": {"vars": common, "hosts": {name: dict(given) for name, given in hosts.items()}}}
+        )
     )
-    subprocess.run(
-        [str(pathlib.Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory.yml", "render.yml"],
+    (work / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    ran = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            *("-i", "inventory.yml", "play.yml", *arguments),
+        ],
         cwd=work,
-        check=True,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        stdout=subprocess.DEVNULL,
+        check=False,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            "ANSIBLE_COLLECTIONS_PATH": str(work / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DEPRECATION_WARNINGS": "0",
+            "ANSIBLE_FORKS": "2",
+            "EDEN_CALLS": str(calls),
+            **({"EDEN_SEEDED": "1"} if seeded else {}),
+        },
+        capture_output=True,
+        text=True,
     )
-    return {case: json.loads((work / f"{case}.json").read_text()) for case in cases}
+    return Ran(
+        ran.returncode,
+        ran.stdout + ran.stderr,
+        {path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in calls.iterdir()},
+    )
 
 
-def _role_variables(part: str) -> dict[str, t.Any]:
-    merged: dict[str, t.Any] = {}
-    for role in ROLES:
-        path = ROOT / "roles" / role / part / "main.yml"
-        merged |= yaml.safe_load(path.read_text()) or {} if path.exists() else {}
-    return merged
+def rendered(work: Path, cases: t.Mapping[str, dict[str, t.Any]]) -> dict[str, Manifests]:
+    """For each case of inputs the objects of all phases of a first run; ``work`` is an empty directory."""
+    ran = play(work, {case: {"eden_name": case, **inputs} for case, inputs in cases.items()})
+    assert ran.code == 0, ran.output[-10000:]
+    return {
+        case: ran.objects(inputs.get("eden_namespace", inputs.get("eden_name", case)))
+        for case, inputs in cases.items()
+    }
+
+
+def _link(source: Path, target: Path, leave_out: t.Collection[str]) -> None:
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.name not in leave_out:
+            (target / path.name).symlink_to(path)

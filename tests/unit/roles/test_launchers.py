@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -25,7 +28,8 @@ for word in sys.argv:
         socket.create_connection((server.hostname, server.port)).close()
 print(json.dumps({"name": __name__, "arguments": sys.argv[1:], "environment": sorted(os.environ)}))
 """
-SECRETS = {"EDEN_ADMIN_TOKEN": "the admin token", "EDEN_SESSION_SECRET": "the session secret"}
+# A value that begins with - is one that argparse takes for a flag, unless it comes in one word with its own.
+SECRETS = {"EDEN_ADMIN_TOKEN": "-the admin token", "EDEN_SESSION_SECRET": "--session=secret"}
 
 
 class Started(t.NamedTuple):
@@ -90,7 +94,7 @@ def test_it_waits_until_its_server_takes_connections(
         server.bind(("127.0.0.1", 0))
         url = f"{scheme}://eden@127.0.0.1:{server.getsockname()[1]}/path"
         started = start(plain, component, tmp_path, flag, url)
-        # Whoever does not wait is refused by then, or has not begun.
+        # A service that does not wait is refused by then, or has not begun.
         time.sleep(1)
         server.listen()
         told = started.told()
@@ -124,8 +128,65 @@ def test_a_secret_reaches_the_module_as_a_flag_and_no_process_list(
 ) -> None:
     started = start(plain, component, tmp_path, "--store-url", "sqlite:///store")
     told = started.told()
-    assert told["arguments"][-2:] == [flag, SECRETS[variable]]
+    assert told["arguments"][-1] == f"{flag}={SECRETS[variable]}"
     assert variable not in told["environment"]
     assert SECRETS[variable] not in started.words
     # The module's own flags come first, as they were given.
-    assert told["arguments"][:-2] == started.words[-len(told["arguments"][:-2]) :]
+    assert told["arguments"][:-1] == started.words[-len(told["arguments"][:-1]) :]
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers with the status of the server, or too late."""
+
+    def do_GET(self) -> None:
+        server = t.cast(TaskStore, self.server)
+        time.sleep(server.seconds)
+        with contextlib.suppress(OSError):
+            self.send_response(server.status)
+            self.end_headers()
+
+    def log_message(self, *_words: t.Any) -> None:
+        pass
+
+
+class TaskStore(http.server.ThreadingHTTPServer):
+    """A task store in some state."""
+
+    daemon_threads = True
+
+    def __init__(self, status: int, seconds: float) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.status, self.seconds = status, seconds
+
+
+def asked(program: str) -> tuple[int, str]:
+    """How a probe's program ends, and its errors."""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=SECRETS, capture_output=True, check=False, text=True
+    )
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "ready", "alive"),
+    [(200, 0, True, True), (500, 0, False, False), (200, 3, False, True)],
+    ids=["it serves", "its database is gone", "it is slow"],
+)
+def test_a_task_store_that_is_slow_is_not_ready_and_not_dead(
+    plain: Manifests, status: int, seconds: float, ready: bool, alive: bool
+) -> None:
+    found = container(plain, "task-store-server")
+    with TaskStore(status, seconds) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for probe, passes in (("readinessProbe", ready), ("livenessProbe", alive)):
+            program = found[probe]["exec"]["command"][-1]
+            program = program.replace(":8080/", f":{server.server_port}/").replace("timeout=25", "timeout=1")
+            code, errors = asked(program)
+            assert (code == 0) == passes, errors
+        server.shutdown()
+
+
+def test_a_task_store_that_does_not_listen_is_dead(plain: Manifests) -> None:
+    program = container(plain, "task-store-server")["livenessProbe"]["exec"]["command"][-1]
+    _code, errors = asked(program.replace(":8080/", ":9/"))
+    assert "refused" in errors

@@ -9,14 +9,14 @@ import typing as t
 
 import kubernetes_validate
 import pytest
+import yaml
 from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
+from truth_table import CONFIG_READERS, ENDING, READERS
 
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
 VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
 WORKLOADS = ("StatefulSet", "Deployment", "Job")
-# The components whose pods end.
-ENDING = ("seed", "bind")
 
 
 @pytest.fixture(params=CASES)
@@ -99,7 +99,33 @@ def test_containers_have_requests_and_services_a_startup_probe(objects: Manifest
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] not in ENDING:
                 assert container["startupProbe"]["periodSeconds"] == 1
+                assert container["startupProbe"]["failureThreshold"] in (300, 900)
                 assert "initialDelaySeconds" not in json.dumps(container)
+
+
+def test_startup_follows_the_timeout_and_slow_is_not_dead(manifests: dict[str, Manifests]) -> None:
+    for case, seconds in (("plain", 300), ("knobs", 900)):
+        for pod in pods(manifests[case]).values():
+            (container,) = pod["spec"]["containers"]
+            if "startupProbe" in container:
+                assert container["startupProbe"]["failureThreshold"] == seconds
+            if "livenessProbe" in container:
+                alive, ready = container["livenessProbe"], container["readinessProbe"]
+                assert alive["timeoutSeconds"] > ready["timeoutSeconds"]
+                assert alive["periodSeconds"] * alive["failureThreshold"] >= 60
+    (forgejo,) = named(manifests["knobs"], "StatefulSet", "knobs-forgejo")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert forgejo["lifecycle"]["postStart"]["exec"]["command"][-1] == "900"
+
+
+def test_postgres_is_ready_when_its_database_answers(manifests: dict[str, Manifests]) -> None:
+    (container,) = named(manifests["plain"], "StatefulSet", "plain-postgres")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    command = container["readinessProbe"]["exec"]["command"][-1]
+    assert '-d "$POSTGRES_DB"' in command
+    assert "SELECT 1" in command
 
 
 def readers(objects: Manifests, key: str) -> set[str]:
@@ -108,31 +134,32 @@ def readers(objects: Manifests, key: str) -> set[str]:
         pod["metadata"]["labels"]["app.kubernetes.io/component"]
         for pod in pods(objects).values()
         for container in pod["spec"]["containers"]
-        for variable in container["env"]
+        for variable in container.get("env", [])
         if (variable.get("valueFrom") or {}).get("secretKeyRef", {}).get("key") == key
     }
 
 
 def test_each_pod_sees_the_keys_that_it_reads_and_no_other(manifests: dict[str, Manifests]) -> None:
-    objects = manifests["plain"]
-    assert readers(objects, "EDEN_ADMIN_TOKEN") == {"task-store-server"}
-    assert readers(objects, "POSTGRES_PASSWORD") == {"task-store-server", "postgres"}
-    assert readers(objects, "EDEN_READONLY_PASSWORD") == {"task-store-server"}
-    assert readers(objects, "EDEN_SESSION_SECRET") == {"web-ui"}
-    assert readers(objects, "FORGEJO_REMOTE_PASSWORD") == {
-        "forgejo",
-        "seed",
-        "orchestrator",
-        "executor-host",
-        "web-ui",
-    }
-    assert readers(objects, "FORGEJO_SECRET_KEY") == {"forgejo"}
-    assert readers(objects, "FORGEJO_INTERNAL_TOKEN") == {"forgejo"}
-    assert all(
-        "envFrom" not in container
-        for pod in pods(objects).values()
-        for container in pod["spec"]["containers"]
-    )
+    assert {key: readers(manifests["plain"], key) for key in READERS} == READERS
+    for pod in pods(manifests["plain"]).values():
+        for container in pod["spec"]["containers"]:
+            assert "envFrom" not in container
+            assert not {
+                variable["valueFrom"]["secretKeyRef"]["key"]
+                for variable in container.get("env", [])
+                if "valueFrom" in variable
+            } - set(READERS)
+
+
+def test_pods_restart_for_what_they_read_and_nothing_else(manifests: dict[str, Manifests]) -> None:
+    for pod in pods(manifests["plain"]).values():
+        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        if component not in ENDING:
+            reads = any(component in components for components in READERS.values())
+            annotations = pod["metadata"]["annotations"]
+            assert ("eden.reference/credentials" in annotations) == reads
+            assert annotations.get("eden.reference/credentials", component * 4) == component * 4
+            assert ("eden.reference/experiment-config" in annotations) == (component in CONFIG_READERS)
 
 
 def test_secrets_are_no_arguments(objects: Manifests) -> None:
@@ -214,7 +241,7 @@ def test_clones_are_no_claims_and_limited(manifests: dict[str, Manifests]) -> No
     assert limits == {"orchestrator": "5Gi", "executor-host": "5Gi", "web-ui": "5Gi"}
 
 
-def test_each_claim_without_a_statefulset_is_bound_by_a_pod_like_its_service(
+def test_each_claim_without_a_statefulset_is_provisioned_by_a_pod_like_its_service(
     manifests: dict[str, Manifests],
 ) -> None:
     placement = ("nodeSelector", "tolerations", "affinity", "securityContext", "imagePullSecrets")
@@ -224,7 +251,7 @@ def test_each_claim_without_a_statefulset_is_bound_by_a_pod_like_its_service(
             item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"
         } == claims
         service = named(objects, "Deployment", f"{case}-task-store-server")["spec"]["template"]["spec"]
-        binding = [pod["spec"] for name, pod in pods(objects).items() if f"{case}-bind-" in name]
+        binding = [pod["spec"] for name, pod in pods(objects).items() if f"{case}-provision-" in name]
         for spec in binding:
             assert {key: spec[key] for key in placement} == {key: service[key] for key in placement}
             assert spec["containers"][0]["image"] == service["containers"][0]["image"]
@@ -285,6 +312,24 @@ def test_ingress_leads_to_the_web_ui_where_it_is_wanted(manifests: dict[str, Man
     assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
 
 
-def test_unmanaged_namespace_is_still_a_template_of_its_own(manifests: dict[str, Manifests]) -> None:
+def test_namespace_is_labelled_only_if_it_is_managed(manifests: dict[str, Manifests]) -> None:
     labels = named(manifests["plain"], "Namespace", "plain")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert not [item for item in manifests["knobs"] if item["kind"] == "Namespace"]
+
+
+def test_strings_arrive_as_they_were_given(manifests: dict[str, Manifests]) -> None:
+    objects, case = manifests["strings"], CASES["strings"]
+    config = named(objects, "ConfigMap", "strings-experiment-config")["data"]["experiment-config.yaml"]
+    # The checks' own text of the mapping, which keeps the characters.
+    assert "🚀" in yaml.safe_load(config)["objective"]["expr"]
+    for name, pod in pods(objects).items():
+        spec = pod["spec"]
+        assert spec["nodeSelector"] == case["eden_node_selector"], name
+        assert spec["imagePullSecrets"] == [{"name": "null"}, {"name": "1e3"}]
+        assert set(re.findall(r'"secretKeyRef": \{"name": "([^"]+)"', json.dumps(spec))) <= {"0x10"}
+    for claim in [item for item in objects if item["kind"] == "PersistentVolumeClaim"]:
+        assert claim["spec"]["storageClassName"] == "1e3"
+    ingress = named(objects, "Ingress", "strings-web-ui")
+    assert ingress["metadata"]["annotations"] == case["eden_ingress"]["annotations"]
+    assert ingress["spec"]["ingressClassName"] == "off"

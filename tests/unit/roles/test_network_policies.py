@@ -30,7 +30,7 @@ def policies(objects: Manifests, pod: t.Mapping[str, str]) -> list[dict[str, t.A
 
 
 def matches(peers: t.Sequence[t.Mapping[str, t.Any]] | None, pod: t.Mapping[str, str] | None) -> bool:
-    """Whether a pod of the namespace is among the peers; None is somebody outside the cluster."""
+    """Whether a pod of the namespace is among the peers; None is outside the cluster."""
     if peers is None:
         return True
     return any(
@@ -72,14 +72,21 @@ def test_truth_table(manifests: dict[str, Manifests], client: str, server: str) 
 
 
 @pytest.mark.parametrize("component", CLIENTS)
-def test_names_can_be_looked_up_and_nothing_else_outside_be_reached(
+def test_names_are_looked_up_at_the_clusters_dns_and_nothing_else_outside_is_reached(
     manifests: dict[str, Manifests], component: str
 ) -> None:
     (policy,) = policies(manifests["plain"], labels(manifests["plain"], component))
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    assert passes(policy["egress"], "to", None, 53)
-    assert not any(passes(policy["egress"], "to", None, port) for port in (80, 443, 6443, 8080))
-    assert not any(passes(policy["ingress"], "from", None, port) for port in SERVERS.values())
+    assert not any(passes(policy["egress"], "to", None, port) for port in (53, 5353, 80, 443, 6443, 8080))
+    assert not any(passes(policy["ingress"] or [], "from", None, port) for port in SERVERS.values())
+    (rule,) = [rule for rule in policy["egress"] if {"port": 53, "protocol": "UDP"} in rule["ports"]]
+    dns_pods, node = rule["to"]
+    assert dns_pods["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
+    assert dns_pods["podSelector"]["matchExpressions"][0]["values"] == ["kube-dns", "node-local-dns"]
+    assert node == {"ipBlock": {"cidr": "169.254.0.0/16"}}
+    assert {(row["port"], row["protocol"]) for row in rule["ports"]} == {
+        (port, protocol) for port in (53, 5353) for protocol in ("TCP", "UDP")
+    }
 
 
 def test_port_of_another_service_stays_closed(manifests: dict[str, Manifests]) -> None:
@@ -97,5 +104,12 @@ def test_peers_and_egress_of_the_inputs_are_added(manifests: dict[str, Manifests
     for component in ("executor-host", "evaluator-host"):
         (policy,) = policies(objects, labels(objects, component))
         assert policy["egress"][-1] == case["eden_worker_egress"][0]
+    assert all(
+        rule["to"] == case["eden_dns_peers"]
+        for item in objects
+        if item["kind"] == "NetworkPolicy"
+        for rule in item["spec"]["egress"]
+        if {"port": 53, "protocol": "UDP"} in rule["ports"]
+    )
     (ideator,) = policies(objects, labels(objects, "ideator-host"))
     assert case["eden_worker_egress"][0] not in ideator["egress"]

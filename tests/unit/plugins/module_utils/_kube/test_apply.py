@@ -127,11 +127,12 @@ def test_applied_again_is_unchanged() -> None:
     assert apply.reconcile(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("condition", ["Failed", "FailureTarget"])
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_failed_job_is_recreated(check_mode: bool) -> None:
+def test_failed_job_is_recreated(check_mode: bool, condition: str) -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "seed"}, "spec": {}}
     prepared_job = merge({"metadata": SERVER_METADATA}, apply.prepare(job, "ns"))
-    live = {**prepared_job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    live = {**prepared_job, "status": {"conditions": [{"type": condition, "status": "True"}]}}
     cluster = FakeCluster(live)
     change = apply.reconcile(cluster, apply.prepare(job, "ns"), check_mode)  # type: ignore[arg-type]
     assert change.outcome == "recreated"

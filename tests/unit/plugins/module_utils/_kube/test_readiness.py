@@ -18,7 +18,6 @@ def changed(thing: Object, **changes: t.Any) -> Object:
 
 
 OLD_REVISION = {"currentRevision": "eden-postgres-0", "updateRevision": "eden-postgres-1"}
-PARTITION = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}}
 
 READY = [
     ("a StatefulSet that has just been created", {**k.statefulset(), "status": {}}, False),
@@ -35,29 +34,6 @@ READY = [
         False,
     ),
     ("a StatefulSet whose ready pod is of the old revision", k.ready_statefulset(**OLD_REVISION), False),
-    (
-        "a StatefulSet that updates on deletion",
-        changed(k.ready_statefulset(**OLD_REVISION), spec={"updateStrategy": {"type": "OnDelete"}}),
-        True,
-    ),
-    (
-        "a StatefulSet that keeps one pod of the old revision by its partition",
-        changed(
-            k.ready_statefulset(**OLD_REVISION, replicas=2, readyReplicas=2, availableReplicas=2),
-            spec={"replicas": 2, **PARTITION},
-        ),
-        True,
-    ),
-    (
-        "a StatefulSet whose partition is not updated",
-        changed(
-            k.ready_statefulset(
-                **OLD_REVISION, replicas=2, readyReplicas=2, availableReplicas=2, updatedReplicas=0
-            ),
-            spec={"replicas": 2, **PARTITION},
-        ),
-        False,
-    ),
     ("a StatefulSet that is scaled up", changed(k.ready_statefulset(), spec={"replicas": 2}), False),
     (
         "a StatefulSet of no replica that still has one",
@@ -164,11 +140,11 @@ def test_what_does_not_exist_is_not_done() -> None:
         (k.statefulset(), "0 of 1 replicas ready"),
         (k.ready_statefulset(updatedReplicas=0), "0 of 1 replicas updated"),
         (k.ready_statefulset(availableReplicas=0), "0 of 1 replicas available"),
-        (k.ready_deployment(replicas=2), "2 replicas where 1 are wanted"),
+        (k.ready_deployment(replicas=2), "2 replicas instead of 1"),
         (k.ready_statefulset(**OLD_REVISION), "its update is not finished"),
         (
             changed(k.statefulset(), metadata={"generation": 2}),
-            "its controller has not seen its latest change",
+            "its controller has not observed its latest change",
         ),
         (changed(k.statefulset(), metadata={"deletionTimestamp": k.CREATED}), "it is being deleted"),
         (k.job(failed=1), "it is not complete, failed pods: 1"),
@@ -222,7 +198,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
     (
         k.pod(POSTGRES, node="", unschedulable="0/1 nodes are available: 1 Insufficient cpu."),
         [],
-        "waits for a node",
+        "waiting for a node",
     ),
     (k.pod(POSTGRES), [], "scheduled"),
     (PULLING, [], "scheduled"),
@@ -251,13 +227,13 @@ STAGES: list[tuple[Object, list[Object], str]] = [
             init=[k.container(k.running(), name="prepare")],
         ),
         [],
-        "runs init container prepare",
+        "running init container prepare",
     ),
     (k.pod(POSTGRES, k.container(k.running()), phase="Running"), [], "started"),
     (
         k.pod(POSTGRES, k.container(k.running(), 2, k.terminated(1)), phase="Running"),
         [],
-        "started again, restart 2",
+        "restarted 2 times",
     ),
     (
         k.pod(POSTGRES, k.container(k.terminated(3)), phase="Running"),
@@ -271,10 +247,10 @@ STAGES: list[tuple[Object, list[Object], str]] = [
             phase="Running",
         ),
         [],
-        "container main ended for want of memory, 3 times",
+        "container main ended for lack of memory, 3 times",
     ),
     (k.pod(POSTGRES, k.container(k.running(), ready=True), phase="Running", ready=True), [], "ready"),
-    (changed(k.pod(POSTGRES), metadata={"deletionTimestamp": k.CREATED}), [], "stops"),
+    (changed(k.pod(POSTGRES), metadata={"deletionTimestamp": k.CREATED}), [], "is stopping"),
     (k.pod(SEED, k.container(k.running(), ready=True), phase="Running", ready=True), [], "started"),
     (k.pod(SEED, k.container(k.terminated(0, "Completed")), phase="Running"), [], "finished"),
     (k.pod(SEED, k.container(k.terminated(0, "Completed")), phase="Succeeded"), [], "finished"),
@@ -310,40 +286,3 @@ def test_event_time_of_the_newer_event_api() -> None:
     assert readiness.event_time(event) == "2026-11-23T16:12:00.000000Z"
     assert readiness.event_time({**event, "series": None}) == "2026-11-23T16:10:39.250000Z"
     assert readiness.event_time({**event, "series": None, "eventTime": None}) == "2026-11-23T16:10:39Z"
-
-
-def test_timeline_row_of_a_ready_pod() -> None:
-    pod = k.pod(
-        POSTGRES, k.container(k.running("2026-11-23T16:10:45Z"), ready=True), phase="Running", ready=True
-    )
-    pulled = k.event(
-        pod, "Pulled", "Container image already present", "main", "2026-11-23T16:10:43Z", "Normal"
-    )
-    assert readiness.timeline_row("eden-postgres", pod, [pulled]) == {
-        "workload": "eden-postgres",
-        "pod": "eden-postgres-0",
-        "created": "2026-11-23T16:10:38Z",
-        "scheduled": "2026-11-23T16:10:38Z",
-        "pulled": "2026-11-23T16:10:43Z",
-        "started": "2026-11-23T16:10:45Z",
-        "ready": "2026-11-23T16:10:50Z",
-        "seconds": {"scheduled": 0.0, "pulled": 5.0, "started": 7.0, "ready": 12.0},
-    }
-
-
-def test_timeline_row_of_a_finished_pod_ends_with_its_container() -> None:
-    pod = k.pod(SEED, k.container(k.terminated(0, "Completed")), phase="Succeeded")
-    row = readiness.timeline_row("eden-seed", pod, [])
-    assert (row["started"], row["ready"]) == ("2026-11-23T16:10:45Z", "2026-11-23T16:10:47Z")
-    assert row["pulled"] is None
-    assert row["seconds"] == {"scheduled": 0.0, "started": 7.0, "ready": 9.0}
-
-
-def test_timeline_row_of_a_pod_without_a_node() -> None:
-    row = readiness.timeline_row("eden-postgres", k.pod(POSTGRES, node="", unschedulable="no room"), [])
-    assert (row["scheduled"], row["started"], row["ready"], row["seconds"]) == (None, None, None, {})
-
-
-def test_timeline_never_runs_backwards_where_clocks_differ() -> None:
-    pod = k.pod(POSTGRES, k.container(k.running("2026-11-23T16:10:30Z")), phase="Running")
-    assert readiness.timeline_row("eden-postgres", pod, [])["seconds"]["started"] == 0.0

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Everything about an experiment that follows from the catalogue of components and a few inputs.
+
+The catalogue is ``roles/eden/vars/main/components.yml``, whose header says what its fields mean.
+This module is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from urllib.parse import urlsplit
+
+from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY, NAME
+
+Catalogue = t.Mapping[str, t.Mapping[str, t.Any]]
+Labels = dict[str, str]
+
+LONGEST_NAME = 63
+# A controller adds ten characters and a hyphen for the label controller-revision-hash.
+LONGEST_STATEFULSET = LONGEST_NAME - 11
+JOB = "Job"
+USER = 1000
+# Objects that belong to no single component.
+SHARED = ("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+
+
+class Inputs(t.NamedTuple):
+    """The inputs that the topology depends on."""
+
+    name: str
+    replicas: t.Mapping[str, int] = {}
+    storage_sizes: t.Mapping[str, str] = {}
+    # Name of the user's own Secret with the credentials, if there is one.
+    credentials: str = ""
+
+
+def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
+    """The topology, as the roles read it; see the filter's documentation.
+
+    Raises:
+        ValueError: a name that Kubernetes does not take.
+    """
+    instances = {component: _instances(catalogue, component, inputs) for component in catalogue}
+    workloads = [instance for found in instances.values() for instance in found]
+    workers = [worker for component in catalogue for worker in _workers(catalogue, component, inputs)]
+    running = [component for component, spec in catalogue.items() if "kind" in spec]
+    return {
+        "names": {
+            **{part: object_name(inputs.name, part) for part in (*SHARED, *running)},
+            **({"credentials": inputs.credentials} if inputs.credentials else {}),
+        },
+        "labels": labels(inputs),
+        "selector": selector(inputs),
+        "components": {
+            component: {
+                **_component(catalogue, component, inputs),
+                "instances": instances[component],
+            }
+            for component in running
+        },
+        "ports": {component: spec["port"] for component, spec in catalogue.items() if "port" in spec},
+        "addresses": {
+            component: _address(spec, component, inputs)
+            for component, spec in catalogue.items()
+            if "port" in spec
+        },
+        "urls": {
+            component: str(spec["url"]).format(address=_address(spec, component, inputs))
+            for component, spec in catalogue.items()
+            if "port" in spec
+        },
+        "workers": workers,
+        "identities": [
+            {"name": worker["name"], "secret": worker["secret"], "labels": labels(inputs)}
+            for worker in workers
+        ],
+        "groups": _groups(workers),
+        "workloads": _by_phase(workloads),
+        "edges": edges(catalogue),
+        "readers": {
+            component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec
+        },
+        "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
+        "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
+        "own_claims": [
+            claim
+            for claim in _claims(catalogue, inputs)
+            if not claim["workload"] and count(catalogue[claim["component"]], inputs)
+        ],
+        "volumes": [_volume(claim) for claim in _claims(catalogue, inputs)],
+        "objects": [
+            *({"kind": workload["kind"], "name": workload["name"]} for workload in workloads),
+            *(
+                {"kind": "Service", "name": object_name(inputs.name, component)}
+                for component, spec in catalogue.items()
+                if "port" in spec
+            ),
+        ],
+        "budgets": [component for component in running if catalogue[component]["kind"] != JOB],
+    }
+
+
+def object_name(release: str, *parts: str, longest: int = LONGEST_NAME) -> str:
+    """The name of an object of the release."""
+    name = "-".join((release, *parts))
+    if len(name) > longest:
+        raise ValueError(f"the name {name} is longer than {longest} characters")
+    return name
+
+
+def selector(inputs: Inputs, component: str = "", replica: int = 0) -> Labels:
+    """The labels that tell the pods of a component, or of one of its replicas, from all others."""
+    return {
+        "app.kubernetes.io/name": "eden",
+        "app.kubernetes.io/instance": inputs.name,
+        **({"app.kubernetes.io/component": component} if component else {}),
+        **({f"{NAME}/replica": str(replica)} if replica else {}),
+    }
+
+
+def labels(inputs: Inputs, component: str = "", phase: str = "", replica: int = 0) -> Labels:
+    """The labels of an object."""
+    return {
+        **selector(inputs, component, replica),
+        "app.kubernetes.io/part-of": "eden",
+        **MANAGED_BY,
+        **({f"{NAME}/phase": phase} if phase else {}),
+    }
+
+
+def count(spec: t.Mapping[str, t.Any], inputs: Inputs) -> int:
+    """How many replicas a component has."""
+    limits = spec.get("replicas")
+    return int(inputs.replicas.get(limits["input"], limits["default"])) if limits else 1
+
+
+def edges(catalogue: Catalogue) -> list[dict[str, t.Any]]:
+    """Which component connects to which, and to which port."""
+    return [
+        {"client": client, "server": server, "port": catalogue[server]["port"]}
+        for client, spec in catalogue.items()
+        for server in spec.get("connects_to", ())
+    ]
+
+
+def _address(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> str:
+    return f"{object_name(inputs.name, component)}:{spec['port']}"
+
+
+def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str, t.Any]:
+    """What the manifests of a component need."""
+    spec = catalogue[component]
+    phase = spec["phase"]
+    variables = spec.get("variables", {})
+    claims = {(claim["component"], claim["volume"]): claim["name"] for claim in _claims(catalogue, inputs)}
+    return {
+        "name": object_name(inputs.name, component),
+        "kind": spec["kind"],
+        "phase": phase,
+        # The Python package of EDEN's that serves it.
+        "package": f"eden_{component.replace('-', '_')}",
+        "labels": labels(inputs, component, phase),
+        "selector": selector(inputs, component),
+        "port": spec.get("port"),
+        "port_name": urlsplit(spec.get("url", "")).scheme,
+        "user": spec.get("user", USER),
+        "replicas": count(spec, inputs),
+        "environment": {variables.get(key, key): key for key in spec.get("reads", ())},
+        "configmaps": list(spec.get("configmaps", ())),
+        "requests": dict(spec["requests"]),
+        "peers": spec.get("peers", ""),
+        "egress": spec.get("egress", ""),
+        "paths": {volume: details["path"] for volume, details in spec.get("volumes", {}).items()},
+        "volumes": [
+            {
+                "name": volume,
+                "path": details["path"],
+                "size": _size(details, inputs),
+                "source": details.get("claim", "node"),
+                "claim": claims.get((component, volume), ""),
+            }
+            for volume, details in spec.get("volumes", {}).items()
+        ],
+    }
+
+
+def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
+    """The workloads of a component. A worker has one of its own; the names of Jobs are their makers'."""
+    spec = catalogue[component]
+    if spec.get("kind", JOB) == JOB:
+        return []
+    workers = _workers(catalogue, component, inputs) if "identity" in spec else [None]
+    return [
+        {
+            "kind": spec["kind"],
+            "name": worker["workload"]["name"] if worker else object_name(inputs.name, component),
+            "phase": spec["phase"],
+            "component": component,
+            "labels": labels(inputs, component, spec["phase"], worker["replica"] if worker else 0),
+            "selector": selector(inputs, component, worker["replica"] if worker else 0),
+            "worker": worker,
+        }
+        for worker in workers
+    ]
+
+
+def _workers(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
+    """The workers of a component: one for each replica, each with a Secret of its own."""
+    spec = catalogue[component]
+    if "identity" not in spec:
+        return []
+    return [_worker(spec, component, replica, inputs) for replica in range(1, count(spec, inputs) + 1)]
+
+
+def _worker(spec: t.Mapping[str, t.Any], component: str, replica: int, inputs: Inputs) -> dict[str, t.Any]:
+    numbered = f"{component}-{replica}"
+    name = numbered if spec["identity"]["numbered"] else component
+    # What there is one of at most is known by the component's name.
+    several = spec.get("replicas", {}).get("max", 1) > 1
+    workload = {
+        "kind": spec.get("kind"),
+        "name": object_name(inputs.name, numbered if several else component, longest=LONGEST_STATEFULSET),
+        "phase": spec.get("phase"),
+        "component": component,
+    }
+    return {
+        "name": name,
+        "component": component,
+        "replica": replica,
+        "workload": workload if "kind" in spec else None,
+        "secret": object_name(inputs.name, name, "identity"),
+        "groups": list(spec["identity"]["groups"]),
+    }
+
+
+def _groups(workers: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    members: dict[str, list[str]] = {}
+    for worker in workers:
+        for group in worker["groups"]:
+            members.setdefault(group, []).append(worker["name"])
+    return [{"name": group, "members": found} for group, found in members.items()]
+
+
+def _by_phase(workloads: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[dict[str, str]]]:
+    """The workloads as the rollout takes them, by the phase that makes them."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for workload in workloads:
+        entry = {key: workload[key] for key in ("kind", "name", "phase", "component")}
+        found.setdefault(workload["phase"], []).append(entry)
+    return found
+
+
+def _claims(catalogue: Catalogue, inputs: Inputs) -> list[dict[str, str]]:
+    """The claims of all volumes that have one; ``workload`` is the StatefulSet that makes it, if one does."""
+    return [
+        {
+            "key": details["size"],
+            "component": component,
+            "volume": volume,
+            "size": _size(details, inputs),
+            **_claim_name(component, volume, details, inputs),
+        }
+        for component, spec in catalogue.items()
+        for volume, details in spec.get("volumes", {}).items()
+        if "claim" in details
+    ]
+
+
+def _claim_name(component: str, volume: str, details: t.Mapping[str, str], inputs: Inputs) -> dict[str, str]:
+    if details["claim"] == "own":
+        return {"name": object_name(inputs.name, volume), "workload": ""}
+    workload = object_name(inputs.name, component)
+    return {"name": f"{volume}-{workload}-0", "workload": workload}
+
+
+def _volume(claim: t.Mapping[str, str]) -> dict[str, str]:
+    """A claim as preflight takes it."""
+    return {
+        "workload": claim["workload"],
+        "claim": claim["volume"] if claim["workload"] else claim["name"],
+        "size": claim["size"],
+        "variable": f"eden_storage_sizes.{claim['key']}",
+    }
+
+
+def _size(details: t.Mapping[str, str], inputs: Inputs) -> str:
+    return str(inputs.storage_sizes.get(details["size"], details["default"]))
