@@ -16,6 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import TemplatingFailure
 
+# Ansible loads an action before it forks: the files of the role are read once.
+SPECIFICATION = inputs.specification()
 MAX_DEPTH = 64
 # Python refuses to write out integers of more than 4300 digits.
 MAX_BITS = 8192
@@ -32,10 +34,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         raw = task_vars or {}
-        spec = inputs.specification()
         # Others than the inputs are only named in a message: their templates may be costly or hold secrets.
         variables = {
-            str(name): self.templated(value) if name in spec else None
+            str(name): self.templated(value) if name in SPECIFICATION else None
             for name, value in raw.items()
             if inputs.concerns(name)
         }
