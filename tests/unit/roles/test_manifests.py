@@ -255,7 +255,7 @@ def test_each_claim_without_a_statefulset_is_provisioned_by_a_pod_like_its_servi
         for spec in binding:
             assert {key: spec[key] for key in placement} == {key: service[key] for key in placement}
             assert spec["containers"][0]["image"] == service["containers"][0]["image"]
-        assert {spec["volumes"][0]["persistentVolumeClaim"]["claimName"] for spec in binding} == claims
+        assert {spec["volumes"][-1]["persistentVolumeClaim"]["claimName"] for spec in binding} == claims
 
 
 def test_default_class_is_left_to_the_cluster(manifests: dict[str, Manifests]) -> None:
