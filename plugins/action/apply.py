@@ -24,7 +24,7 @@ from ansible.utils.display import Display
 from ansible_collections.eden.reference.plugins.module_utils._module import Task, result_of
 from ansible_collections.eden.reference.plugins.plugin_utils import _templates
 
-# Ansible loads an action before it forks: what the module imports, above all the Kubernetes client, is imported once.
+# Ansible loads an action before it forks, so what the module imports is imported once and not for each task.
 importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{__name__.rpartition('.')[2]}")
 
 PR_SET_PDEATHSIG = 1
