@@ -24,7 +24,7 @@ from ansible.utils.display import Display
 from ansible_collections.eden.reference.plugins.module_utils._module import Task, result_of
 from ansible_collections.eden.reference.plugins.plugin_utils import _templates
 
-# Ansible loads an action before it forks: what the module imports, above all the Kubernetes client, is imported once.
+# Ansible loads an action before it forks, so what the module imports is imported once and not for each task.
 importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{__name__.rpartition('.')[2]}")
 
 PR_SET_PDEATHSIG = 1
@@ -56,26 +56,30 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        if self._connection.transport != "local":
-            return self._execute_module(module_args=self.rendered(self._task.args), task_vars=task_vars)
-        end_with_parent()
         name = (self._task.resolved_action or self._task.action).rpartition(".")[2]
         module = importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{name}")
         _result, parameters = self.validate_argument_spec(argument_spec=module.ARGUMENTS)
+        rendered = self.rendered(parameters)
+        if self._connection.transport != "local":
+            return self._execute_module(module_args={**self._task.args, **rendered}, task_vars=task_vars)
+        end_with_parent()
+        # As for a module, whose process has the task's environment: K8S_AUTH_* may come by it.
+        environment: dict[str, str] = {}
+        self._compute_environment_string(environment)
+        os.environ.update(environment)
         host = (task_vars or {}).get("inventory_hostname", "")
         task = Task(
-            parameters=self.rendered(parameters),
+            parameters={**parameters, **rendered},
             check_mode=self._task.check_mode,
             diff=self._task.diff,
             progress=lambda line: display.display(f"   [{host}] {line}"),
         )
         return result_of(module.run, task)
 
-    def rendered(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-        """The arguments with the objects of `templates`, which only eden.reference.apply has."""
-        items = arguments.get("templates")
-        if not items:
-            return arguments
+    def rendered(self, parameters: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The options of eden.reference.apply that change when its `templates` are rendered."""
+        if not parameters.get("templates"):
+            return {}
         places = _templates.search_path(self._task._role, self._loader.get_basedir())
-        objects = _templates.objects(items, self._templar, places)
-        return {**arguments, "templates": [], "definitions": [*arguments.get("definitions", []), *objects]}
+        objects = _templates.objects(parameters["templates"], self._templar, places)
+        return {"templates": [], "definitions": [*parameters["definitions"], *objects]}

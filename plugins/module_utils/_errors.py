@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+if t.TYPE_CHECKING:
+    from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal
+
 
 class CollectionError(Exception):
     """Base of every error that a module of this collection reports to the user.
@@ -24,6 +27,9 @@ class CollectionError(Exception):
         self.message = message
         self.data = data
 
+    def __str__(self) -> str:
+        return self.message
+
     def as_result(self) -> dict[str, t.Any]:
         """The failed result of a module: ``msg`` and the details."""
         return {"msg": self.message, **self.data}
@@ -37,13 +43,15 @@ class ClusterError(CollectionError):
     """The Kubernetes API refused a request or did not answer it.
 
     Attributes:
-        status: HTTP status, or 0 where no answer came.
+        status: HTTP status, or 0 if no answer came.
+        refusal: what refused the request, as far as the server's words say it.
     """
 
     def __init__(
         self, action: str, target: str, status: int, reason: str, said: str = "", advice: str = ""
     ) -> None:
         self.status = status
+        self.refusal: Refusal | None = None
         answer = f"{status} {reason}".strip() if status else reason
         words = f": {said}" if said and said != reason else ""
         super().__init__(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
+from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import secrets_of
 
 
 def _silent(_line: str) -> None:
@@ -50,6 +51,8 @@ def result_of(run: Function, task: Task) -> dict[str, t.Any]:
 def run_module(arguments: dict[str, t.Any], run: Function) -> None:
     """Be a module."""
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
+    # Of a kubeconfig that is a dictionary, an argument spec cannot say which parts are secret.
+    module.no_log_values.update(secrets_of(module.params))
     result = result_of(run, Task(module.params, module.check_mode, module._diff))
     if result.pop("failed", False):
         module.fail_json(**result)

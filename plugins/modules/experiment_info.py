@@ -67,7 +67,7 @@ workers:
       description: Name of its Secret.
       type: str
     worker_id:
-      description: Id in the Secret; empty where it holds none.
+      description: Id in the Secret; empty if it holds none.
       type: str
     accepted:
       description: Whether the token in the Secret is that worker's.

@@ -143,12 +143,12 @@ name:
   type: str
   sample: eden-postgres
 pod:
-  description: Name of the pod in trouble, empty if there is none.
+  description: Name of the pod concerned, empty if there is none.
   returned: when a workload cannot become ready
   type: str
   sample: eden-postgres-0
 log:
-  description: The last lines of the container in trouble, without what may be a secret.
+  description: The last lines of the container concerned, without what may be a secret.
   returned: when a workload cannot become ready
   type: list
   elements: str

@@ -16,11 +16,12 @@ from pathlib import Path
 import jinja2
 import jinja2.meta
 import jinja2.nodes
-import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.yaml import yaml_load_all
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.playbook.role import Role
 from ansible.template import Templar, trust_as_template
+from yaml import YAMLError
 
 # No text that YAML allows contains it.
 SEPARATOR = "\0"
@@ -148,46 +149,17 @@ def _name_of(node: jinja2.nodes.Expr) -> str | None:
 
 def documents(name: str, text: str) -> t.Iterator[dict[str, t.Any]]:
     """The mappings that the text of a template holds; empty documents are none."""
-    loader = _ExactLoader if re.search(r"\\u[dD][89a-fA-F]|[\x7f-\x9f]", text) else _Loader
     try:
-        for document in yaml.load_all(text, loader):
+        for document in yaml_load_all(text):
             if isinstance(document, dict):
                 yield document
             elif document is not None:
                 raise AnsibleActionFail(
                     f"The template {name} renders to a {type(document).__name__} instead of an object."
                 )
-    except (yaml.YAMLError, UnicodeError) as error:
+    except YAMLError as error:
         # The mark's snippet would show values.
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1} of what it renders to" if mark else ""
         reason = getattr(error, "problem", None) or getattr(error, "reason", "")
         raise AnsibleActionFail(f"The template {name} renders to no YAML: {reason}{line}.") from None
-
-
-def _without_timestamps(loader: type[t.Any]) -> dict[str, list[tuple[str, t.Any]]]:
-    """Implicit types as JSON has them: what looks like a date is a string."""
-    return {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in loader.yaml_implicit_resolvers.items()
-    }
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    yaml_implicit_resolvers = _without_timestamps(yaml.SafeLoader)
-
-
-class _ExactLoader(yaml.SafeLoader):
-    """Reads all of JSON, which `to_json` writes: escaped surrogate pairs, and DEL as it is.
-
-    libyaml refuses them.
-    """
-
-    yaml_implicit_resolvers = _without_timestamps(yaml.SafeLoader)
-    NON_PRINTABLE = re.compile(  # type: ignore[misc]
-        "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-    )
-
-    def construct_scalar(self, node: t.Any) -> t.Any:
-        value = super().construct_scalar(node)
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

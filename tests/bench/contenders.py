@@ -14,8 +14,9 @@ from pathlib import Path
 
 import requests
 import yaml
-from experiment import TASK_STORE_PORT, Experiment, TaskStore
+from experiment import Experiment, TaskStore
 from testbed import CHECKOUT, HOST, INVENTORY, SMALL, Testbed
+from truth_table import SERVERS
 
 # The script's option --timeout (default: 5m), for each of its waits, if the image is broken. It must be
 # longer than what a sound bring-up takes for one wait.
@@ -153,14 +154,14 @@ class Chart(Contender):
     @contextmanager
     def task_store(self) -> t.Iterator[TaskStore]:
         place = ("--namespace", self.namespace)
-        store = f"{self.release}-task-store-server"
+        store, port = f"{self.release}-task-store-server", SERVERS["task-store-server"]
         token = self.testbed.read(*place, "secret", f"{self.release}-secrets")["data"]["EDEN_ADMIN_TOKEN"]
         (container,) = self.testbed.read(*place, "deployment", store)["spec"]["template"]["spec"][
             "containers"
         ]
         experiment_id = container["args"][container["args"].index("--experiment-id") + 1]
         with (
-            self.testbed.port_forward(self.namespace, f"service/{store}", TASK_STORE_PORT) as url,
+            self.testbed.port_forward(self.namespace, f"service/{store}", port) as url,
             requests.Session() as session,
         ):
             session.trust_env = False

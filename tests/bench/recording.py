@@ -39,7 +39,7 @@ class Ended:
         return "".join(line for _seconds, line in self.lines)
 
     def first(self, wanted: t.Callable[[str], bool]) -> float | None:
-        """When it printed the first line that is wanted; None where it printed none."""
+        """When it printed the first line that is wanted; None if it printed none."""
         return next((seconds for seconds, line in self.lines if wanted(line)), None)
 
 

@@ -17,7 +17,7 @@ MEASURES = {
     "cold": "cold bring-up",
     "unchanged": "run again, nothing changed",
     "changed": "one changed value",
-    "broken": "image that the registry does not have, to the end",
+    "broken": "missing image, to the end",
     "several": "5 experiments at once, cold",
 }
 # What was counted besides seconds: measure, key and title.
@@ -126,12 +126,13 @@ def picture(results: Document, path: Path) -> None:
         layout="constrained",
     )
     for (title, run), each, panel in zip(found, pods, axes.flat, strict=True):
-        panel.set_title(f"{title}: ends after {run['seconds']:.0f} s", loc="left")
+        panel.set_title(f"{title}: ends after {run['seconds']:.0f} s", loc="left", pad=14)
         for number, pod in enumerate(each):
             for begin, seconds, colour in bars(pod, run["seconds"]):
                 panel.barh(number, seconds, left=begin, color=colour, height=0.7)
         panel.set_yticks(range(len(each)), [pod["component"] for pod in each])
         panel.invert_yaxis()
+        panel.set_xlim(left=0)
         panel.axvline(run["seconds"], color="black")
         for name, begin in run["phases"].items():
             panel.axvline(begin, color="#e4e8ec", zorder=0)

@@ -14,17 +14,18 @@ PROC = Path("/proc")
 class Surveillance:
     """Collects, in a thread of its own, the arguments of all processes and the files below some directories.
 
-    Use it as a context manager; the last look is taken at its end.
+    Use it as a context manager; the last look is taken at its end, the others ``pause`` seconds apart.
 
     Attributes:
         arguments: each argument list that was seen, its arguments separated by NUL.
         files: each content that was seen in a file, by the file's path and the number of its contents before.
     """
 
-    def __init__(self, directories: t.Iterable[Path] = ()) -> None:
+    def __init__(self, directories: t.Iterable[Path] = (), pause: float = PAUSE) -> None:
         self.arguments: set[bytes] = set()
         self.files: dict[str, bytes] = {}
         self.directories = tuple(directories)
+        self._pause = pause
         self._versions: dict[Path, tuple[tuple[int, int, int], int]] = {}
         self._stop = threading.Event()
         self._looked = threading.Condition()
@@ -71,7 +72,7 @@ class Surveillance:
                     self._looked.notify_all()
                 if last:
                     return
-                self._stop.wait(PAUSE)
+                self._stop.wait(self._pause)
         # Raised again where the caller is.
         except BaseException as error:
             self._failure = error

@@ -62,7 +62,7 @@ def runtime() -> Environment:
 
 
 def find_python(version: str) -> Path | None:
-    """The interpreter of a version, from PATH or from pyenv; None where there is none that starts.
+    """The interpreter of a version, from PATH or from pyenv; None if there is none that starts.
 
     pyenv's shims stand on PATH for each version, and start only the one that was chosen.
     """
@@ -101,7 +101,7 @@ def locked(name: str) -> t.Iterator[None]:
 
 
 def ensure(environment: Environment) -> Path:
-    """The environment's directory, made or refreshed where that is due.
+    """The environment's directory, made or refreshed when that is due.
 
     Raises:
         EnvironmentFailure: it is not there and cannot be made.

@@ -25,7 +25,7 @@ class Run:
     work: Path
 
     def environment(self, environment: Environment) -> Path:
-        """The programs of a virtual environment, which is made where it is missing."""
+        """The programs of a virtual environment, which is made if it is missing."""
         if not environment.path.exists():
             self.progress.say(f"making the environment {environment.path.name} …")
         return ensure(environment) / "bin"

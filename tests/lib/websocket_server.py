@@ -16,7 +16,7 @@ _MASKED, _LAST = 0x80, 0x80
 
 
 def read_head(stream: t.Any) -> list[str]:
-    """The lines of an HTTP message above its blank line; empty where the other side ended before that."""
+    """The lines of an HTTP message above its blank line; empty if the other side ended before that."""
     lines: list[str] = []
     for line in iter(stream.readline, b""):
         if line == b"\r\n":
@@ -54,7 +54,7 @@ class WebSocket:
         self._connection.sendall(head + payload)
 
     def receive(self) -> tuple[int, bytes]:
-        """The next frame's opcode and payload; ``CLOSE`` where the other side ended without one."""
+        """The next frame's opcode and payload; ``CLOSE`` if the other side ended without one."""
         head = self._stream.read(2)
         if len(head) < 2:
             return CLOSE, b""

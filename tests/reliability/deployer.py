@@ -177,7 +177,7 @@ def used(events: t.Iterable[Object]) -> set[Grant]:
 
 
 def refusal(outcome: Outcome, grant: Grant, namespace: str) -> str:
-    """What is wrong with how a run ended that lacks a permission; empty where nothing is."""
+    """What is wrong with how a run ended that lacks a permission; empty if nothing is."""
     group = f" ({grant.group})" if grant.group else ""
     scope = f"namespace {namespace}" if namespace else "the whole cluster"
     permission = f"{grant.verb} {grant.resource}{group} in {scope}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects that somebody deletes or changes: check mode names them, the run repairs them, the rest stays."""
+"""Objects that another user deletes or changes: check mode names them, the run repairs them and no others."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def drift_trials(pool: Pool, seed: int) -> list[Trial]:
 
 
 def foreign_trials(pool: Pool) -> list[Trial]:
-    """Each object with something that somebody else added: it is no drift, and stays."""
+    """Each object with something that another manager added: it is no drift, and stays."""
     found = []
     for kind, name, live in _objects(pool):
         additions: dict[str, Object] = {
@@ -109,7 +109,7 @@ def feature_trials(pool: Pool) -> list[Trial]:
 
 
 def immutable_trials(pool: Pool) -> list[Trial]:
-    """What the API server lets nobody change, after somebody made the object anew with another value."""
+    """What the API server never lets change, after the object was recreated with another value."""
     return [
         Trial(IMMUTABLE, "the experiment's id", lambda _rig, _reference: _another_id(pool)),
         *(
@@ -130,7 +130,7 @@ def immutable_trials(pool: Pool) -> list[Trial]:
 
 
 def claim_trials(pool: Pool) -> list[Trial]:
-    """A claim that goes with its pods is told of before the first write, and made anew when it is gone."""
+    """A claim that goes with its pods is reported before the first write, and recreated when it is gone."""
     return [
         Trial(
             CLAIM,
@@ -237,7 +237,7 @@ def _foreign_trial(pool: Pool, kind: str, name: str, what: str, addition: Object
             expected = {_title(experiment, kind, name): "updated"}
             verdict.require(real.changes == expected, "drift", f"the run changed {real.changes}")
             live = experiment.kube.ask("GET", path)
-            verdict.require(_holds(live, addition), "drift", "what somebody else had added is gone")
+            verdict.require(_holds(live, addition), "drift", "what another manager had added is gone")
             experiment.kube.ask("PATCH", f"{path}?{OTHER_MANAGER}", _without(addition), MERGE)
         return verdict
 
@@ -285,7 +285,9 @@ def _another_id(pool: Pool) -> Verdict:
     verdict = Verdict()
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
-        live = _made_anew(experiment, "ConfigMap", EXPERIMENT, ("data", "experiment_id"), f"exp_{1:026d}")
+        live = _recreated_with(
+            experiment, "ConfigMap", EXPERIMENT, ("data", "experiment_id"), f"exp_{1:026d}"
+        )
         require_refusal(
             verdict,
             reported(experiment),
@@ -303,7 +305,7 @@ def _another_value(pool: Pool, kind: str, name: str, path: Path, value: str) -> 
     verdict = Verdict()
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
-        _made_anew(experiment, kind, name, path, value)
+        _recreated_with(experiment, kind, name, path, value)
         run = reported(experiment)
         verdict.outcomes.append(run.outcome)
         if run.outcome.status == 0:
@@ -342,8 +344,8 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
     return verdict
 
 
-def _made_anew(experiment: Experiment, kind: str, name: str, path: Path, value: str) -> Object:
-    """Somebody deletes the object and makes it with another value; what it was."""
+def _recreated_with(experiment: Experiment, kind: str, name: str, path: Path, value: str) -> Object:
+    """The object, after it was deleted and recreated with another value."""
     live = experiment.kube.ask("GET", path_of(experiment, kind, name))
     remove(experiment, kind, name)
     body = {key: copy.deepcopy(part) for key, part in live.items() if key != "status"}

@@ -11,7 +11,7 @@ from oracles import Reference, Verdict, check_run
 from thin_rig import Rig
 from traffic import PASS, Action, Reply, Request, Rule, WatchReply
 
-# Each kind of fault with what it answers; what a gateway answers, or nobody, may follow upon an execution.
+# Each kind of fault with what it answers; what a gateway answers, or a reset, may follow upon an execution.
 KINDS: dict[str, Action] = {
     "429": Action(executed=False, reply=429),
     "429 with Retry-After": Action(executed=False, reply=429, headers=("Retry-After: 1",)),

@@ -118,7 +118,7 @@ def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Rule:
 def with_boundaries(
     experiment: Experiment, kill_at: int = 0, rule: Rule = pass_through
 ) -> tuple[Outcome, int]:
-    """A run and the number of its boundaries; it is killed at one of them where that is not 0."""
+    """A run and the number of its boundaries; it is killed at one of them unless that is 0."""
     count = experiment.directory / "boundaries"
     experiment.environment = {
         "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
@@ -136,7 +136,7 @@ def with_boundaries(
 
 def _ended(experiment: Experiment, run: Run) -> Outcome:
     outcome = run.wait()
-    # What is left of a killed run ends, or is told of.
+    # What is left of a killed run ends, or is reported.
     run.kill()
     outcome = run.wait()
     outcome.requests = list(experiment.traffic.log)

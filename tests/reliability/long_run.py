@@ -87,7 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--kind",
         action="store_true",
-        help="kills only, on the kind cluster EDEN_TEST_CLUSTER, which is made where it is missing",
+        help="kills only, on the kind cluster EDEN_TEST_CLUSTER, which is made if it is missing",
     )
     parser.add_argument("--drift", action="store_true", help="check mode, Secrets and drift only")
     parser.add_argument("--random-kills", type=int, default=SAMPLE, metavar="N", help="kills at random times")
@@ -142,7 +142,7 @@ def versions(rig: Rig) -> str:
 
 def kind_rig(directory: Path) -> KindRig:
     """The kind cluster, with the image on its node."""
-    # Empty, lest the cluster be taken that the user's kubeconfig names.
+    # Empty, so that the user's kubeconfig names no other cluster.
     subprocess.run([CHECKOUT / "tests/bring-up", "--check"], env=clean() | {"KUBECONFIG": ""}, check=True)
     return KindRig(directory, Testbed(named()))
 

@@ -20,10 +20,10 @@ from node import who_am_i
 from secret_search import SHORTEST, SecretSearch
 from standin_api import Api
 from thin_rig import INSTANCE, Experiment, Outcome, processes
+from truth_table import GROUPS, WORKERS
 
 CREDENTIALS = f"{INSTANCE}-credentials"
-WORKERS = ("evaluator-host-1", "executor-host-1", "ideator-host-1", "operator", "orchestrator", "web-ui-1")
-MEMBERS = {"admins": ["operator", "web-ui-1"], "orchestrators": ["orchestrator"]}
+MEMBERS = {name: sorted(members) for name, members in GROUPS.items()}
 
 # What the API server keeps about an object.
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")

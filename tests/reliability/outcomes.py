@@ -74,7 +74,7 @@ def predict(verdict: Verdict, experiment: Experiment) -> Report:
 
 
 def predict_without_diff(verdict: Verdict, experiment: Experiment) -> Report:
-    """What check mode tells where no diff is asked for."""
+    """What check mode tells if no diff is asked for."""
     found = reported(experiment, "--check")
     _require_no_write(verdict, found)
     verdict.require(not found.shown, "check mode", f"a diff shows {found.shown}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets that are lost, tampered with or swapped: what is broken is issued anew, and nothing else."""
+"""Secrets that are lost, tampered with or swapped: what is broken is reissued, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typing as t
 from kube import PATHS, Object
 from oracles import (
     CREDENTIALS,
-    WORKERS,
     Reference,
     State,
     Verdict,
@@ -25,19 +24,11 @@ from outcomes import Report, predict, reported, require_refusal, run_as_predicte
 from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
+from truth_table import GENERATED, WORKERS
 
 IDENTITY = "identity Secret damaged"
 MAIN = "credentials lost"
 REINSTALL = "reinstalled over kept claims"
-KEYS = (
-    "EDEN_ADMIN_TOKEN",
-    "EDEN_SESSION_SECRET",
-    "EDEN_READONLY_PASSWORD",
-    "POSTGRES_PASSWORD",
-    "FORGEJO_REMOTE_PASSWORD",
-    "FORGEJO_SECRET_KEY",
-    "FORGEJO_INTERNAL_TOKEN",
-)
 # What a reinstallation finds gone, in the order in which it is deleted.
 REMOVED = (
     "StatefulSet",
@@ -51,7 +42,7 @@ REMOVED = (
     "Secret",
 )
 COMPONENTS = ("postgres", "task-store-server", "orchestrator", "web-ui")
-# Grammatical, and nobody's.
+# Well-formed, and of no worker.
 UNKNOWN_WORKER = f"wkr_{0:026d}"
 
 Damage = t.Callable[[Experiment], None]
@@ -71,7 +62,7 @@ def identity_trials(pool: Pool) -> list[Trial]:
             ("with another token", _put(worker, token=secrets.token_hex(32))),
             ("with half a token", _put(worker, token="0" * 32)),
             ("without a token", _put(worker, token="")),
-            ("with the id of nobody", _put(worker, worker_id=UNKNOWN_WORKER)),
+            ("with the id of no worker", _put(worker, worker_id=UNKNOWN_WORKER)),
             ("with no id", _put(worker, worker_id="no id")),
         ):
             found.append(_identity_trial(pool, f"{worker} {way}", (worker,), damage))
@@ -183,7 +174,7 @@ def _templates(experiment: Experiment) -> dict[str, tuple[str, str]]:
 
 
 def _require_reissues(verdict: Verdict, run: Report, count: int) -> None:
-    """So many tokens were issued anew, and nobody was registered."""
+    """So many tokens were reissued, and no worker was registered."""
     asked = [request.target for request in run.outcome.writes if request.side == "store"]
     again = [target for target in asked if target.endswith("/reissue-credential")]
     verdict.require(
@@ -233,23 +224,25 @@ def _put_back(experiment: Experiment, lost: Object) -> None:
 
 
 def _replace(experiment: Experiment, lost: Object) -> None:
-    """What somebody writes who gave the database another password; that it takes it is seen on kind only."""
+    """The Secret of a user who gave the database another password; kind shows that it accepts it."""
     new = {key: secrets.token_hex(32) for key in ("POSTGRES_PASSWORD", "FORGEJO_SECRET_KEY")}
     _put_back(experiment, {**lost, "data": encoded(new)})
 
 
 def _lack_keys(rig: Rig) -> Verdict:
     verdict = Verdict()
-    has = KEYS[::2]
+    has = sorted(GENERATED)[::2]
     with rig.experiment() as experiment:
         experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": experiment.namespace}})
         body = {"metadata": {"name": "given"}, "data": encoded(dict.fromkeys(has, "0" * 64))}
         experiment.kube.ask("POST", PATHS["Secret"].format(experiment.namespace), body)
         experiment.variables["eden_existing_secret"] = "given"
-        lacks = ", ".join(key for key in KEYS if key not in has)
+        lacks = [key for key in GENERATED if key not in has]
         for arguments in ((), ("--check",)):
-            expected = f"Secret {experiment.namespace}/given lacks {lacks}."
-            require_refusal(verdict, reported(experiment, *arguments), expected, "eden_existing_secret")
+            expected = f"Secret {experiment.namespace}/given lacks "
+            require_refusal(
+                verdict, reported(experiment, *arguments), expected, "eden_existing_secret", *lacks
+            )
     return verdict
 
 

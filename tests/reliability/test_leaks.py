@@ -20,6 +20,8 @@ from thin_rig import Experiment, Outcome, Rig
 from traffic import PASS, Action, Request
 
 LOUD = ("-vvv", "--diff")
+# The rig answers in this process, which looking all the time would slow down.
+PAUSE = 0.1
 MISSING = "registry.example/eden/reference:leak"
 # What each place shows of any run, so that no empty one is searched.
 PLACES = {
@@ -113,7 +115,7 @@ CASES = {
     "image that does not exist": Case(missing_image, MISSING),
     "refused inputs": Case(refused_inputs, "eden_postgres_password"),
     "incomplete Secret": Case(missing_keys, "lacks "),
-    "missing permissions": Case(missing_permissions, "stranger"),
+    "missing permissions": Case(missing_permissions, "secrets in namespace "),
     "unreachable cluster": Case(unreachable, "127.0.0.1:1"),
     "killed when a token was issued": Case(
         lost_identity, "TASK [", lambda experiment: AtWrite(1, "answered", LOUD).apply(experiment)
@@ -163,7 +165,7 @@ def test_a_failing_run_shows_no_secret(rig: Rig, pool: Pool, case: Case) -> None
         experiment.variables.setdefault("eden_timeout", 60)
         experiment.environment = loud(experiment.directory)
         try:
-            with Surveillance([experiment.directory]) as watch:
+            with Surveillance([experiment.directory], PAUSE) as watch:
                 outcome = case.perform(experiment)
             contents = seen(watch, experiment, outcome)
         finally:

@@ -21,7 +21,7 @@ from trials import Survive
 
 # All of them: tests/reliability/run --all
 TAKEN_AWAY = 6
-# In the middle of the infra phase, and where the task store is up and the identities are made.
+# In the middle of the infra phase, and when the task store is up and the identities are made.
 LATER = (12, 45)
 
 EVERYTHING = {"eden_ingress": {"host": "eden.example.org"}, "eden_replicas": {"ideator_host": 2}}

@@ -201,7 +201,7 @@ def perform(
     stop: threading.Event | None = None,
     at_a_time: int = AT_A_TIME,
 ) -> dict[str, list[str]]:
-    """What was violated, by the trial's name, where something was; ``stop`` begins no further trial."""
+    """What was violated, by the trial's name; ``stop`` begins no further trial."""
     violated: dict[str, list[str]] = {}
 
     def one(trial: Trial) -> None:

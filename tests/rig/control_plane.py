@@ -28,7 +28,7 @@ from certificates import NEW, Authority, Pair, new_key, write_private
 
 CLUSTER = Path(__file__).parent.parent / "cluster"
 ADDRESS = "127.0.0.1"
-# Reached only where something hangs: a busy machine takes long to start an API server.
+# Reached only if something hangs: a busy machine takes long to start an API server.
 START_SECONDS = 300.0
 STOP_SECONDS = 15.0
 PORT_ATTEMPTS = 5
@@ -50,7 +50,7 @@ class ControlPlane:
 
     With ``only`` the controller manager runs these controllers, in haste, and there is no scheduler.
 
-    Raises ``StartError`` on entry where a program ends or is not ready within five minutes.
+    Raises ``StartError`` on entry if a program ends or is not ready within five minutes.
     """
 
     def __init__(self, directory: Path, controllers: bool = False, only: Sequence[str] = ()) -> None:
@@ -232,7 +232,7 @@ class ControlPlane:
         return process
 
     def _wait(self, process: subprocess.Popen[bytes], name: str, port: int, path: str) -> None:
-        """Waits until the program answers 200 at ``path``; raises ``StartError`` where it ends or tarries."""
+        """Waits until the program answers 200 at ``path``; raises ``StartError`` if it ends or tarries."""
         context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
         if name != "kube-apiserver":
             # The others sign their own certificates.
@@ -278,7 +278,7 @@ def free_port() -> int:
 
 
 def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    """Asks the program to end, kills it where it does not, and waits for its end."""
+    """Asks the program to end, kills it if it does not, and waits for its end."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

@@ -79,7 +79,7 @@ class Kube:
             connection.close()
 
     def ask(self, method: str, path: str, body: Object | None = None, kind: str = JSON) -> Object:
-        """The answer; raises ``KubeError`` where it is a refusal."""
+        """The answer; raises ``KubeError`` if it is a refusal."""
         content = json.dumps(body).encode() if body is not None else None
         headers = {"Accept": "application/json", **({"Content-Type": kind} if content else {})}
         connection = self._idle_connection() or self._connect(60)
@@ -96,7 +96,7 @@ class Kube:
         return dict(json.loads(text))
 
     def find(self, path: str) -> Object | None:
-        """The object at the path, or None where there is none."""
+        """The object at the path, or None if there is none."""
         try:
             return self.ask("GET", path)
         except KubeError as error:
@@ -109,7 +109,7 @@ class Kube:
         return list(self.ask("GET", PATHS[kind].format(namespace)).get("items") or [])
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        """The object, or None where there is none."""
+        """The object, or None if there is none."""
         return self.find(path_of(kind, namespace, name))
 
     def watch(self, path: str, version: str) -> t.Iterator[tuple[str, Object]]:

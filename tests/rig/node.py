@@ -27,6 +27,7 @@ from fake_kubelet import NODE, FakeKubelet
 from fault_proxy import FaultProxy
 from kube import MERGE, PATHS, STRATEGIC, Kube, KubeError, Object
 from traffic import Traffic
+from truth_table import SEED_COMMIT
 
 STANDIN = Path(__file__).resolve().parents[1] / "standin" / "src"
 # What the playbook needs of kube-controller-manager.
@@ -42,7 +43,6 @@ CONTROLLERS = (
     "statefulset-controller",
     "ttl-after-finished-controller",
 )
-SEED = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 POD_IP = "127.0.0.1"
 PORT = 8080
@@ -324,7 +324,7 @@ class Node:
                 break
         if _is_job(pod):
             failed = self._fails(pod)
-            line = FAILURE if failed else f"EDEN_REPO_SEEDED sha={SEED}\n"
+            line = FAILURE if failed else f"EDEN_REPO_SEEDED sha={SEED_COMMIT}\n"
             self._logs[_key(pod)] = line
             done = {
                 "exitCode": int(failed),
@@ -366,7 +366,7 @@ class Node:
             self._need_token(namespace, pod, worker, _flag(arguments, "--experiment-id"))
 
     def _need_pod(self, pod: Object) -> Object:
-        """The pod as it is now; raises ``KubeError`` where it is no longer there, or on its way."""
+        """The pod as it is now; raises ``KubeError`` if it is no longer there, or on its way."""
         found = self.kube.ask("GET", _path(pod))
         metadata = found["metadata"]
         if metadata["uid"] != pod["metadata"]["uid"] or metadata.get("deletionTimestamp"):
@@ -401,7 +401,7 @@ class Node:
         return values
 
     def _need_token(self, namespace: str, pod: Object, worker: str, experiment: str) -> None:
-        """What a worker does first: it asks who it is, and ends where that is refused."""
+        """What a worker does first: it asks who it is, and ends if that is refused."""
         (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "identity"]
         data = self._need("Secret", namespace, volume["secret"]["secretName"]).get("data") or {}
         token = base64.b64decode(data.get("token", "")).decode()

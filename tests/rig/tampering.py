@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What somebody may do to the fields that the collection has applied."""
+"""What another user may do to the fields that the collection has applied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing as t
 from kube import Kube, KubeError, Object
 
 OURS = "eden.reference"
-# Under the name of nobody who deploys.
+# Another one than the collection's.
 OTHER_MANAGER = "fieldManager=other"
 REPLACEMENTS = 20
 REFUSALS = (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -47,7 +47,7 @@ def _leaves(fields: Object, live: t.Any, path: Path) -> t.Iterator[Path]:
 def tamper(kube: Kube, path: str, place: Path, remove: bool = False) -> list[str]:
     """Put another value at the place of the object at the path, or none, the first that the API server takes.
 
-    Returns what was refused where nothing was taken, else nothing.
+    Returns what was refused if nothing was taken, else nothing.
     """
     live = kube.ask("GET", path)
     refusals = []

@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def recap(self) -> dict[str, int]:
-        """The numbers of the play recap, empty where there is none."""
+        """The numbers of the play recap, empty if there is none."""
         return {
             name: int(number)
             for name, number in re.findall(r"(\w+)=(\d+)", self.output.partition("PLAY RECAP")[2])
@@ -90,7 +90,7 @@ class Run:
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process group; return when no process of the run is left.
 
-        What does not end by itself is killed, and told of in the outcome.
+        What does not end by itself is killed, and reported in the outcome.
         """
         with self._killing:
             if self.process.returncode is None:

@@ -40,7 +40,7 @@ class Action:
         delay: seconds before the server gets it.
         then: called before the client gets the reply.
         after: called when it got the reply.
-        watch: what becomes of the stream, where the request is a watch that is answered.
+        watch: what becomes of the stream, if the request is a watch that is answered.
     """
 
     executed: bool = True
@@ -109,7 +109,7 @@ class Traffic:
     Attributes:
         rule: says what becomes of a request.
         log: the requests since ``restart``.
-        cut: no request is answered any more, since whoever sends one is to be dead.
+        cut: no request is answered any more, since its sender is to be dead.
     """
 
     rule: Rule = pass_through

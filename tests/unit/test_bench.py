@@ -118,7 +118,7 @@ TABLE = """\
 | `--check`, nothing there | 6.0, 6.0 to 6.0 (1) |  |  |
 | cold bring-up | 25.0, 20.0 to 30.0 (3) | 150.0, 100.0 to 200.0 (2) | 6.0 |
 | run again, nothing changed | 4.0, 4.0 to 4.0 (1) |  |  |
-| image that the registry does not have, to the end | 10.0, 10.0 to 10.0 (1) | 80.0, 80.0 to 80.0 (1) | over 8.0 |
+| missing image, to the end | 10.0, 10.0 to 10.0 (1) | 80.0, 80.0 to 80.0 (1) | over 8.0 |
 | events at the end of the experiment | 63 |  |  |
 | writes at the API server when nothing changed | 0 |  |  |
 | pods recreated, nothing changed | 1 |  |  |

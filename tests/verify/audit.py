@@ -32,7 +32,7 @@ class Request:
 
     @classmethod
     def parse(cls, line: bytes) -> Request | None:
-        """The request of a line of the audit log, or None where the line is not about its end."""
+        """The request of a line of the audit log, or None if the line is not about its end."""
         event = json.loads(line)
         if event.get("stage") != "ResponseComplete":
             return None

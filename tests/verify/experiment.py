@@ -13,59 +13,14 @@ from dataclasses import dataclass
 
 import requests
 from testbed import Testbed
+from truth_table import EVENTS, SERVERS, WORKERS
 
 Document = dict[str, t.Any]
 
-TASK_STORE_PORT = 8080
-FORGEJO_PORT = 3000
-WEB_UI_PORT = 8090
 GIT_USER = "eden"
-# What EDEN's seed always is: its content, its author and its date are fixed.
-SEED_COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
-
-# The fixture: three ideas, and the baseline, which is evaluated but never integrated.
-EVENTS = Counter(
-    {
-        "task.created": 10,
-        "task.claimed": 10,
-        "task.submitted": 10,
-        "task.completed": 10,
-        "idea.drafted": 3,
-        "idea.ready": 3,
-        "idea.dispatched": 3,
-        "idea.completed": 3,
-        "variant.started": 4,
-        "variant.succeeded": 4,
-        "variant.integrated": 3,
-    }
-)
 END_STATE_SECONDS = 240.0
 # The task store holds a request for that long while nothing happens.
 LONG_POLL_SECONDS = 5.0
-
-COMPONENTS_OF_WORKERS = {
-    "orchestrator": "orchestrator",
-    "web-ui-1": "web-ui",
-    "ideator-host-1": "ideator-host",
-    "executor-host-1": "executor-host",
-    "evaluator-host-1": "evaluator-host",
-}
-# Steers the experiment from outside: no pod has its token.
-OPERATOR = "operator"
-WORKERS = (OPERATOR, *COMPONENTS_OF_WORKERS)
-GROUPS = {"admins": {OPERATOR, "web-ui-1"}, "orchestrators": {"orchestrator"}}
-
-SECRET_KEYS = {
-    "EDEN_ADMIN_TOKEN",
-    "EDEN_SESSION_SECRET",
-    "EDEN_READONLY_PASSWORD",
-    "EDEN_STORE_URL",
-    "EDEN_READONLY_STORE_URL",
-    "POSTGRES_PASSWORD",
-    "FORGEJO_REMOTE_PASSWORD",
-    "FORGEJO_SECRET_KEY",
-    "FORGEJO_INTERNAL_TOKEN",
-}
 
 
 @dataclass(frozen=True)
@@ -145,7 +100,7 @@ class Experiment:
         token = self.secret("credentials")["EDEN_ADMIN_TOKEN"]
         target = f"service/{self.name}-task-store-server"
         with (
-            self.testbed.port_forward(self.namespace, target, TASK_STORE_PORT) as url,
+            self.testbed.port_forward(self.namespace, target, SERVERS["task-store-server"]) as url,
             requests.Session() as session,
         ):
             session.trust_env = False
@@ -180,7 +135,7 @@ class TaskStore:
         return answer.json()
 
     def events(self, cursor: int, seconds: float = 0.0) -> list[Document]:
-        """The events after the first ``cursor``; where there are none, those that come within ``seconds``."""
+        """The events after the first ``cursor``; if there are none, those that come within ``seconds``."""
         path = "/events/subscribe" if seconds else "/events"
         query = {"cursor": str(cursor)} | ({"timeout": str(seconds)} if seconds else {})
         found: list[Document] = self.read(path, **query)["events"]

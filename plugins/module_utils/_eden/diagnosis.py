@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Why a workload does not become ready, told from the objects around it.
+"""Why a workload does not become ready, by the objects around it.
 
 Pure functions over objects as the Kubernetes API returns them.
 This module is private to the collection.
@@ -52,7 +52,7 @@ SETTLE = 1.0
 APPEAR = 5.0
 # Long enough for a second try of the kubelet or the scheduler, and for an autoscaler to announce a node.
 SECOND_TRY = 18.0
-# It passes by itself, or nobody knows: the timeout of the rollout ends the wait.
+# It may pass by itself, or it is not known: the timeout of the rollout ends the wait.
 RETRIED = math.inf
 # A container that has ended so many times is in a crash loop. A program that cannot be started
 # will not be found at a later try either.
@@ -89,13 +89,13 @@ class Cause:
 
     Attributes:
         kind: one word for programs, see the module's documentation.
-        subject: the object in trouble, such as ``Pod eden-postgres-0``.
+        subject: the object concerned, such as ``Pod eden-postgres-0``.
         problem: what is wrong with it, a clause without a full stop.
         said: the words of the server, empty if it gave none.
         advice: what to do next, whole sentences.
         wait: for how many seconds it must have lasted to fail the rollout; infinite if it may pass by itself.
-        pod: name of the pod, if one is in trouble.
-        container: the container whose log tells more, if one does.
+        pod: name of the pod, if it is about one.
+        container: the container whose log says more, if there is one.
     """
 
     kind: str
@@ -109,7 +109,7 @@ class Cause:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells one cause from another while its words change."""
+        """What distinguishes one cause from another while its words change."""
         return self.kind, self.subject, self.container
 
     @property
@@ -181,14 +181,14 @@ def component_of(workload: Object) -> str:
 
 
 def find_causes(state: RolloutState) -> list[Cause]:
-    """What keeps the workload from being ready, the most telling first; empty while nothing is wrong with it.
+    """What keeps the workload from being ready, the most specific first; empty if nothing is wrong with it.
 
     A cause holds once it has lasted for its ``wait`` seconds.
     """
     failure = job_failure(state.workload)
     if failure is not None:
         return [_failed_job(state, failure)]
-    # A status older than the spec tells about pods that are about to be replaced.
+    # A status older than the spec describes pods that are about to be replaced.
     if not is_observed(state.workload):
         return []
     causes = [*_refused(state), *_controller_events(state)]
@@ -467,7 +467,7 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> s
 
 
 def _is_news(state: RolloutState, pod: Object, container: ContainerStatus) -> bool:
-    """The container's trouble arose, or was found again, since the rollout began."""
+    """What is wrong with the container began, or was found again, since the rollout began."""
     return not state.is_old(pod) or any(
         event.get("reason") in ("Failed", "InspectFailed", "ErrImageNeverPull")
         and _is_about(event, container)
@@ -667,7 +667,7 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
     if refusal is None:
         return []
     name = pod["metadata"]["name"]
-    # What follows tells why evicting others would not help.
+    # The rest says why evicting others would not help.
     said = re.split(r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message")))[
         0
     ]

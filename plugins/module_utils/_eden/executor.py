@@ -134,9 +134,9 @@ class PlanExecutor:
             IdentityError: another client changed or created the Secret since it was read.
         """
         version = self.secrets[worker.name].version
-        # Is no id of a worker, and tells this Secret from one that another run created.
-        placeholder = f"pending-{token_hex(8)}"
-        definition = secret_definition(self.desired.namespace, worker, placeholder, "", version)
+        # With its blank it counts as no token; it tells this Secret from one that another run created.
+        placeholder = {"token": f"pending {token_hex(8)}"}
+        definition = secret_definition(self.desired.namespace, worker, placeholder, version)
         try:
             if version:
                 self.cluster.apply(definition, dry_run=True)
@@ -145,7 +145,7 @@ class PlanExecutor:
         except ConflictError as error:
             # The answer to a create that succeeded may have been lost; its second try then meets the first.
             found = self.cluster.read("Secret", self.desired.namespace, worker.secret)
-            if found and decoded(found).get("worker_id") == placeholder:
+            if found and decoded(found) == placeholder:
                 return str(found["metadata"]["resourceVersion"])
             raise self._changed(worker) from error
 
@@ -163,13 +163,13 @@ class PlanExecutor:
                 self.store.pause(lost)
 
     def _write(self, worker: DesiredWorker, credential: Credential, version: str) -> None:
-        worker_id, token = credential.worker.worker_id, credential.token
+        values = {"worker_id": credential.worker.worker_id, "token": credential.token}
         try:
-            self.cluster.apply(secret_definition(self.desired.namespace, worker, worker_id, token, version))
+            self.cluster.apply(secret_definition(self.desired.namespace, worker, values, version))
         except ConflictError as error:
             # As above: the first try may have succeeded.
             written = read_secret(self.cluster, self.desired.namespace, worker.secret)
-            if (written.worker_id, written.token) != (worker_id, token):
+            if {"worker_id": written.worker_id, "token": written.token} != values:
                 raise self._changed(worker) from error
 
     def _changed(self, worker: DesiredWorker) -> IdentityError:

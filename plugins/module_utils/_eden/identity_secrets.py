@@ -8,6 +8,7 @@ This module is private to the collection.
 from __future__ import annotations
 
 import hashlib
+import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import ids
@@ -43,7 +44,7 @@ def read_secret(cluster: Cluster, namespace: str, name: str) -> IdentitySecret:
 
 
 def secret_definition(
-    namespace: str, worker: DesiredWorker, worker_id: str, token: str, version: str
+    namespace: str, worker: DesiredWorker, values: t.Mapping[str, str], version: str
 ) -> Object:
     """The identity Secret; with ``version`` it is written only if the Secret is still at that version."""
     return {
@@ -57,7 +58,7 @@ def secret_definition(
             **({"resourceVersion": version} if version else {}),
         },
         "type": "Opaque",
-        "data": encoded({"worker_id": worker_id, "token": token}),
+        "data": encoded(values),
     }
 
 

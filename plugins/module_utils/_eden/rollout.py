@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
     APPEAR,
+    SETTLE,
     Cause,
     Restarts,
     RolloutState,
@@ -224,9 +225,11 @@ class Rollout:
             state = self._state(wanted, workload)
             for cause in find_causes(state):
                 causes.append((workload, cause))
-                if self._lasted((wanted, cause.key)) >= cause.wait and expired is None:
+                # A second try counts from the first one that had the same answer.
+                lasted = self._lasted((wanted, cause.key, cause.wait))
+                if lasted >= cause.wait and expired is None:
                     expired = workload, cause
-                if cause.is_retried:
+                if cause.is_retried and lasted >= SETTLE:
                     self._report_retried(state, cause)
         if expired is not None:
             raise self._failure(*expired, causes)

@@ -168,7 +168,7 @@ class TaskStore:
         )
 
     def worker(self, worker_id: str) -> Worker | None:
-        """The worker, or None where it is not registered."""
+        """The worker, or None if it is not registered."""
         action, path = f"look up the worker {worker_id}", f"/workers/{worker_id}"
         answer = self._ask(action, "GET", path, expected={404: "not-found"})
         if answer.status == http.HTTPStatus.NOT_FOUND:

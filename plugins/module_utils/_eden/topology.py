@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY, NAME
+from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
 
 Catalogue = t.Mapping[str, t.Mapping[str, t.Any]]
 Labels = dict[str, str]
@@ -124,7 +124,7 @@ def labels(inputs: Inputs, component: str = "", phase: str = "", replica: int = 
     return {
         **selector(inputs, component, replica),
         "app.kubernetes.io/part-of": "eden",
-        **MANAGED_BY,
+        MANAGED_BY_LABEL: NAME,
         **({f"{NAME}/phase": phase} if phase else {}),
     }
 

@@ -7,38 +7,44 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import random
-import re
-import threading
+import ssl
 import time
 import typing as t
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import FIELD_MANAGER
+from ansible_collections.eden.reference.plugins.module_utils._collection import (
+    FIELD_MANAGER,
+    KUBECONFIG_ADVICE,
+)
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
     ConflictError,
     UnreachableError,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import (
+    CONNECTION_ARGUMENTS,
+    find_access,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import (
     KINDS,
     Kind,
     describe,
     kind_of,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.transport import PARALLEL, Transport
 
 try:
     import urllib3
-    import yaml
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.client.exceptions import ApiException
-    from kubernetes.config import ConfigException, kube_config, load_incluster_config, load_kube_config
     from kubernetes.dynamic import DynamicClient
     from kubernetes.dynamic.exceptions import DynamicApiError
+    from kubernetes.dynamic.resource import Resource
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
@@ -50,20 +56,14 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 PATIENCE = 60.0
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 LONGEST_RETRY_AFTER = 10.0
-# Requests at a time. Each takes a connection, whose TLS costs more than what most requests ask.
-PARALLEL = 4
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-
-_files_lock = threading.Lock()
-_users_of_files = 0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "kubeconfig": {"type": "path"},
-    "context": {"type": "str"},
+    **CONNECTION_ARGUMENTS,
     "namespace": {"type": "str", "required": True},
 }
 
@@ -87,45 +87,50 @@ class Cluster:
 
     @classmethod
     def connect(cls, options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> Cluster:
-        """A connection by the module options ``kubeconfig`` and ``context``.
-
-        Without them: ``KUBECONFIG``, the default kubeconfig, then the service account of the pod around this.
+        """A connection by the module options and ``K8S_AUTH_*``, as ``find_access`` finds it.
 
         Raises:
-            CollectionError: the Python package is missing, or no usable kubeconfig was found.
+            CollectionError: the Python package is missing, or no usable access was found.
         """
         if IMPORT_ERROR is not None:
             raise CollectionError(
                 f"The Python package 'kubernetes' cannot be imported ({IMPORT_ERROR}). "
                 "Install it into the Python that runs ansible: pip install kubernetes."
             )
-        configuration = Configuration()
-        _load(configuration, options.get("kubeconfig") or None, options.get("context") or None)
-        configuration.retries = urllib3.Retry(0, redirect=3)
-        try:
-            client = ApiClient(configuration=configuration)
-        except (ImportError, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            raise CollectionError(
-                f"Could not prepare a connection to {configuration.host}: {_said(error)}. "
-                "Check proxy-url and the certificates in the kubeconfig."
-            ) from error
-        return cls(client, patience)
+        return cls(client_of(Transport(find_access(options))), patience)
 
     @property
     def address(self) -> str:
         """The URL of the API server."""
         return str(self.client.configuration.host)
 
+    @property
+    def transport(self) -> Transport:
+        """The way to the API server."""
+        transport: Transport = self.client.rest_client.pool_manager
+        return transport
+
     def version(self, timeout: float = READ_TIMEOUT) -> Object:
         """The answer of ``/version``: ``gitVersion``, ``major``, ``minor``…; a try takes ``timeout`` s."""
-        target = f"the version of the API server {self.address}"
-        return self._json("read", target, "GET", "/version", _request_timeout=(CONNECT_TIMEOUT, timeout))
+        return self._json(
+            "read",
+            f"the version of the API server {self.address}",
+            self._dynamic.request,
+            "get",
+            "/version",
+            _request_timeout=(CONNECT_TIMEOUT, timeout),
+        )
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
-        """The object, or None where the server says 404."""
+        """The object, or None if the server says 404."""
         try:
             return self._json(
-                "read", describe(kind, namespace, name), "GET", KINDS[kind].path(namespace, name)
+                "read",
+                describe(kind, namespace, name),
+                self._dynamic.get,
+                resource_of(kind),
+                name=name,
+                namespace=namespace,
             )
         except ClusterError as error:
             if error.status == 404:
@@ -144,9 +149,11 @@ class Cluster:
         answer = self._json(
             "list",
             f"{row.plural} in namespace {namespace}" if namespace else row.plural,
-            "GET",
-            row.path(namespace),
-            **_selectors(labels, fields),
+            self._dynamic.get,
+            resource_of(kind),
+            namespace=namespace,
+            label_selector=labels or None,
+            field_selector=fields or None,
         )
         items = [{"apiVersion": row.api_version, "kind": kind, **item} for item in answer.get("items") or []]
         return items, answer.get("metadata", {}).get("resourceVersion", "")
@@ -157,24 +164,16 @@ class Cluster:
         Raises:
             ConflictError: it exists already.
         """
-        return self._write(
-            "create",
-            definition,
-            "POST",
-            name=False,
-            field_manager=FIELD_MANAGER,
-            dry_run="All" if dry_run else None,
-        )
+        return self._write("create", definition, self._dynamic.create, dry_run="All" if dry_run else None)
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
         """Server-side apply, which takes over fields that others own; the object as the server holds it."""
         return self._write(
             "apply",
             definition,
-            "PATCH",
-            content_type="application/apply-patch+yaml",
-            field_manager=FIELD_MANAGER,
-            force_conflicts=True,
+            self._dynamic.server_side_apply,
+            name=definition["metadata"]["name"],
+            force_conflicts="true",
             dry_run="All" if dry_run else None,
         )
 
@@ -183,10 +182,10 @@ class Cluster:
         return self._write(
             "patch",
             definition,
-            "PATCH",
+            self._dynamic.patch,
+            name=definition["metadata"]["name"],
             body=patch,
             content_type="application/strategic-merge-patch+json",
-            field_manager=FIELD_MANAGER,
             dry_run="All" if dry_run else None,
         )
 
@@ -194,18 +193,20 @@ class Cluster:
         """Replace the object that was read, at its ``resourceVersion``.
 
         Raises:
-            ConflictError: somebody changed it meanwhile.
+            ConflictError: it was changed meanwhile.
         """
-        return self._write("replace", definition, "PUT", field_manager=FIELD_MANAGER)
+        return self._write("replace", definition, self._dynamic.replace)
 
     def delete(self, kind: str, namespace: str, name: str) -> bool:
-        """Delete the object and, in the background, what it owns; False where it was gone already."""
+        """Delete the object and, in the background, what it owns; False if it was gone already."""
         try:
             self._json(
                 "delete",
                 describe(kind, namespace, name),
-                "DELETE",
-                KINDS[kind].path(namespace, name),
+                self._dynamic.delete,
+                resource_of(kind),
+                name=name,
+                namespace=namespace,
                 propagation_policy="Background",
             )
         except ClusterError as error:
@@ -234,7 +235,7 @@ class Cluster:
     def log(
         self, namespace: str, pod: str, container: str = "", lines: int = 0, previous: bool = False
     ) -> str:
-        """The log of a container, its last ``lines`` lines where that is not 0."""
+        """The log of a container, its last ``lines`` lines if that is not 0."""
         query: list[tuple[str, t.Any]] = []
         if container:
             query.append(("container", container))
@@ -245,8 +246,9 @@ class Cluster:
         answer = self._send(
             "read the log of",
             describe("Pod", namespace, pod),
-            "GET",
-            KINDS["Pod"].path(namespace, pod) + "/log",
+            self._dynamic.request,
+            "get",
+            resource_of("Pod").path(pod, namespace) + "/log",
             query_params=query,
             header_params={"Accept": "*/*"},
         )
@@ -257,20 +259,20 @@ class Cluster:
     ) -> t.Iterator[tuple[str, Object]]:
         """The changes since ``resource_version`` as ``(type, object)``, for at most ``seconds`` seconds.
 
-        Ends early, without an error, where the stream breaks, cannot be read or has expired (410): the caller
+        Ends early, without an error, if the stream breaks, cannot be read or has expired (410): the caller
         lists again.
         """
         row = KINDS[kind]
         try:
             answer = self._once(
-                "GET",
-                row.path(namespace),
-                None,
-                watch=True,
+                self._dynamic.get,
+                resource_of(kind),
+                namespace=namespace,
+                watch="true",
                 resource_version=resource_version,
                 timeout_seconds=max(1, int(seconds)),
                 _request_timeout=(CONNECT_TIMEOUT, seconds + 5),
-                **_selectors(labels, ""),
+                label_selector=labels or None,
             )
             for line in _lines(answer.stream(amt=None, decode_content=True)):
                 event = json.loads(line)
@@ -281,16 +283,10 @@ class Cluster:
             return
 
     def _write(
-        self,
-        action: str,
-        definition: Object,
-        method: str,
-        name: bool = True,
-        body: Object | None = None,
-        **parameters: t.Any,
+        self, action: str, definition: Object, call: t.Callable[..., t.Any], **parameters: t.Any
     ) -> Object:
         """Send the ``body``, by default the definition, to where the object of the definition is."""
-        kind = kind_of(definition)
+        kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
         # A field that the server does not know is an error, where it would drop it silently.
@@ -298,22 +294,17 @@ class Cluster:
         return self._json(
             action,
             describe(definition["kind"], namespace, metadata.get("name", "")),
-            method,
-            kind.path(namespace, metadata["name"] if name else ""),
-            definition if body is None else body,
-            **parameters,
+            call,
+            resource_of(definition["kind"]),
+            namespace=namespace,
+            field_manager=FIELD_MANAGER,
+            **{"body": definition, **parameters},
         )
 
     def _json(
-        self,
-        action: str,
-        target: str,
-        method: str,
-        path: str,
-        body: Object | None = None,
-        **parameters: t.Any,
+        self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> Object:
-        answer = self._send(action, target, method, path, body, **parameters)
+        answer = self._send(action, target, call, *arguments, **parameters)
         try:
             document = json.loads(answer)
         except ValueError:
@@ -325,141 +316,144 @@ class Cluster:
             target,
             0,
             f"what answers at {self.address} is no Kubernetes API",
-            advice="Check that the kubeconfig names an API server: kubectl version.",
+            advice=f"Check the address: kubectl version. {KUBECONFIG_ADVICE}",
         )
 
     def _send(
-        self,
-        action: str,
-        target: str,
-        method: str,
-        path: str,
-        body: Object | None = None,
-        **parameters: t.Any,
+        self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> bytes:
         """Send a request, again while that helps, and read the whole answer."""
         deadline = time.monotonic() + self.patience
         delay = FIRST_DELAY
         while True:
             try:
-                return bytes(self._once(method, path, body, **parameters).data)
+                return bytes(self._once(call, *arguments, **parameters).data)
             except DynamicApiError as error:
-                failure: ClusterError = _refusal(action, target, error)
+                failure: ClusterError = self._refusal(action, target, error)
                 wait = _retry_after(error)
-                if failure.status not in RETRIED_STATUSES:
+                if not is_retryable(failure):
                     raise failure from error
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-                failure = _unreachable(action, target, self.address, error)
+                failure = self._unreachable(action, target, error)
                 wait = 0.0
-            except ConfigException as error:
-                raise CollectionError(
-                    f"Could not {action} {target}: the kubeconfig's credentials failed: {error}."
-                ) from error
+                if _is_lasting(error):
+                    raise failure from error
             delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
             pause = max(delay, wait)
             if time.monotonic() + pause > deadline:
                 raise failure
             self._sleep(pause)
 
-    def _once(self, method: str, path: str, body: Object | None, **parameters: t.Any) -> t.Any:
+    def _once(self, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any) -> t.Any:
         parameters.setdefault("_request_timeout", (CONNECT_TIMEOUT, READ_TIMEOUT))
         # DynamicClient appends to the list and fills the dict that it is given.
         parameters["query_params"] = list(parameters.get("query_params", ()))
         parameters["header_params"] = dict(parameters.get("header_params", {"Accept": "application/json"}))
-        return self._dynamic.request(method.lower(), path, body=body, serialize=False, **parameters)
+        return call(*arguments, serialize=False, **parameters)
+
+    def _refusal(self, action: str, target: str, error: DynamicApiError) -> ClusterError:
+        return refusal(action, target, int(error.status or 0), error.reason, error.body, self.transport)
+
+    def _unreachable(self, action: str, target: str, error: Exception) -> ClusterError:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            advice = (
+                "Check certificate-authority and tls-server-name in the kubeconfig, or the option ca_cert: "
+                "they must fit the certificate of the API server."
+            )
+        elif " 407 " in reason:
+            advice = (
+                "Give the user and the password of the proxy in proxy-url, or in the option proxy_headers."
+            )
+        else:
+            advice = "Check that the cluster runs and that the kubeconfig names it: kubectl version."
+        return UnreachableError(
+            action,
+            target,
+            0,
+            f"no answer from the Kubernetes API at {self.address} ({reason})",
+            advice=advice,
+        )
+
+
+@functools.cache
+def resource_of(kind: str) -> Resource:
+    """The kind as the client's own type, which knows its paths."""
+    row = KINDS[kind]
+    return Resource(
+        prefix="apis" if row.group else "api",
+        group=row.group,
+        api_version=row.api_version.rpartition("/")[2],
+        kind=kind,
+        namespaced=row.namespaced,
+        name=row.plural,
+    )
+
+
+def client_of(transport: Transport) -> ApiClient:
+    """The client of the Python package ``kubernetes``, with our way to the API server."""
+    configuration = Configuration()
+    configuration.host = transport.access.server
+    # What the environment says about proxies is in the access.
+    configuration.proxy = None
+    client = ApiClient(configuration=configuration)
+    client.rest_client.pool_manager = transport  # type: ignore[assignment]
+    return client
 
 
 @contextmanager
 def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.Iterator[Cluster]:
-    """A connection whose sockets are closed at the end, and whose certificates are in no file then."""
-    with _certificate_files():
-        cluster = Cluster.connect(options, patience)
-        try:
-            yield cluster
-        finally:
-            cluster.client.rest_client.pool_manager.clear()
-
-
-@contextmanager
-def _certificate_files() -> t.Iterator[None]:
-    """The files into which the client writes what a kubeconfig embeds, keys among it.
-
-    The client removes them when Python exits; ansible's workers end without that. All connections of a
-    process share the files, so the last one removes them.
-    """
-    global _users_of_files
-    with _files_lock:
-        _users_of_files += 1
+    """A connection whose sockets are closed at the end."""
+    cluster = Cluster.connect(options, patience)
     try:
-        yield
+        yield cluster
     finally:
-        with _files_lock:
-            _users_of_files -= 1
-            if _users_of_files == 0 and IMPORT_ERROR is None:
-                kube_config._cleanup_temp_files()
+        cluster.transport.clear()
 
 
-def _load(configuration: t.Any, kubeconfig: str | None, context: str | None) -> None:
-    chosen = kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
-    in_pod = os.environ.get("KUBERNETES_SERVICE_HOST")
-    if (
-        not kubeconfig
-        and not context
-        and in_pod
-        and not any(os.path.exists(path) for path in chosen.split(os.pathsep))
-    ):
-        load_incluster_config(client_configuration=configuration)
-        return
+def refusal(
+    action: str, target: str, status: int, reason: t.Any, body: t.Any, transport: Transport
+) -> ClusterError:
+    """The error for an answer of the API server that is none of success, with what to do about it."""
+    document = _status(body)
+    said = str(document.get("message") or "")
+    causes = (document.get("details") or {}).get("causes") or ()
+    found = classify(said, status, causes)
+    advice = found.advice if found else ""
+    if status == 401:
+        advice = f"The API server does not accept the credentials of {transport.login.source}: renew them."
+    kind = ConflictError if status == 409 else ClusterError
+    error = kind(action, target, status, str(document.get("reason") or reason or ""), said, advice)
+    error.refusal = found
+    return error
+
+
+def is_retryable(error: ClusterError) -> bool:
+    """Whether the same request may succeed a moment later."""
+    return error.status in RETRIED_STATUSES or bool(error.refusal and error.refusal.transient)
+
+
+def _status(body: t.Any) -> Object:
+    """The Status object that the server sent; the words of anything else are its message."""
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:
-        load_kube_config(
-            config_file=chosen, context=context, client_configuration=configuration, persist_config=False
-        )
-    except (ConfigException, OSError, ValueError, ImportError, yaml.YAMLError) as error:
-        raise _unusable(chosen, context, _said(error)) from error
-    except (TypeError, AttributeError, LookupError) as error:
-        raise _unusable(chosen, context, "it has not the form of a kubeconfig") from error
-    fault = _fault(configuration)
-    if fault:
-        raise _unusable(chosen, context, fault)
-
-
-def _fault(configuration: t.Any) -> str:
-    """What is wrong with the server's address or with the token; the client would raise or tell it."""
-    try:
-        server = urlsplit(configuration.host)
-        usable = server.scheme in ("http", "https") and server.hostname and server.port != 0
+        document = json.loads(text)
     except ValueError:
-        usable = False
-    if not usable:
-        return "the server of its cluster is no http or https URL such as https://192.0.2.1:6443"
-    if server.username is not None:
-        return "the URL of its server holds a user name, where a token or a certificate belongs"
-    # The client has had several names for the one token.
-    tokens = [str(token) for token in configuration.api_key.values()]
-    if not all(token.isascii() and token.isprintable() and token == token.strip() for token in tokens):
-        return "its token holds a line break, or another character that a token never has"
-    return ""
+        document = None
+    return document if isinstance(document, dict) else {"message": " ".join(text.split())[:500]}
 
 
-def _unusable(chosen: str, context: str | None, reason: str) -> CollectionError:
-    return CollectionError(
-        f"Could not read a kubeconfig from {chosen}"
-        + (f", context {context}" if context else "")
-        + f": {reason}. Set eden_kubeconfig (and eden_context), or KUBECONFIG, to one that kubectl takes, "
-        "such as ~/.kube/config."
-    )
-
-
-def _said(error: Exception) -> str:
-    """What an error says on one line, without the part of the file that it quotes: that may hold a token."""
-    return re.sub(r"\{.*\}", "{...}", " ".join(str(error).split())).rstrip(".")
-
-
-def _selectors(labels: str, fields: str) -> dict[str, t.Any]:
-    return {
-        **({"label_selector": labels} if labels else {}),
-        **({"field_selector": fields} if fields else {}),
-    }
+def _is_lasting(error: BaseException | None) -> bool:
+    """Whether another try cannot help: the certificate or the proxy's login is wrong."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "Tunnel connection failed: 407" in str(error):
+            return True
+        error = (
+            getattr(error, "reason", None)
+            if isinstance(getattr(error, "reason", None), BaseException)
+            else error.__context__
+        )
+    return False
 
 
 def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
@@ -467,38 +461,6 @@ def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
     for chunk in chunks:
         *whole, pending = (pending + chunk).split(b"\n")
         yield from (line for line in whole if line.strip())
-
-
-def _status(error: DynamicApiError) -> tuple[str, str]:
-    """The reason and the message of the Status object that the server sent, as far as it sent one."""
-    try:
-        body = json.loads(error.body or "")
-        return body.get("reason") or error.reason, body.get("message") or ""
-    except (TypeError, ValueError, AttributeError):
-        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
-        return str(error.reason or ""), body[:500]
-
-
-def _refusal(action: str, target: str, error: DynamicApiError) -> ClusterError:
-    reason, said = _status(error)
-    status = int(error.status or 0)
-    advice = {
-        401: "Renew the credentials of the kubeconfig.",
-        403: "Ask for the missing right, or use a kubeconfig that has it.",
-    }.get(status, "")
-    kind = ConflictError if status == 409 else ClusterError
-    return kind(action, target, status, reason, said, advice)
-
-
-def _unreachable(action: str, target: str, address: str, error: Exception) -> ClusterError:
-    reason = getattr(error, "reason", None) or error
-    return UnreachableError(
-        action,
-        target,
-        0,
-        f"no answer from the Kubernetes API at {address} ({reason})",
-        advice="Check that the cluster runs and that the kubeconfig names it: kubectl version.",
-    )
 
 
 def _retry_after(error: DynamicApiError) -> float:
@@ -509,4 +471,4 @@ def _retry_after(error: DynamicApiError) -> float:
         return 0.0
 
 
-__all__ = ["CLUSTER_ARGUMENTS", "FIELD_MANAGER", "Cluster", "Kind", "Object", "connected"]
+__all__ = ["CLUSTER_ARGUMENTS", "FIELD_MANAGER", "PARALLEL", "Cluster", "Kind", "Object", "connected"]

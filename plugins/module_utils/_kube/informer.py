@@ -82,7 +82,7 @@ class Informer:
                     return
                 self._report(self._change, kind, change, item)
         except (KeyError, TypeError, AttributeError):
-            # The answer is no object: the next list tells what there is.
+            # The answer is no object: the next list repairs the copy.
             return
 
     def _report(self, action: t.Callable[..., None], *arguments: t.Any) -> None:

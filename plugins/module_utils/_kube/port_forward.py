@@ -11,22 +11,26 @@ This module is private to the collection.
 from __future__ import annotations
 
 import io
-import json
-import ssl
 import typing as t
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, InputError
-from ansible_collections.eden.reference.plugins.module_utils._kube.resources import KINDS, describe
+from ansible_collections.eden.reference.plugins.module_utils._errors import InputError
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
+    is_retryable,
+    refusal,
+    resource_of,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 
 if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
+    from ansible_collections.eden.reference.plugins.module_utils._kube.login import Credentials
 
 try:
     import requests
+    import urllib3
     import websocket
-    from kubernetes.stream.ws_client import websocket_proxycare
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
@@ -37,7 +41,6 @@ except ImportError:
 PROTOCOL = "v4.channel.k8s.io"
 DATA_CHANNEL = 0
 ERROR_CHANNEL = 1
-RETRIED_STATUSES = frozenset({404, 408, 429, 500, 502, 503, 504})
 
 
 class Endpoint(t.NamedTuple):
@@ -121,17 +124,18 @@ class PodSocket:
             ClusterError: the API server refuses the port-forward for good.
             OSError: no connection at the moment.
         """
-        connection = websocket.WebSocket(sslopt=_tls(cluster.client.configuration), skip_utf8_validation=True)
         try:
-            connection.connect(**_request(cluster, endpoint, seconds))
+            connection = _upgrade(cluster, endpoint, seconds)
         except websocket.WebSocketBadStatusException as error:
-            refusal = _refusal(endpoint, error)
-            if refusal.status not in RETRIED_STATUSES:
-                raise refusal from None
-            raise ConnectionRefusedError(refusal.message) from None
-        except websocket.WebSocketTimeoutException as error:
-            raise TimeoutError(f"no port-forward to {endpoint} within {seconds} s") from error
-        except websocket.WebSocketException as error:
+            refused = refusal(
+                "forward", str(endpoint), error.status_code, "", error.resp_body, cluster.transport
+            )
+            if error.status_code != 404 and not is_retryable(refused):
+                raise refused from None
+            raise ConnectionRefusedError(refused.message) from None
+        except (websocket.WebSocketException, urllib3.exceptions.HTTPError, OSError) as error:
+            if _is_timeout(error):
+                raise TimeoutError(f"no port-forward to {endpoint} within {seconds} s") from error
             raise ConnectionRefusedError(f"no port-forward to {endpoint}: {error}") from error
         pod_socket = cls(connection, endpoint)
         try:
@@ -233,58 +237,48 @@ class _Reader(io.RawIOBase):
             self._socket.reader_closed()
 
 
-def _tls(configuration: t.Any) -> dict[str, t.Any]:
-    """The API server's and the client's certificates, as the kubeconfig gives them."""
-    options: dict[str, t.Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-    if configuration.verify_ssl:
-        options = {"cert_reqs": ssl.CERT_REQUIRED}
-        if configuration.ssl_ca_cert:
-            options["ca_certs"] = configuration.ssl_ca_cert
-        if configuration.assert_hostname is not None:
-            options["check_hostname"] = configuration.assert_hostname
-    for option, value in (
-        ("certfile", configuration.cert_file),
-        ("keyfile", configuration.key_file),
-        ("server_hostname", configuration.tls_server_name),
-    ):
-        if value:
-            options[option] = value
-    return options
-
-
-def _request(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> dict[str, t.Any]:
-    configuration = cluster.client.configuration
-    server = urlsplit(configuration.host)
-    path = server.path.rstrip("/") + KINDS["Pod"].path(endpoint.namespace, endpoint.pod) + "/portforward"
+def _upgrade(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> websocket.WebSocket:
+    """A websocket to the endpoint; one that is answered 401 is asked for again with other credentials."""
+    transport = cluster.transport
+    credentials: Credentials | None = transport.login.current()
+    server = urlsplit(cluster.address)
+    path = (
+        server.path.rstrip("/") + resource_of("Pod").path(endpoint.pod, endpoint.namespace) + "/portforward"
+    )
     scheme = "wss" if server.scheme == "https" else "ws"
     url = urlunsplit((scheme, server.netloc, path, f"ports={endpoint.port}", ""))
-    logins = [setting for setting in configuration.auth_settings().values() if setting["in"] == "header"]
-    options = {
-        "url": url,
-        "header": [f"{setting['key']}: {setting['value']}" for setting in logins if setting["value"]],
-        "subprotocols": [PROTOCOL],
-        "suppress_origin": True,
-        "timeout": seconds,
-        # The login goes to the API server and nowhere else.
-        "redirect_limit": 0,
-    }
-    if configuration.proxy or configuration.proxy_headers:
-        websocket_proxycare(options, configuration, url, {})
-    return options
+    while credentials is not None:
+        connection = websocket.WebSocket(skip_utf8_validation=True)
+        connection.settimeout(seconds)
+        try:
+            connection.connect(
+                url,
+                socket=transport.connect(credentials, seconds),
+                header=[f"{name}: {value}" for name, value in transport.headers(credentials)],
+                subprotocols=[PROTOCOL],
+                suppress_origin=True,
+                # The login goes to the API server and nowhere else.
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            connection.shutdown()
+            credentials = transport.login.renewed(credentials) if error.status_code == 401 else None
+            if credentials is None:
+                raise
+        except BaseException:
+            connection.shutdown()
+            raise
+        else:
+            return connection
+    raise AssertionError("there are credentials for the first try")
 
 
-def _refusal(endpoint: Endpoint, error: websocket.WebSocketBadStatusException) -> ClusterError:
-    body = error.resp_body or b""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
-    try:
-        said = str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        said = " ".join(text.split())[:300]
-    advice = {
-        401: "Renew the credentials of the kubeconfig.",
-        403: "Ask for the right to create and get pods/portforward, or use a kubeconfig that has it.",
-    }.get(error.status_code, "")
-    return ClusterError("forward", str(endpoint), error.status_code, "", said, advice)
+def _is_timeout(error: Exception) -> bool:
+    # The first of urllib3's two is a subclass of the second.
+    return not isinstance(error, urllib3.exceptions.NewConnectionError) and isinstance(
+        error,
+        (TimeoutError, websocket.WebSocketTimeoutException, urllib3.exceptions.ConnectTimeoutError),
+    )
 
 
 class _Connection(HTTPConnection):

@@ -173,7 +173,7 @@ def pods_of(workload: Object, pods: t.Iterable[Object]) -> list[Object]:
 
 
 def current_replica_set(deployment: Object) -> str:
-    """Name of the ReplicaSet that a Deployment rolls out, as its conditions tell; empty if they do not."""
+    """Name of the ReplicaSet that a Deployment rolls out, by its conditions; empty if they name none."""
     found = re.search(
         r'[Rr]eplica ?[Ss]et "([^"]+)"', (condition(deployment, "Progressing") or {}).get("message") or ""
     )

@@ -110,7 +110,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
         "CreatePodSandboxError", "ConfigPodSandboxError", "KillPodSandboxError", "KillContainerError",
         "RemoveContainerError", "ResizePodInPlaceError",
     ),
-    # Events about pods: steps on the way, and what is told of elsewhere by the state of the container.
+    # Events about pods: steps on the way, and what the state of the container says as well.
     **_rows("pod", "other", "harmless", _SCHEDULER, "Scheduled"),
     **_rows(
         "pod", "other", "harmless", _EVENTS,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Kubernetes kinds that the collection handles, and their paths.
+"""The Kubernetes kinds that the collection handles.
 
 A fixed table instead of API discovery: the set is closed, and discovery costs a dozen requests a task.
 This module is private to the collection.
@@ -20,12 +20,6 @@ class Kind(t.NamedTuple):
     plural: str
     namespaced: bool = True
 
-    def path(self, namespace: str, name: str = "") -> str:
-        """The URL path of the collection, or of one object where ``name`` is given."""
-        root = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
-        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
-
     @property
     def group(self) -> str:
         """The API group, empty for the core group."""
@@ -34,17 +28,13 @@ class Kind(t.NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "Namespace": Kind("v1", "namespaces", namespaced=False),
-    "Node": Kind("v1", "nodes", namespaced=False),
     "Secret": Kind("v1", "secrets"),
     "ConfigMap": Kind("v1", "configmaps"),
     "Service": Kind("v1", "services"),
-    "ServiceAccount": Kind("v1", "serviceaccounts"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
     "Pod": Kind("v1", "pods"),
     "Event": Kind("v1", "events"),
-    "ResourceQuota": Kind("v1", "resourcequotas"),
     "Deployment": Kind("apps/v1", "deployments"),
-    "ReplicaSet": Kind("apps/v1", "replicasets"),
     "StatefulSet": Kind("apps/v1", "statefulsets"),
     "Job": Kind("batch/v1", "jobs"),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
@@ -72,6 +62,6 @@ def kind_of(definition: t.Mapping[str, t.Any]) -> Kind:
 
 
 def describe(kind: str, namespace: str, name: str) -> str:
-    """An object as messages name it: ``Secret eden/eden-credentials``."""
+    """An object as messages name it: ``Secret ns/name``."""
     qualified = f"{namespace}/{name}" if namespace and name else namespace or name
     return f"{kind} {qualified}".rstrip()

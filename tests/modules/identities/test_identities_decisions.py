@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -10,8 +11,10 @@ from fault_proxy import FaultProxy
 from identities_world import LABEL, NAMES, World
 from standin_processes import OTHER_EXPERIMENT
 
+from ansible_collections.eden.reference.plugins.module_utils._eden import identities
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError, TaskStoreError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 NOBODY = "wkr_" + "7" * 26
 
@@ -199,6 +202,19 @@ def test_members_of_others_stay(world: World) -> None:
     assert set(world.members("admins")) == {NOBODY, world.held("operator")}
 
 
+def test_identities_info_says_the_same_and_writes_nothing(world: World) -> None:
+    for complete in (False, True):
+        state, writes = world.state(), world.writes()
+        read = identities.run_info(Task(world.parameters, progress=world.told.append))
+        world.told.append(json.dumps(read))
+        assert (world.state(), world.writes()) == (state, writes)
+        assert read["complete"] is complete
+        predicted = world.run(check_mode=True)
+        assert (read["identities"], read["groups"]) == (predicted["identities"], predicted["groups"])
+        world.run()
+    world.check()
+
+
 def test_rows_and_secrets_carry_their_owner(world: World) -> None:
     world.run()
     for row in world.registry.ok("GET", "/workers")["workers"]:
@@ -207,9 +223,9 @@ def test_rows_and_secrets_carry_their_owner(world: World) -> None:
     assert secret["type"] == "Opaque"
     assert set(secret["data"]) == {"worker_id", "token"}
     metadata = secret["metadata"]
-    assert metadata["labels"] == {"component": "operator", "app.kubernetes.io/managed-by": "eden.reference"}
+    assert metadata["labels"] == {"component": "operator"}
     assert metadata["annotations"] == {"eden.reference/worker-name": "operator"}
-    assert [entry["manager"] for entry in metadata["managedFields"]] == ["eden.reference"]
+    assert {entry["manager"] for entry in metadata["managedFields"]} == {"eden.reference"}
 
 
 def test_what_others_keep_in_the_secret_stays(world: World) -> None:

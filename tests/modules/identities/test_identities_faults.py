@@ -177,8 +177,17 @@ def test_two_runs_at_once_do_not_overwrite_each_other(world: World, proxy: Fault
         world.put("id-operator", {"worker_id": operator, "token": "e1" * 32})
 
     proxy.faults.append(before_reissue)
-    with pytest.raises(IdentityError, match="was changed by somebody else"):
+    with pytest.raises(IdentityError, match="was changed by another client"):
         world.run()
     assert world.values("id-operator")["token"] == "e1" * 32
     assert world.run()["identities"]["operator"]["action"] == "reissued"
     world.check()
+
+
+def test_a_secret_that_another_run_created_meanwhile_costs_no_worker(world: World, proxy: FaultProxy) -> None:
+    theirs = {"worker_id": "wkr_" + "7" * 26, "token": "e1" * 32}
+    proxy.faults.append(Fault("POST /groups", True, "pass", then=lambda: world.put("id-operator", theirs)))
+    with pytest.raises(IdentityError, match=r"Secret .*/id-operator was changed by another client"):
+        world.run()
+    assert world.values("id-operator") == theirs
+    assert world.workers("operator") == []

@@ -24,10 +24,10 @@ class Answer:
 
     @property
     def problem(self) -> str | None:
-        """The type of a problem+json body without its `eden://`, None for any other body."""
+        """The type of a problem+json body without its `eden://error/`, None for any other body."""
         if self.headers.get_content_type() != "application/problem+json":
             return None
-        return str(self.json["type"]).removeprefix("eden://")
+        return str(self.json["type"]).removeprefix("eden://").removeprefix("error/")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import stat
 from pathlib import Path
 
@@ -79,18 +77,6 @@ def test_the_admin_token_replaces_a_missing_or_bad_token(
     assert {each.name for each in directory.iterdir()} == {path.name, path.name + ".lock"}
 
 
-def test_the_flag_and_the_environment_name_the_directory(
-    store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
-) -> None:
-    host = processes.start(
-        "eden_ideator_host", "--task-store-url", store.api.url, "--experiment-id", EXPERIMENT,
-        "--worker-id", worker_id(worker), "--base-commit-sha", SEED, "--admin-token", ADMIN_TOKEN,
-        env={"EDEN_WORKER_CREDENTIALS_DIR": str(tmp_path), "EDEN_ADMIN_TOKEN": "wrong, but the flag wins"},
-    )  # fmt: skip
-    host.log("starting")
-    assert token_file(tmp_path, worker).exists()
-
-
 def test_a_bad_token_without_the_admin_token_is_the_end(
     store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
 ) -> None:
@@ -100,16 +86,6 @@ def test_a_bad_token_without_the_admin_token_is_the_end(
     assert host.exit_code() == 1
     assert "is stale (whoami returned None)" in host.output
     assert path.read_text() == STALE
-
-
-def test_a_token_of_another_worker_is_bad(
-    store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
-) -> None:
-    other = store.mint("other")
-    token_file(tmp_path, worker).write_text((other.bearer or "").partition(":")[2])
-    host = start(processes, store, worker_id(worker), tmp_path)
-    assert host.exit_code() == 1
-    assert "is stale" in host.output
 
 
 @pytest.mark.parametrize(
@@ -140,26 +116,6 @@ def test_a_reissue_that_is_refused(
     assert len(store.api.ok("GET", "/workers")["workers"]) == 1
 
 
-def test_with_neither_the_first_request_fails(
-    store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
-) -> None:
-    host = start(processes, store, worker_id(worker), tmp_path)
-    host.log("starting")
-    assert host.exit_code() == 1
-    assert "Unauthorized" in host.output
-
-
-def test_a_wrong_experiment_passes_the_wait_and_fails_then(
-    store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
-) -> None:
-    host = start(
-        processes, store, worker_id(worker), tmp_path, "--experiment-id", "exp_" + "0" * 26, env=ADMIN
-    )
-    assert host.exit_code() == 1
-    assert "ExperimentIdMismatch" in host.output
-    assert "TaskStoreUnreachable" not in host.output
-
-
 def test_a_reissue_ends_the_running_host(
     store: TaskStore, worker: Api, processes: Processes, tmp_path: Path
 ) -> None:
@@ -172,26 +128,6 @@ def test_a_reissue_ends_the_running_host(
     again = start(processes, store, worker_id(worker), tmp_path, env=ADMIN)
     again.log("starting")
     assert again.stop() == 0
-
-
-def waiting_for_lock(process: int) -> bool:
-    """Whether the process is blocked on a flock."""
-    lines = Path("/proc/locks").read_text().splitlines()
-    return any("->" in line and f" {process} " in line for line in lines)
-
-
-def test_the_lock_is_respected(store: TaskStore, worker: Api, processes: Processes, tmp_path: Path) -> None:
-    path = token_file(tmp_path, worker)
-    with open(f"{path}.lock", "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        host = start(processes, store, worker_id(worker), tmp_path, env=ADMIN)
-        host.log("waiting_for_task_store")
-        while not waiting_for_lock(host.process.pid):
-            assert host.process.poll() is None, host.output
-            os.sched_yield()
-        assert not path.exists()
-    host.log("starting")
-    assert path.exists()
 
 
 def test_two_starts_at_once_share_one_token(

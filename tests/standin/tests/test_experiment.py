@@ -207,71 +207,6 @@ def test_outside_its_group_the_orchestrator_fails(bench: Bench) -> None:
     assert bench.store.api.events() == []
 
 
-def test_without_a_baseline_it_fails_at_the_first_finalization(bench: Bench) -> None:
-    config = bench.directory / "config.yaml"
-    config.write_text(bench.config.read_text() + "baseline: {enabled: false}\n")
-    bench.config = config
-    operator = bench.store.mint("operator", "admins")
-    now = "2026-01-01T00:00:00Z"
-    payload = {"experiment_id": EXPERIMENT}
-    task = {"task_id": "t", "kind": "ideation", "state": "pending", "payload": payload}
-    operator.ok("POST", "/tasks", {**task, "created_at": now, "updated_at": now})
-    operator.ok("POST", "/tasks/t/claim", {})
-    operator.ok("POST", "/tasks/t/submit", {"payload": {"status": "success", "idea_ids": []}})
-    service = bench.orchestrator(bench.store.mint("orchestrator"))
-    assert service.exit_code() == 1
-    assert "Forbidden" in service.output
-
-
-def test_another_seed_is_drift(bench: Bench) -> None:
-    worker = bench.store.mint("orchestrator", "orchestrators")
-    other = {"variant_id": "baseline", "experiment_id": EXPERIMENT, "kind": "baseline", "status": "starting"}
-    times = {"parent_commits": ["a" * 40], "commit_sha": "a" * 40, "started_at": "2026-01-01T00:00:00Z"}
-    worker.ok("POST", "/variants", other | times)
-    service = bench.orchestrator(worker)
-    assert service.exit_code() == 1
-    assert "Seed/config drift" in service.output
-
-
-def test_a_bad_integrator_author(bench: Bench) -> None:
-    worker = bench.store.mint("orchestrator", "orchestrators")
-    service = bench.orchestrator(worker, "--integrator-author", "nobody")
-    assert service.exit_code() == 1
-    assert "expected 'Name <email>'" in service.output
-
-
-def test_maintain_pending_and_manual_dispatch(bench: Bench) -> None:
-    config = bench.directory / "config.yaml"
-    text = bench.config.read_text().replace(
-        "{kind: fixed_total, total: 3}", "{kind: maintain_pending, target: 2}"
-    )
-    config.write_text(text)
-    bench.config = config
-    operator = bench.store.mint("operator", "admins")
-    operator.ok("PATCH", "/dispatch_mode", {"execution_dispatch": "manual", "evaluation_dispatch": "manual"})
-    service = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"))
-    assert service.exit_code() == 0
-    pending = bench.store.api.ok("GET", "/tasks?state=pending")
-    assert [task["kind"] for task in pending] == ["ideation", "ideation"]
-    # Baseline, but no evaluation of it.
-    assert bench.store.api.event_types().count("variant.started") == 1
-
-
-def test_termination_by_policy(bench: Bench) -> None:
-    config = bench.directory / "config.yaml"
-    config.write_text(
-        bench.config.read_text() + "termination_policy: {kind: max_wall_time, duration: PT0.001S}\n"
-    )
-    bench.config = config
-    orchestrator = bench.store.mint("orchestrator", "orchestrators")
-    bench.store.mint("operator", "admins").ok("PATCH", "/dispatch_mode", {"termination": "auto"})
-    assert bench.orchestrator(orchestrator).exit_code() == 0
-    assert bench.store.api.ok("GET", "/state") == {"state": "terminated"}
-    last = bench.store.api.events()[-1]
-    assert (last["type"], last["data"]["terminated_by"]) == ("experiment.terminated", worker_id(orchestrator))
-    assert "task.created" not in bench.store.api.event_types()
-
-
 def test_expired_claims_are_reclaimed(bench: Bench) -> None:
     orchestrator = bench.store.mint("orchestrator", "orchestrators")
     first = bench.orchestrator(orchestrator)
@@ -281,14 +216,6 @@ def test_expired_claims_are_reclaimed(bench: Bench) -> None:
     assert bench.orchestrator(orchestrator).exit_code() == 0
     reclaimed = [event for event in bench.store.api.events() if event["type"] == "task.reclaimed"]
     assert [event["data"] for event in reclaimed] == [{"task_id": task_id, "cause": "expired"}]
-
-
-def test_a_refused_claim_ends_a_host(bench: Bench) -> None:
-    assert bench.orchestrator(bench.store.mint("orchestrator", "orchestrators")).exit_code() == 0
-    bench.store.mint("operator", "admins").ok("POST", "/terminate", {"reason": "test"})
-    for host in (bench.ideator(bench.store.mint("i")), bench.evaluator(bench.store.mint("e"))):
-        assert host.exit_code() == 1
-        assert "IllegalTransition" in host.output
 
 
 def test_a_lost_task_store_ends_the_services(bench: Bench) -> None:
@@ -307,33 +234,6 @@ def test_a_lost_task_store_ends_the_services(bench: Bench) -> None:
         assert "TransportError" in service.output
 
 
-def test_failures_of_workers_are_recorded(bench: Bench) -> None:
-    orchestrator = bench.store.mint("orchestrator", "orchestrators")
-    loop = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0")
-    bench.ideator(bench.store.mint("i"))
-    bench.executor(bench.store.mint("x"), "--fail-every", "3")
-    bench.evaluator(bench.store.mint("e"), "--fail-every", "3")
-    bench.wait_for_event("variant.errored", 2)
-    bench.wait_for_event("variant.integrated", 1)
-    assert loop.stop() == 0
-    types = Counter(bench.store.api.event_types())
-    assert (types["task.failed"], types["variant.errored"], types["variant.integrated"]) == (2, 2, 1)
-    reasons = [
-        event["data"]["reason"] for event in bench.store.api.events() if event["type"] == "task.failed"
-    ]
-    assert reasons == ["worker_error", "worker_error"]
-
-
-def test_without_the_forge_there_is_no_clone(bench: Bench) -> None:
-    wrong = {"FORGEJO_REMOTE_PASSWORD": "wrong"}
-    executor = bench.executor(bench.store.mint("x"), env=wrong)
-    orchestrator = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"), env=wrong)
-    for service in (executor, orchestrator):
-        assert service.exit_code() == 1
-        assert "GitError" in service.output
-        assert "Authentication failed" in service.output
-
-
 def test_a_push_that_fails_is_a_failed_task(bench: Bench) -> None:
     orchestrator = bench.store.mint("orchestrator", "orchestrators")
     loop = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0")
@@ -349,25 +249,3 @@ def test_a_push_that_fails_is_a_failed_task(bench: Bench) -> None:
     assert loop.stop() == 0
     assert executor.stop() == 0
     assert set(bench.forge.branches(EXPERIMENT)) == {"main"}
-
-
-def test_orphaned_branches_are_deleted(bench: Bench) -> None:
-    """Branches of a task store that is gone, as after the loss of its database."""
-    forge = bench.forge
-    blob = forge.git(EXPERIMENT, "rev-parse", "main:.gitkeep")
-    tree = one_entry_tree(forge, "evaluation.json", "blob", blob)
-    for name in ("gone", "variants", ".eden"):
-        tree = one_entry_tree(forge, name, "tree", tree)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@invalid"]
-    commit = forge.git(EXPERIMENT, *identity, "commit-tree", tree, "-p", SEED, "-m", "variant: gone x")
-    forge.git(EXPERIMENT, "update-ref", "refs/heads/variant/gone-x", commit)
-    service = bench.orchestrator(bench.store.mint("orchestrator", "orchestrators"))
-    assert service.log("reconciled_remote_orphans")["count"] == 1
-    assert set(forge.branches(EXPERIMENT)) == {"main"}
-    assert service.exit_code() == 0
-
-
-def one_entry_tree(forge: Forge, name: str, kind: str, sha: str) -> str:
-    """A tree with one entry in the forge's repository."""
-    mode = {"blob": "100644", "tree": "040000"}[kind]
-    return forge.git(EXPERIMENT, "mktree", data=f"{mode} {kind} {sha}\t{name}\n")

@@ -52,20 +52,3 @@ def test_a_failed_push_fails_after_the_line(tmp_path: Path, forge: Forge) -> Non
     ):
         assert (result.returncode, result.stdout) == (1, f"EDEN_REPO_SEEDED sha={SEED}\n")
     assert not forge.path(EXPERIMENT).exists()
-
-
-def test_another_main_is_not_overwritten(tmp_path: Path, forge: Forge) -> None:
-    source = tmp_path / "source"
-    (source / "nested").mkdir(parents=True)
-    (source / "nested" / "file").write_text("content")
-    helper = str(credential_helper(tmp_path))
-    pushing = ("--push-to", forge.url(EXPERIMENT), "--credential-helper", helper)
-    other = seed(tmp_path / "a", "--seed-from", str(source), *pushing)
-    assert other.returncode == 0, other.stderr
-    branches = forge.branches(EXPERIMENT)
-    assert branches["main"] != SEED
-    assert other.stdout == f"EDEN_REPO_SEEDED sha={branches['main']}\n"
-    assert forge.git(EXPERIMENT, "show", "main:nested/file") == "content"
-    result = seed(tmp_path / "b", *pushing)
-    assert (result.returncode, "rejected" in result.stderr) == (1, True)
-    assert forge.branches(EXPERIMENT) == branches

@@ -17,8 +17,7 @@ SHA = "a" * 40
 OTHER_SHA = "b" * 40
 UNKNOWN_WORKER = "wkr_" + "0" * 26
 UNKNOWN_GROUP = "grp_" + "0" * 26
-FORBIDDEN = "error/forbidden"
-BAD_REQUEST = "error/bad-request"
+ZEROS = "0" * 32
 
 
 def ideation(task_id: str, **fields: Any) -> dict[str, Any]:
@@ -28,6 +27,10 @@ def ideation(task_id: str, **fields: Any) -> dict[str, Any]:
 def task(task_id: str, kind: str, payload: dict[str, Any], **fields: Any) -> dict[str, Any]:
     body = {"task_id": task_id, "kind": kind, "state": "pending", "payload": payload}
     return body | {"created_at": TIME, "updated_at": TIME} | fields
+
+
+def success(**fields: Any) -> dict[str, Any]:
+    return {"payload": {"status": "success", **fields}}
 
 
 def idea(idea_id: str, **fields: Any) -> dict[str, Any]:
@@ -104,335 +107,147 @@ def world(shared_store: TaskStore) -> World:
     return World(shared_store, callers | {"nobody": admin.as_caller(None)}, values)
 
 
-# Caller, method, path, body, status, type of the problem (None when the answer is none).
-# No case changes anything that another one looks at.
-CASES: list[tuple[str, str, str, Any, int, str | None]] = [
+UNMET, ILLEGAL = "409 invalid-precondition", "409 illegal-transition"
+OF_ANOTHER_IDEA = success(variant_id="variant-other", commit_sha=SHA)
+WITHOUT_A_CHANGE = success(variant_id="variant-bare", commit_sha=SEED)
+ERROR = {"payload": {"status": "error"}}
+
+# Caller, request, body, status and type of the problem. No case changes anything that another one looks at.
+# fmt: off
+CASES: list[tuple[str, str, Any, str]] = [
     # workers
-    ("nobody", "GET", "/workers", None, 401, "error/unauthorized"),
-    ("worker", "POST", "/workers", {"name": "x"}, 403, FORBIDDEN),
-    ("admin", "POST", "/workers", {}, 200, None),
-    ("admin", "POST", "/workers", {"name": "worker", "labels": {"a": "b"}}, 200, None),
-    ("admin", "POST", "/workers", {"name": "x", "worker_id": UNKNOWN_WORKER}, 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", {"name": 1}, 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", {"name": None}, 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", {"labels": {"a": 1}}, 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", None, 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", b"{", 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", [], 400, BAD_REQUEST),
-    ("admin", "POST", "/workers", {"name": "admin"}, 409, "error/reserved-identifier"),
-    ("admin", "POST", "/workers", {"name": "system"}, 409, "error/reserved-identifier"),
-    ("admin", "POST", "/workers", {"name": "internal"}, 409, "error/reserved-identifier"),
-    ("admin", "POST", "/workers", {"name": ""}, 422, "error/invalid-name"),
-    ("admin", "POST", "/workers", {"name": " x"}, 422, "error/invalid-name"),
-    ("admin", "POST", "/workers", {"name": "x" * 129}, 422, "error/invalid-name"),
-    ("admin", "POST", "/workers", {"name": "a\nb"}, 422, "error/invalid-name"),
-    ("admin", "POST", "/workers", {"name": "e\u0301"}, 422, "error/invalid-name"),
-    ("worker", "GET", "/workers", None, 200, None),
-    ("worker", "GET", "/workers/<worker>", None, 200, None),
-    ("admin", "GET", f"/workers/{UNKNOWN_WORKER}", None, 404, "error/not-found"),
-    ("worker", "POST", "/workers/<worker>/reissue-credential", None, 403, FORBIDDEN),
-    ("admin", "POST", f"/workers/{UNKNOWN_WORKER}/reissue-credential", None, 404, "error/not-found"),
-    ("admin", "GET", "/whoami", None, 403, FORBIDDEN),
-    ("admin", "DELETE", "/workers/<worker>", None, 405, None),
+    ("nobody", "GET /workers", None, "401 unauthorized"),
+    ("worker", "POST /workers", {"name": "x"}, "403 forbidden"),
+    ("admin", "POST /workers", {}, "200"),
+    ("admin", "POST /workers", {"name": "worker", "labels": {"a": "b"}}, "200"),
+    ("admin", "POST /workers", {"name": "x", "worker_id": UNKNOWN_WORKER}, "400 bad-request"),
+    ("admin", "POST /workers", {"name": 1}, "400 bad-request"),
+    ("admin", "POST /workers", None, "400 bad-request"),
+    ("admin", "POST /workers", {"name": "admin"}, "409 reserved-identifier"),
+    ("admin", "POST /workers", {"name": ""}, "422 invalid-name"),
+    ("admin", "POST /workers", {"name": " x"}, "422 invalid-name"),
+    ("admin", "POST /workers", {"name": "é"}, "422 invalid-name"),
+    ("worker", "GET /workers", None, "200"),
+    ("admin", f"GET /workers/{UNKNOWN_WORKER}", None, "404 not-found"),
+    ("worker", "POST /workers/<worker>/reissue-credential", None, "403 forbidden"),
+    ("admin", f"POST /workers/{UNKNOWN_WORKER}/reissue-credential", None, "404 not-found"),
+    ("admin", "GET /whoami", None, "403 forbidden"),
+    ("admin", "DELETE /workers/<worker>", None, "405"),
     # groups
-    ("worker", "POST", "/groups", {"name": "x"}, 403, FORBIDDEN),
-    ("admin", "POST", "/groups", {"name": "admins"}, 409, "error/reserved-identifier"),
-    ("admin", "POST", "/groups", {"name": "orchestrators"}, 409, "error/reserved-identifier"),
-    ("admin", "POST", "/groups", {"name": "team"}, 200, None),
-    ("admin", "POST", "/groups", {"members": ["somebody"]}, 400, BAD_REQUEST),
-    ("admin", "POST", "/groups", {"members": [UNKNOWN_WORKER]}, 200, None),
-    ("admin", "POST", "/groups", {"name": " "}, 422, "error/invalid-name"),
-    ("admin", "POST", "/groups", {"name": "x", "id": "y"}, 400, BAD_REQUEST),
-    ("worker", "GET", "/groups", None, 200, None),
-    ("worker", "GET", "/groups/<group>", None, 200, None),
-    ("admin", "GET", f"/groups/{UNKNOWN_GROUP}", None, 404, "error/not-found"),
-    ("worker", "POST", "/groups/<group>/members", {"member_id": UNKNOWN_WORKER}, 403, FORBIDDEN),
-    ("admin", "POST", "/groups/<group>/members", {"member_id": "<worker>"}, 200, None),
-    ("admin", "POST", "/groups/<group>/members", {"member_id": "worker"}, 400, BAD_REQUEST),
-    ("admin", "POST", "/groups/<group>/members", {}, 400, BAD_REQUEST),
-    ("admin", "POST", "/groups/<group>/members", {"member_id": "<outer>"}, 409, "error/cycle-detected"),
-    ("admin", "POST", "/groups/<group>/members", {"member_id": "<group>"}, 409, "error/cycle-detected"),
-    ("admin", "POST", f"/groups/{UNKNOWN_GROUP}/members", {"member_id": "<worker>"}, 404, "error/not-found"),
-    ("admin", "DELETE", f"/groups/<group>/members/{UNKNOWN_WORKER}", None, 200, None),
-    ("admin", "DELETE", f"/groups/{UNKNOWN_GROUP}/members/<worker>", None, 404, "error/not-found"),
-    ("admin", "DELETE", f"/groups/{UNKNOWN_GROUP}", None, 404, "error/not-found"),
-    ("worker", "DELETE", "/groups/<group>", None, 403, FORBIDDEN),
+    ("worker", "POST /groups", {"name": "x"}, "403 forbidden"),
+    ("admin", "POST /groups", {"name": "admins"}, "409 reserved-identifier"),
+    ("admin", "POST /groups", {"name": "orchestrators"}, "409 reserved-identifier"),
+    ("admin", "POST /groups", {"name": "team"}, "200"),
+    ("admin", "POST /groups", {"members": ["somebody"]}, "400 bad-request"),
+    ("admin", "POST /groups", {"members": [UNKNOWN_WORKER]}, "200"),
+    ("admin", f"GET /groups/{UNKNOWN_GROUP}", None, "404 not-found"),
+    ("worker", "POST /groups/<group>/members", {"member_id": UNKNOWN_WORKER}, "403 forbidden"),
+    ("admin", "POST /groups/<group>/members", {"member_id": "<worker>"}, "200"),
+    ("admin", "POST /groups/<group>/members", {"member_id": "worker"}, "400 bad-request"),
+    ("admin", "POST /groups/<group>/members", {}, "400 bad-request"),
+    ("admin", "POST /groups/<group>/members", {"member_id": "<outer>"}, "409 cycle-detected"),
+    ("admin", f"POST /groups/{UNKNOWN_GROUP}/members", {"member_id": "<worker>"}, "404 not-found"),
+    ("admin", f"DELETE /groups/<group>/members/{UNKNOWN_WORKER}", None, "200"),
+    ("admin", f"DELETE /groups/{UNKNOWN_GROUP}/members/<worker>", None, "404 not-found"),
+    ("worker", "DELETE /groups/<group>", None, "403 forbidden"),
     # creating tasks
-    ("admin", "POST", "/tasks", ideation("new"), 403, FORBIDDEN),
-    ("worker", "POST", "/tasks", ideation("new"), 403, FORBIDDEN),
-    ("admin", "POST", "/tasks", {"kind": "other"}, 403, FORBIDDEN),
-    ("worker", "POST", "/tasks", {"kind": "other"}, 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("task-free"), 409, "error/already-exists"),
-    ("operator", "POST", "/tasks", ideation("new", state="claimed"), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("new", state="failed"), 409, "error/invalid-precondition"),
-    ("operator", "POST", "/tasks", ideation("new", created_by="<worker>"), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("new", created_at="2026-13-01T00:00:00Z"), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("new", created_at="yesterday"), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation(""), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("new", target=None), 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks", ideation("new", target={"kind": "worker", "id": "x"}), 400, BAD_REQUEST),
-    (
-        "operator",
-        "POST",
-        "/tasks",
-        task("new", "ideation", {"experiment_id": OTHER_EXPERIMENT}),
-        409,
-        "error/invalid-precondition",
-    ),
-    ("operator", "POST", "/tasks", task("new", "execution", {"idea_id": "none"}), 404, "error/not-found"),
-    (
-        "orchestrator",
-        "POST",
-        "/tasks",
-        task("new", "execution", {"idea_id": "idea-drafting"}),
-        409,
-        "error/invalid-precondition",
-    ),
-    (
-        "orchestrator",
-        "POST",
-        "/tasks",
-        task("new", "evaluation", {"variant_id": "variant-bare"}),
-        409,
-        "error/invalid-precondition",
-    ),
-    ("operator", "POST", "/tasks", task("new", "evaluation", {"variant_id": "none"}), 404, "error/not-found"),
+    ("admin", "POST /tasks", ideation("new"), "403 forbidden"),
+    ("worker", "POST /tasks", ideation("new"), "403 forbidden"),
+    ("worker", "POST /tasks", {"kind": "other"}, "400 bad-request"),
+    ("operator", "POST /tasks", ideation("task-free"), "409 already-exists"),
+    ("operator", "POST /tasks", ideation("new", state="claimed"), "400 bad-request"),
+    ("operator", "POST /tasks", ideation("new", state="failed"), UNMET),
+    ("operator", "POST /tasks", task("new", "ideation", {"experiment_id": OTHER_EXPERIMENT}), UNMET),
+    ("operator", "POST /tasks", task("new", "execution", {"idea_id": "none"}), "404 not-found"),
+    ("orchestrator", "POST /tasks", task("new", "execution", {"idea_id": "idea-drafting"}), UNMET),
+    ("orchestrator", "POST /tasks", task("new", "evaluation", {"variant_id": "variant-bare"}), UNMET),
     # reading tasks
-    ("worker", "GET", "/tasks/none", None, 404, "error/not-found"),
-    ("worker", "GET", "/tasks/task-free/submission", None, 204, None),
-    ("worker", "GET", "/tasks/task-submitted/submission", None, 200, None),
+    ("worker", "GET /tasks/none", None, "404 not-found"),
+    ("worker", "GET /tasks/task-free/submission", None, "204"),
+    ("worker", "GET /tasks/task-submitted/submission", None, "200"),
     # claim
-    ("admin", "POST", "/tasks/task-free/claim", {}, 403, FORBIDDEN),
-    ("worker", "POST", "/tasks/task-free/claim", {"worker_id": "<worker>"}, 400, BAD_REQUEST),
-    ("worker", "POST", "/tasks/task-free/claim", {"expires_at": "soon"}, 400, BAD_REQUEST),
-    ("worker", "POST", "/tasks/task-free/claim", None, 400, BAD_REQUEST),
-    ("worker", "POST", "/tasks/none/claim", {}, 404, "error/not-found"),
-    ("other", "POST", "/tasks/task-claimed/claim", {}, 409, "error/illegal-transition"),
-    ("other", "POST", "/tasks/task-mine/claim", {}, 403, "error/worker-not-eligible"),
-    ("other", "POST", "/tasks/task-team/claim", {}, 403, "error/worker-not-eligible"),
+    ("admin", "POST /tasks/task-free/claim", {}, "403 forbidden"),
+    ("worker", "POST /tasks/task-free/claim", {"worker_id": "<worker>"}, "400 bad-request"),
+    ("worker", "POST /tasks/none/claim", {}, "404 not-found"),
+    ("other", "POST /tasks/task-claimed/claim", {}, ILLEGAL),
+    ("other", "POST /tasks/task-mine/claim", {}, "403 worker-not-eligible"),
     # submit
-    ("admin", "POST", "/tasks/task-claimed/submit", {"payload": {}}, 403, FORBIDDEN),
-    ("worker", "POST", "/tasks/task-claimed/submit", {}, 400, BAD_REQUEST),
-    ("worker", "POST", "/tasks/none/submit", {"payload": {"status": "success"}}, 404, "error/not-found"),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-free/submit",
-        {"payload": {"status": "success"}},
-        409,
-        "error/not-claimed",
-    ),
-    (
-        "other",
-        "POST",
-        "/tasks/task-claimed/submit",
-        {"payload": {"status": "success"}},
-        403,
-        "error/wrong-claimant",
-    ),
-    ("worker", "POST", "/tasks/task-claimed/submit", {"payload": {}}, 500, None),
-    ("worker", "POST", "/tasks/task-execution/submit", {"payload": {"status": "success"}}, 500, None),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-claimed/submit",
-        {"payload": {"status": "success", "idea_ids": ["idea-drafting"]}},
-        409,
-        "error/illegal-transition",
-    ),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-submitted/submit",
-        {"payload": {"status": "success", "idea_ids": []}},
-        200,
-        None,
-    ),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-submitted/submit",
-        {"payload": {"status": "error"}},
-        409,
-        "error/conflicting-resubmission",
-    ),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-execution/submit",
-        {"payload": {"status": "success", "variant_id": "variant-other", "commit_sha": SHA}},
-        409,
-        "error/illegal-transition",
-    ),
-    (
-        "worker",
-        "POST",
-        "/tasks/task-execution/submit",
-        {"payload": {"status": "success", "variant_id": "variant-bare", "commit_sha": SEED}},
-        409,
-        "error/no-op-variant",
-    ),
+    ("admin", "POST /tasks/task-claimed/submit", {"payload": {}}, "403 forbidden"),
+    ("worker", "POST /tasks/task-free/submit", success(), "409 not-claimed"),
+    ("other", "POST /tasks/task-claimed/submit", success(), "403 wrong-claimant"),
+    ("worker", "POST /tasks/task-claimed/submit", {"payload": {}}, "500"),
+    ("worker", "POST /tasks/task-execution/submit", success(), "500"),
+    ("worker", "POST /tasks/task-claimed/submit", success(idea_ids=["idea-drafting"]), ILLEGAL),
+    ("worker", "POST /tasks/task-submitted/submit", success(idea_ids=[]), "200"),
+    ("worker", "POST /tasks/task-submitted/submit", ERROR, "409 conflicting-resubmission"),
+    ("worker", "POST /tasks/task-execution/submit", OF_ANOTHER_IDEA, ILLEGAL),
+    ("worker", "POST /tasks/task-execution/submit", WITHOUT_A_CHANGE, "409 no-op-variant"),
     # accept, reject, reclaim, reassign
-    ("admin", "POST", "/tasks/task-submitted/accept", None, 403, FORBIDDEN),
-    ("operator", "POST", "/tasks/task-submitted/accept", None, 403, FORBIDDEN),
-    ("orchestrator", "POST", "/tasks/task-free/accept", None, 409, "error/illegal-transition"),
-    ("orchestrator", "POST", "/tasks/none/accept", None, 404, "error/not-found"),
-    ("operator", "POST", "/tasks/task-submitted/reject", {"reason": "worker_error"}, 403, FORBIDDEN),
-    ("orchestrator", "POST", "/tasks/task-submitted/reject", {"reason": "dislike"}, 400, BAD_REQUEST),
-    (
-        "orchestrator",
-        "POST",
-        "/tasks/task-free/reject",
-        {"reason": "policy_limit"},
-        409,
-        "error/illegal-transition",
-    ),
-    ("admin", "POST", "/tasks/task-claimed/reclaim", {"cause": "operator"}, 403, FORBIDDEN),
-    ("other", "POST", "/tasks/task-claimed/reclaim", {"cause": "boredom"}, 400, BAD_REQUEST),
-    ("other", "POST", "/tasks/task-free/reclaim", {"cause": "operator"}, 409, "error/illegal-transition"),
-    ("other", "POST", "/tasks/task-submitted/reclaim", {"cause": "expired"}, 409, "error/illegal-transition"),
-    ("worker", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": "x"}, 403, FORBIDDEN),
-    ("operator", "POST", "/tasks/task-free/reassign", {"reason": "x"}, 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": ""}, 400, BAD_REQUEST),
-    ("operator", "POST", "/tasks/task-free/reassign", {"new_target": None, "reason": "x"}, 200, None),
-    (
-        "operator",
-        "POST",
-        "/tasks/task-submitted/reassign",
-        {"new_target": None, "reason": "x"},
-        409,
-        "error/invalid-precondition",
-    ),
+    ("admin", "POST /tasks/task-submitted/accept", None, "403 forbidden"),
+    ("operator", "POST /tasks/task-submitted/accept", None, "403 forbidden"),
+    ("orchestrator", "POST /tasks/task-free/accept", None, ILLEGAL),
+    ("operator", "POST /tasks/task-submitted/reject", {"reason": "worker_error"}, "403 forbidden"),
+    ("orchestrator", "POST /tasks/task-free/reject", {"reason": "policy_limit"}, ILLEGAL),
+    ("admin", "POST /tasks/task-claimed/reclaim", {"cause": "operator"}, "403 forbidden"),
+    ("other", "POST /tasks/task-free/reclaim", {"cause": "operator"}, ILLEGAL),
+    ("other", "POST /tasks/task-submitted/reclaim", {"cause": "expired"}, ILLEGAL),
+    ("worker", "POST /tasks/task-free/reassign", {"new_target": None, "reason": "x"}, "403 forbidden"),
+    ("operator", "POST /tasks/task-free/reassign", {"reason": "x"}, "400 bad-request"),
+    ("operator", "POST /tasks/task-free/reassign", {"new_target": None, "reason": "x"}, "200"),
+    ("operator", "POST /tasks/task-submitted/reassign", {"new_target": None, "reason": "x"}, UNMET),
     # ideas
-    ("admin", "POST", "/ideas", idea("new"), 403, FORBIDDEN),
-    ("worker", "POST", "/ideas", idea("idea-ready"), 409, "error/already-exists"),
-    ("worker", "POST", "/ideas", idea("new", state="ready"), 409, "error/invalid-precondition"),
-    (
-        "worker",
-        "POST",
-        "/ideas",
-        idea("new", experiment_id=OTHER_EXPERIMENT),
-        409,
-        "error/invalid-precondition",
-    ),
-    ("worker", "POST", "/ideas", idea("new", slug="Not A Slug"), 400, BAD_REQUEST),
-    ("worker", "POST", "/ideas", idea("new", parent_commits=[]), 400, BAD_REQUEST),
-    ("worker", "POST", "/ideas", idea("new", parent_commits=["main"]), 400, BAD_REQUEST),
-    ("worker", "POST", "/ideas", idea("new", artifacts_uri="no scheme"), 400, BAD_REQUEST),
-    ("worker", "POST", "/ideas", idea("new", priority=True), 400, BAD_REQUEST),
-    ("worker", "GET", "/ideas/none", None, 404, "error/not-found"),
-    ("worker", "POST", "/ideas/idea-ready/mark-ready", None, 409, "error/illegal-transition"),
-    ("admin", "POST", "/ideas/idea-drafting/mark-ready", None, 403, FORBIDDEN),
+    ("admin", "POST /ideas", idea("new"), "403 forbidden"),
+    ("worker", "POST /ideas", idea("idea-ready"), "409 already-exists"),
+    ("worker", "POST /ideas", idea("new", state="ready"), UNMET),
+    ("worker", "POST /ideas", idea("new", parent_commits=["main"]), "400 bad-request"),
+    ("worker", "POST /ideas/idea-ready/mark-ready", None, ILLEGAL),
     # variants
-    ("admin", "POST", "/variants", variant("new", "idea-ready"), 403, FORBIDDEN),
-    ("worker", "POST", "/variants", variant("new", None), 400, BAD_REQUEST),
-    ("worker", "POST", "/variants", variant("new", None, kind="baseline"), 403, FORBIDDEN),
-    ("worker", "POST", "/variants", variant("new", "idea-ready", branch="main"), 400, BAD_REQUEST),
-    (
-        "worker",
-        "POST",
-        "/variants",
-        variant("new", "idea-ready", status="success"),
-        409,
-        "error/invalid-precondition",
-    ),
-    ("worker", "POST", "/variants", variant("variant-bare", "idea-ready"), 409, "error/already-exists"),
-    (
-        "orchestrator",
-        "POST",
-        "/variants",
-        variant("new", None, kind="baseline", status="success"),
-        409,
-        "error/invalid-precondition",
-    ),
-    ("worker", "GET", "/variants/none", None, 404, "error/not-found"),
-    ("worker", "POST", "/variants/variant-bare/integrate", {"variant_commit_sha": SHA}, 403, FORBIDDEN),
-    (
-        "orchestrator",
-        "POST",
-        "/variants/variant-bare/integrate",
-        {"variant_commit_sha": "x"},
-        400,
-        BAD_REQUEST,
-    ),
-    (
-        "orchestrator",
-        "POST",
-        "/variants/variant-bare/integrate",
-        {"variant_commit_sha": SHA},
-        409,
-        "error/invalid-precondition",
-    ),
-    (
-        "orchestrator",
-        "POST",
-        "/variants/variant-seed/integrate",
-        {"variant_commit_sha": SHA},
-        409,
-        "error/invalid-precondition",
-    ),
-    ("admin", "POST", "/variants/variant-bare/declare-evaluation-error", None, 403, FORBIDDEN),
+    ("admin", "POST /variants", variant("new", "idea-ready"), "403 forbidden"),
+    ("worker", "POST /variants", variant("new", None), "400 bad-request"),
+    ("worker", "POST /variants", variant("new", None, kind="baseline"), "403 forbidden"),
+    ("worker", "POST /variants", variant("new", "idea-ready", status="success"), UNMET),
+    ("worker", "POST /variants", variant("variant-bare", "idea-ready"), "409 already-exists"),
+    ("orchestrator", "POST /variants", variant("new", None, kind="baseline", status="success"), UNMET),
+    ("worker", "POST /variants/variant-bare/integrate", {"variant_commit_sha": SHA}, "403 forbidden"),
+    ("orchestrator", "POST /variants/variant-bare/integrate", {"variant_commit_sha": SHA}, UNMET),
+    ("orchestrator", "POST /variants/variant-seed/integrate", {"variant_commit_sha": SHA}, UNMET),
     # experiment
-    ("admin", "GET", "", None, 200, None),
-    ("admin", "POST", "/terminate", {"reason": "x"}, 403, FORBIDDEN),
-    ("worker", "POST", "/terminate", {"reason": "x"}, 403, FORBIDDEN),
-    ("operator", "POST", "/terminate", {}, 400, BAD_REQUEST),
-    ("operator", "POST", "/terminate", {"reason": "x", "terminated_by": "me"}, 400, BAD_REQUEST),
-    ("admin", "PATCH", "/dispatch_mode", {"integration": "manual"}, 403, FORBIDDEN),
-    ("orchestrator", "PATCH", "/dispatch_mode", {"integration": "manual"}, 403, FORBIDDEN),
-    ("operator", "PATCH", "/dispatch_mode", {"integration": "off"}, 400, BAD_REQUEST),
-    ("operator", "PATCH", "/dispatch_mode", {"integration": None}, 400, BAD_REQUEST),
-    ("operator", "PATCH", "/dispatch_mode", {"unknown": "sometimes"}, 400, BAD_REQUEST),
-    ("operator", "PATCH", "/dispatch_mode", {"integration": "auto"}, 200, None),
-    (
-        "operator",
-        "POST",
-        "/policy-errors",
-        {"policy_kind": "termination", "error_type": "E", "error_message": ""},
-        403,
-        FORBIDDEN,
-    ),
-    ("orchestrator", "POST", "/policy-errors", {"policy_kind": "termination"}, 400, BAD_REQUEST),
-    ("worker", "GET", "/events?cursor=-1", None, 400, BAD_REQUEST),
-    ("worker", "GET", "/events?cursor=x", None, 400, BAD_REQUEST),
-    ("worker", "GET", "/events/subscribe?timeout=-1", None, 400, BAD_REQUEST),
-    ("admin", "GET", "/nothing", None, 404, None),
-    ("nobody", "GET", "/nothing", None, 401, "error/unauthorized"),
-    ("admin", "PUT", "/state", None, 405, None),
-    # artifacts
-    ("worker", "GET", "/artifacts", None, 400, BAD_REQUEST),
-    ("worker", "GET", f"/artifacts?uri=eden://artifacts/{'0' * 32}", None, 404, "error/not-found"),
-    ("worker", "GET", "/artifacts?uri=file:///etc/passwd", None, 404, "error/not-found"),
-    ("worker", "POST", "/artifacts", {"file": "x"}, 400, BAD_REQUEST),
+    ("admin", "GET ", None, "200"),
+    ("admin", "POST /terminate", {"reason": "x"}, "403 forbidden"),
+    ("worker", "POST /terminate", {"reason": "x"}, "403 forbidden"),
+    ("operator", "POST /terminate", {}, "400 bad-request"),
+    ("admin", "PATCH /dispatch_mode", {"integration": "manual"}, "403 forbidden"),
+    ("orchestrator", "PATCH /dispatch_mode", {"integration": "manual"}, "403 forbidden"),
+    ("operator", "PATCH /dispatch_mode", {"integration": "off"}, "400 bad-request"),
+    ("operator", "PATCH /dispatch_mode", {"integration": "auto"}, "200"),
+    ("worker", "GET /events?cursor=-1", None, "400 bad-request"),
+    ("admin", "GET /nothing", None, "404"),
+    ("nobody", "GET /nothing", None, "401 unauthorized"),
+    ("admin", "PUT /state", None, "405"),
 ]
+# fmt: on
 
 
-@pytest.mark.parametrize(
-    ("caller", "method", "path", "body", "status", "problem"),
-    CASES,
-    ids=[f"{index}-{case[0]}-{case[1]}-{case[2]}-{case[4]}" for index, case in enumerate(CASES)],
-)
-def test_answer(
-    world: World, caller: str, method: str, path: str, body: Any, status: int, problem: str | None
-) -> None:
+@pytest.mark.parametrize(("caller", "target", "body", "expected"), CASES)
+def test_answer(world: World, caller: str, target: str, body: Any, expected: str) -> None:
     api = world.callers[caller]
     if isinstance(body, dict):
         body = {name: world.fill(value) if isinstance(value, str) else value for name, value in body.items()}
-    answer = api.call(method, world.fill(path), body)
-    assert (answer.status, answer.problem) == (status, problem), answer.content
+    method, path = world.fill(target).split(" ")
+    answer = api.call(method, path, body)
+    problem = answer.problem
+    assert " ".join(filter(None, [str(answer.status), problem])) == expected, answer.content
     if problem is not None:
-        assert answer.json["status"] == status
-        assert answer.json["title"]
-        assert answer.json["detail"]
-        target = f"/v0/experiments/{EXPERIMENT}{world.fill(path)}"
-        assert answer.json["instance"] == f"{api.url}{target}"
-        assert set(answer.json) == {"type", "title", "status", "detail", "instance"}
+        document = answer.json
+        assert document.keys() == {"type", "title", "status", "detail", "instance"}
+        assert document["status"] == answer.status
+        assert document["instance"] == f"{api.url}/v0/experiments/{EXPERIMENT}{path}"
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/v0/checkpoints/import", "/v0"])
 def test_every_path_needs_a_bearer(world: World, path: str) -> None:
     answer = world.store.api.send("GET", path)
-    assert (answer.status, answer.problem) == (401, "error/unauthorized")
+    assert (answer.status, answer.problem) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -451,26 +266,13 @@ def test_every_path_needs_a_bearer(world: World, path: str) -> None:
 )
 def test_bad_bearers(world: World, authorization: str) -> None:
     answer = world.store.api.call("GET", "/events", Authorization=authorization)
-    assert (answer.status, answer.problem) == (401, "error/unauthorized")
-
-
-def test_the_scheme_of_the_bearer_has_no_case(world: World) -> None:
-    assert (
-        world.store.api.call("GET", "/events", Authorization="bEARER admin:admin-token-of-the-tests").status
-        == 200
-    )
+    assert (answer.status, answer.problem) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize("header", [None, OTHER_EXPERIMENT, ""])
 def test_the_experiment_header_must_match(world: World, header: str | None) -> None:
     answer = world.store.api.call("GET", "/events", X_Eden_Experiment_Id=header)
-    assert (answer.status, answer.problem) == (400, "error/experiment-id-mismatch")
-
-
-def test_another_experiment_is_refused(world: World) -> None:
-    api = Api(world.store.api.host, world.store.api.port, OTHER_EXPERIMENT, world.store.api.bearer)
-    answer = api.call("GET", "/events")
-    assert (answer.status, answer.problem) == (400, "error/experiment-id-mismatch")
+    assert (answer.status, answer.problem) == (400, "experiment-id-mismatch")
 
 
 def test_the_checks_come_in_order(world: World) -> None:
@@ -480,23 +282,21 @@ def test_the_checks_come_in_order(world: World) -> None:
     answer = worker.call(
         "POST", "/workers", {"extra": 1}, Authorization="Bearer admin:no", **bad_body_bad_header
     )
-    assert answer.problem == "error/unauthorized"
+    assert answer.problem == "unauthorized"
     # the shape of a typed body before the header
-    assert worker.call("POST", "/workers", {"extra": 1}, **bad_body_bad_header).problem == BAD_REQUEST
+    assert worker.call("POST", "/workers", {"extra": 1}, **bad_body_bad_header).problem == "bad-request"
     # the header before the caller
-    assert (
-        worker.call("POST", "/workers", {}, **bad_body_bad_header).problem == "error/experiment-id-mismatch"
-    )
+    assert worker.call("POST", "/workers", {}, **bad_body_bad_header).problem == "experiment-id-mismatch"
     # the caller before the shape of an untyped body
-    assert worker.call("POST", "/tasks", {"kind": "ideation"}).problem == FORBIDDEN
+    assert worker.call("POST", "/tasks", {"kind": "ideation"}).problem == "forbidden"
     # the caller before the store
-    assert worker.call("POST", "/groups/none/members", {"member_id": UNKNOWN_WORKER}).problem == FORBIDDEN
+    assert worker.call("POST", "/groups/none/members", {"member_id": UNKNOWN_WORKER}).problem == "forbidden"
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
 def test_a_body_must_be_declared_as_json(world: World, content_type: str | None) -> None:
     answer = world.store.api.call("POST", "/workers", b"{}", Content_Type=content_type)
-    assert (answer.status, answer.problem) == (400, BAD_REQUEST)
+    assert (answer.status, answer.problem) == (400, "bad-request")
 
 
 def test_lists_are_wrapped_or_bare(world: World) -> None:
@@ -534,30 +334,24 @@ def test_registration_shows_the_token_once(world: World) -> None:
     assert admin.ok("GET", "/workers?name=ONCE") == {"workers": []}
 
 
-def test_names_of_workers_may_repeat(world: World) -> None:
-    first, second = world.store.mint("twin"), world.store.mint("twin")
-    assert worker_id(first) != worker_id(second)
-    assert len(world.store.api.ok("GET", "/workers?name=twin")["workers"]) == 2
-
-
 def test_reissue_kills_the_old_token(world: World) -> None:
     old = world.store.mint("rotated")
     name = worker_id(old)
     assert old.ok("GET", "/whoami") == {"worker_id": name, "name": "rotated"}
     answer = world.store.api.ok("POST", f"/workers/{name}/reissue-credential")
     assert answer["worker_id"] == name
-    assert old.call("GET", "/whoami").problem == "error/unauthorized"
+    assert old.call("GET", "/whoami").problem == "unauthorized"
     new = old.as_caller(f"{name}:{answer['registration_token']}")
     assert new.ok("GET", "/whoami")["worker_id"] == name
     # still dead after the new one was used
-    assert old.call("GET", "/whoami").problem == "error/unauthorized"
+    assert old.call("GET", "/whoami").problem == "unauthorized"
 
 
 def test_a_token_belongs_to_one_worker(world: World) -> None:
     worker, other = world.callers["worker"], world.callers["other"]
     assert worker.bearer is not None
     swapped = other.as_caller(f"{worker_id(other)}:{worker.bearer.partition(':')[2]}")
-    assert swapped.call("GET", "/whoami").problem == "error/unauthorized"
+    assert swapped.call("GET", "/whoami").problem == "unauthorized"
 
 
 def test_groups_keep_members_once_and_are_transitive(world: World) -> None:
@@ -605,54 +399,18 @@ def test_subscribe_waits_for_the_next_event(world: World) -> None:
     assert world.store.api.ok("GET", f"/events/subscribe?cursor={cursor + 1}&timeout=0")["events"] == []
 
 
-def test_a_repeated_slug_is_a_warning(world: World) -> None:
-    worker = world.callers["worker"]
-    assert "warnings" not in worker.ok("POST", "/ideas", idea("slug-1", slug="same"))
-    created = worker.ok("POST", "/ideas", idea("slug-2", slug="same"))
-    assert len(created["warnings"]) == 1
-    assert created["created_by"] == world.values["worker"]
-    assert "warnings" not in worker.ok("GET", "/ideas/slug-2")
-
-
 def test_reference_helpers_are_anonymous(world: World) -> None:
     nobody = world.callers["nobody"]
     helper = "/tasks/task-submitted/validate-terminal"
     assert nobody.ok("GET", helper, root="/_reference") == {"decision": "accept"}
     missing = nobody.call("GET", helper, root="/_reference", X_Eden_Experiment_Id=None)
-    assert missing.problem == "error/experiment-id-mismatch"
+    assert missing.problem == "experiment-id-mismatch"
     evaluation = "/validate/evaluation"
     assert nobody.call("POST", evaluation, {"evaluation": {"score": 1}}, root="/_reference").status == 204
     assert nobody.call("POST", evaluation, {"evaluation": {"score": None}}, root="/_reference").status == 204
     for wrong in ({"score": True}, {"score": "1"}, {"points": 1}):
         answer = nobody.call("POST", evaluation, {"evaluation": wrong}, root="/_reference")
-        assert (answer.status, answer.problem) == (409, "error/invalid-precondition")
-    assert nobody.call("GET", "/artifacts/x", root="/_reference").status == 401
-    disabled = world.store.api.call("GET", "/artifacts/x", root="/_reference")
-    assert (disabled.status, disabled.problem) == (503, "reference-error/artifact-serving-disabled")
-
-
-def test_artifacts_belong_to_their_depositor(world: World) -> None:
-    worker = world.callers["worker"]
-    boundary = "boundary-of-the-tests"
-    content = bytes(range(256)) + b"\r\n--no boundary\r\n"
-    body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
-        f"Content-Type: image/png\r\n\r\n"
-    ).encode()
-    body += content + f"\r\n--{boundary}--\r\n".encode()
-    answer = worker.call("POST", "/artifacts", body, Content_Type=f"multipart/form-data; boundary={boundary}")
-    assert answer.status == 201, answer.content
-    deposited = answer.json
-    assert re.fullmatch("eden://artifacts/[0-9a-f]{32}", deposited["artifacts_uri"])
-    assert (deposited["size_bytes"], deposited["content_type"]) == (len(content), "image/png")
-    path = f"/artifacts?uri={deposited['artifacts_uri']}"
-    for caller in ("worker", "admin", "operator"):
-        fetched = world.callers[caller].call("GET", path)
-        assert (fetched.status, fetched.content) == (200, content)
-        assert fetched.headers["Content-Type"] == "image/png"
-        assert fetched.headers["X-Content-Type-Options"] == "nosniff"
-        assert fetched.headers["Content-Disposition"].startswith("attachment")
-    assert world.callers["other"].call("GET", path).problem == FORBIDDEN
+        assert (answer.status, answer.problem) == (409, "invalid-precondition")
 
 
 def test_connections_are_kept_and_bodies_are_read(world: World) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from standin_api import Api
-from standin_processes import ADMIN_TOKEN, EXPERIMENT, Processes, Service, TaskStore, worker_id
+from standin_processes import EXPERIMENT, Processes, Service, TaskStore, worker_id
 
 
 @pytest.fixture
@@ -66,17 +66,6 @@ def test_pages(processes: Processes, store: TaskStore, worker: Api, config: Path
     assert service.stop() == 0
 
 
-def test_a_credential_is_reissued_with_the_admin_token(
-    processes: Processes, store: TaskStore, worker: Api, config: Path, tmp_path: Path
-) -> None:
-    service = start(
-        processes, store, worker, config, tmp_path, "--admin-token", ADMIN_TOKEN, "--secure-cookies"
-    )
-    ui = listening(service)
-    assert token_file(tmp_path, worker).exists()
-    assert "Secure" in ui.send("POST", "/signin").headers["Set-Cookie"].split("; ")
-
-
 @pytest.mark.parametrize(
     ("token", "flags", "message"),
     [
@@ -104,12 +93,4 @@ def test_bad_credentials_end_it(
     service = start(processes, store, worker, config, tmp_path, *flags)
     assert service.exit_code() == 1
     assert message in service.output
-    assert "LISTENING" not in service.output
-
-
-def test_a_repository_must_have_a_commit(
-    processes: Processes, store: TaskStore, worker: Api, config: Path, tmp_path: Path
-) -> None:
-    service = start(processes, store, worker, config, tmp_path, "--repo-path", str(tmp_path / "none"))
-    assert service.exit_code() == 1
     assert "LISTENING" not in service.output

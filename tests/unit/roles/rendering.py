@@ -44,6 +44,7 @@ def run(task):
         "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
         "rollout": lambda: {{"logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}}}},
         "identities": lambda: {{
+            "complete": True,
             "identities": {{
                 worker["name"]: {{
                     "worker_id": f"wkr_{{number:026d}}",
@@ -55,7 +56,7 @@ def run(task):
             }}
         }},
         "experiment_info": lambda: {{"workers": [{{"name": w["name"], "accepted": True}} for w in workers]}},
-    }}[name]()
+    }}["identities" if name == "identities_info" else name]()
 """
 
 

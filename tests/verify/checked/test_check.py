@@ -14,7 +14,7 @@ BUILT_IN = {"default", "kube-node-lease", "kube-public", "kube-system", "local-p
 def test_it_wrote_nothing(testbed: Testbed) -> None:
     audit.mark(testbed, "mark-checked")
     window = audit.between(testbed, CREATED, "mark-checked")
-    assert window.requests, "nobody asked the API server for anything: which cluster was checked?"
+    assert window.requests, "nothing was asked of the API server: which cluster was checked?"
     assert window.writes == []
 
 

@@ -8,18 +8,10 @@ import typing as t
 
 import pytest
 import requests
-from experiment import (
-    EVENTS,
-    FORGEJO_PORT,
-    GIT_USER,
-    SEED_COMMIT,
-    WEB_UI_PORT,
-    Document,
-    Experiment,
-    types,
-)
+from experiment import GIT_USER, Document, Experiment, types
 from testbed import CHECKOUT
 from testinfra.host import Host
+from truth_table import EVENTS, SEED_COMMIT, SERVERS
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +60,7 @@ def refs(
     answer.chmod(0o700)
     target = f"service/{experiment.name}-forgejo"
     with (
-        experiment.testbed.port_forward(experiment.namespace, target, FORGEJO_PORT) as url,
+        experiment.testbed.port_forward(experiment.namespace, target, SERVERS["forgejo"]) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
         # Neither arguments nor files show the password.
@@ -106,5 +98,5 @@ def test_every_execution_has_pushed_its_work(refs: dict[str, str], events: list[
 
 def test_the_web_ui_answers(experiment: Experiment) -> None:
     target = f"service/{experiment.name}-web-ui"
-    with experiment.testbed.port_forward(experiment.namespace, target, WEB_UI_PORT) as url:
+    with experiment.testbed.port_forward(experiment.namespace, target, SERVERS["web-ui"]) as url:
         assert requests.get(f"{url}/healthz", timeout=30).status_code == 200

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from experiment import COMPONENTS_OF_WORKERS, GROUPS, TASK_STORE_PORT, WORKERS, Experiment, TaskStore
+from experiment import Experiment, TaskStore
+from truth_table import COMPONENTS_OF_WORKERS, GROUPS, SERVERS, WORKERS
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import ids, task_store
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
@@ -22,7 +23,7 @@ def test_whoami_through_the_collections_port_forward(
 ) -> None:
     identity = experiment.identity(worker)
     service = f"{experiment.name}-task-store-server"
-    with forwarded(cluster, experiment.namespace, service, TASK_STORE_PORT) as session:
+    with forwarded(cluster, experiment.namespace, service, SERVERS["task-store-server"]) as session:
         store = task_store.TaskStore(
             session, f"http://{service}", experiment.experiment_id, lambda: identity.token
         )

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from experiment import OPERATOR, Experiment
+from experiment import Experiment
 from secret_search import Hit, SecretSearch
 from surveillance import Surveillance
 from testbed import CHECKOUT, HOST, Run, Testbed, further
+from truth_table import OPERATOR
 
 NAME = "leak"
 LOUD = ("-vvv", "--diff")
-# What each place must show, lest an empty one be searched.
+# What each place must show, so that no empty one is searched.
 PLACES = {
     "output": b"TASK [eden.reference.identities : ",
     "fact cache": b"eden_identities",

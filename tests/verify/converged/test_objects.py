@@ -6,66 +6,27 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from experiment import OPERATOR, SECRET_KEYS, SEED_COMMIT, WORKERS, Experiment
+from experiment import Experiment
 from testbed import HOST, Testbed
+from truth_table import CLIENTS, LASTING, NUMBERED, OPERATOR, SECRET_KEYS, SEED_COMMIT, SERVERS, WORKERS
+
+
+def _names(*names: str) -> set[str]:
+    return {f"{HOST}-{name}" for name in names}
+
 
 OBJECTS = {
-    "configmaps": {
-        f"{HOST}-experiment",
-        f"{HOST}-experiment-config",
-        f"{HOST}-forgejo-user",
-        f"{HOST}-git-credential-helper",
-        f"{HOST}-seed",
-    },
-    "secrets": {f"{HOST}-credentials", *(f"{HOST}-{name}-identity" for name in WORKERS)},
-    "services": {f"{HOST}-{name}" for name in ("forgejo", "postgres", "task-store-server", "web-ui")},
-    "deployments": {f"{HOST}-task-store-server"},
-    "statefulsets": {
-        f"{HOST}-{name}"
-        for name in (
-            "forgejo",
-            "postgres",
-            "orchestrator",
-            "ideator-host-1",
-            "executor-host-1",
-            "evaluator-host-1",
-            "web-ui",
-        )
-    },
-    "networkpolicies": {
-        f"{HOST}-{name}"
-        for name in (
-            "postgres",
-            "forgejo",
-            "seed",
-            "provision",
-            "task-store-server",
-            "orchestrator",
-            "ideator-host",
-            "executor-host",
-            "evaluator-host",
-            "web-ui",
-        )
-    },
-    "poddisruptionbudgets": {
-        f"{HOST}-{name}"
-        for name in (
-            "postgres",
-            "forgejo",
-            "task-store-server",
-            "orchestrator",
-            "ideator-host",
-            "executor-host",
-            "evaluator-host",
-            "web-ui",
-        )
-    },
-    "persistentvolumeclaims": {
-        f"data-{HOST}-postgres-0",
-        f"data-{HOST}-forgejo-0",
-        f"{HOST}-blob",
-        f"{HOST}-artifacts",
-    },
+    "configmaps": _names("experiment", "experiment-config", "forgejo-user", "git-credential-helper", "seed"),
+    "secrets": _names("credentials", *(f"{name}-identity" for name in WORKERS)),
+    "services": _names(*SERVERS),
+    "deployments": _names("task-store-server"),
+    "statefulsets": _names(
+        *(f"{name}-1" if name in NUMBERED else name for name in LASTING if name != "task-store-server")
+    ),
+    "networkpolicies": _names(*CLIENTS),
+    "poddisruptionbudgets": _names(*LASTING),
+    "persistentvolumeclaims": {f"data-{HOST}-postgres-0", f"data-{HOST}-forgejo-0"}
+    | _names("blob", "artifacts"),
 }
 # Made by Kubernetes itself.
 FOREIGN = {"kube-root-ca.crt"}

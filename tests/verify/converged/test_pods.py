@@ -9,26 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from experiment import COMPONENTS_OF_WORKERS, Experiment
+from experiment import Experiment
 from testbed import Testbed
 from testinfra.host import Host
+from truth_table import COMPONENTS_OF_WORKERS, LASTING, READERS
 
 TASK_STORE = "task-store-server"
-COMPONENTS = ("postgres", "forgejo", TASK_STORE, *COMPONENTS_OF_WORKERS.values())
 ADMIN_TOKEN = "EDEN_ADMIN_TOKEN"
 
-# The keys of the credentials that each component may read; the others read none.
-CREDENTIALS = {
-    "postgres": {"POSTGRES_PASSWORD"},
-    "forgejo": {"FORGEJO_REMOTE_PASSWORD", "FORGEJO_SECRET_KEY", "FORGEJO_INTERNAL_TOKEN"},
-    TASK_STORE: {ADMIN_TOKEN, "POSTGRES_PASSWORD", "EDEN_READONLY_PASSWORD"},
-    "orchestrator": {"FORGEJO_REMOTE_PASSWORD"},
-    "executor-host": {"FORGEJO_REMOTE_PASSWORD"},
-    "web-ui": {"EDEN_SESSION_SECRET", "FORGEJO_REMOTE_PASSWORD"},
-}
 
-
-@pytest.fixture(scope="module", params=COMPONENTS)
+@pytest.fixture(scope="module", params=LASTING)
 def component(request: pytest.FixtureRequest) -> str:
     """The name of a component, of which there is one pod."""
     return str(request.param)
@@ -43,7 +33,7 @@ def pod(experiment: Experiment, component: str) -> dict[str, t.Any]:
 
 def test_there_is_no_other_pod(experiment: Experiment) -> None:
     found = [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in experiment.pods()]
-    assert sorted(found) == sorted(COMPONENTS)
+    assert sorted(found) == sorted(LASTING)
 
 
 def test_it_is_ready(pod: dict[str, t.Any]) -> None:
@@ -91,7 +81,7 @@ def test_it_may_read_these_credentials_only(
         for entry in container.get("env", [])
         if entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == credentials
     }
-    assert read == CREDENTIALS.get(component, set())
+    assert read == READERS.get(component, set())
     assert [container["name"] for container in containers if "envFrom" in container] == []
     mounted = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
     own = {

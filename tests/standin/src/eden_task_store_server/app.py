@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from eden_service_common import contracts, shapes
@@ -22,10 +21,9 @@ from eden_service_common.shapes import Check, Invalid, record
 from eden_service_common.signals import StopSignal
 
 from . import records
-from .artifacts import Artifacts, read_served_file
 from .problems import Problem
 from .registry import Registry
-from .store import IDEAS, TASKS, VARIANTS, Document, Store
+from .store import IDEAS, TASKS, VARIANTS, Document, Store, Table
 from .tasks import Tasks
 
 _POLL_SECONDS = 0.1
@@ -39,7 +37,6 @@ class Settings:
 
     admin_token: str | None
     subscribe_timeout: float
-    artifacts_dir: Path | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ class Route:
     handler: Handler
     body: Check | None
     query: Callable[[Call], None] | None
-    needs_header: bool
 
 
 _routes: list[Route] = []
@@ -84,14 +80,13 @@ def _route(
     body: Check | None = None,
     query: Callable[[Call], None] | None = None,
     root: str = "/v0",
-    needs_header: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Register a handler of `path`, which is relative to `<root>/experiments/<experiment id>`."""
-    variable = re.sub(r"\{(\w+)(:path)?\}", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", path)
+    variable = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     pattern = re.compile(f"{root}/experiments/(?P<experiment>[^/]+){variable}")
 
     def register(handler: Handler) -> Handler:
-        _routes.append(Route(method, pattern, handler, body, query, needs_header))
+        _routes.append(Route(method, pattern, handler, body, query))
         return handler
 
     return register
@@ -104,14 +99,12 @@ class Api:
         self,
         store: Store,
         registry: Registry,
-        artifacts: Artifacts,
         settings: Settings,
         stop: StopSignal,
     ) -> None:
         self.store = store
         self.registry = registry
         self.tasks = Tasks(store, registry)
-        self.artifacts = artifacts
         self.settings = settings
         self.stop = stop
 
@@ -149,8 +142,7 @@ class Api:
             call = Call(call.request, call.principal, body, call.parameters)
         if route.query is not None:
             route.query(call)
-        if route.needs_header:
-            self._check_experiment(call)
+        self._check_experiment(call)
         return route.handler(self, call)
 
     def _check_experiment(self, call: Call) -> None:
@@ -165,15 +157,10 @@ class Api:
                 "experiment-id-mismatch",
                 f"X-Eden-Experiment-Id header {header!r} does not match URL segment {path!r}",
             )
-        self.check_own(path)
-
-    def check_own(self, experiment_id: str) -> None:
-        """`experiment-id-mismatch` for another experiment than this server's."""
-        if experiment_id != self.store.experiment_id:
+        if path != self.store.experiment_id:
+            own = self.store.experiment_id
             raise Problem(
-                "experiment-id-mismatch",
-                f"URL segment {experiment_id!r} does not match server's experiment "
-                f"{self.store.experiment_id!r}",
+                "experiment-id-mismatch", f"URL segment {path!r} does not match server's experiment {own!r}"
             )
 
     def authenticate(self, request: Request) -> str | None:
@@ -231,7 +218,7 @@ def _decode(request: Request) -> Any:
 
 
 def _stamped(call: Call, body: Document) -> Document:
-    """The body with `created_by` set to the caller, who cannot claim to be somebody else."""
+    """The body with `created_by` set to the caller, who cannot claim to be another one."""
     if call.principal is None:
         return body
     supplied = body.get("created_by")
@@ -347,16 +334,23 @@ def _create_task(api: Api, call: Call) -> Response:
     return json_response(api.tasks.create(task))
 
 
-@_route("GET", "/tasks")
-def _list_tasks(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.select(TASKS, kind=call.query("kind"), state=call.query("state")))
+def _readable(path: str, table: Table, *filters: str) -> None:
+    """The list of a table's documents, with filters from the query, and each document."""
+
+    @_route("GET", path)
+    def _list(api: Api, call: Call) -> Response:
+        with api.store.transaction():
+            return json_response(api.store.select(table, **{name: call.query(name) for name in filters}))
+
+    @_route("GET", f"{path}/{{key}}")
+    def _read(api: Api, call: Call) -> Response:
+        with api.store.transaction():
+            return json_response(api.store.get(table, call.parameters["key"]))
 
 
-@_route("GET", "/tasks/{task_id}")
-def _read_task(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.get(TASKS, call.parameters["task_id"]))
+_readable("/tasks", TASKS, "kind", "state")
+_readable("/ideas", IDEAS, "state")
+_readable("/variants", VARIANTS, "status")
 
 
 @_route("GET", "/tasks/{task_id}/submission")
@@ -430,18 +424,6 @@ def _create_idea(api: Api, call: Call) -> Response:
     return json_response(records.create_idea(api.store, idea))
 
 
-@_route("GET", "/ideas")
-def _list_ideas(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.select(IDEAS, state=call.query("state")))
-
-
-@_route("GET", "/ideas/{idea_id}")
-def _read_idea(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.get(IDEAS, call.parameters["idea_id"]))
-
-
 @_route("POST", "/ideas/{idea_id}/mark-ready")
 def _mark_ready(api: Api, call: Call) -> Response:
     api.require_worker(call)
@@ -457,18 +439,6 @@ def _create_variant(api: Api, call: Call) -> Response:
         api.require_worker(call)
     contracts.variant(call.body, "variant")
     return json_response(records.create_variant(api.store, call.body))
-
-
-@_route("GET", "/variants")
-def _list_variants(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.select(VARIANTS, status=call.query("status")))
-
-
-@_route("GET", "/variants/{variant_id}")
-def _read_variant(api: Api, call: Call) -> Response:
-    with api.store.transaction():
-        return json_response(api.store.get(VARIANTS, call.parameters["variant_id"]))
 
 
 @_route("POST", "/variants/{variant_id}/declare-evaluation-error")
@@ -590,51 +560,17 @@ def _discard(_value: object) -> None:
     """Only the check that made the value matters."""
 
 
-# --- artifacts ---
-
-
-@_route("POST", "/artifacts")
-def _deposit_artifact(api: Api, call: Call) -> Response:
-    content_type = call.request.headers.get("Content-Type", "")
-    return json_response(
-        api.artifacts.deposit(content_type, call.request.body, call.principal or _ANONYMOUS), 201
-    )
-
-
-@_route("GET", "/artifacts")
-def _fetch_artifact(api: Api, call: Call) -> Response:
-    uri = call.query("uri")
-    if uri is None:
-        raise Problem("bad-request", "fetch requires the 'uri' query parameter")
-    metadata = api.artifacts.metadata(uri)
-    caller = call.principal
-    if caller not in (None, "admin", metadata["created_by"]) and not api.registry.is_in_group_named(
-        str(caller), "admins"
-    ):
-        raise Problem(
-            "forbidden", f"worker {caller!r} may not fetch an artifact of {metadata['created_by']!r}"
-        )
-    opaque_id = metadata["opaque_id"]
-    return _attachment(opaque_id, api.artifacts.content(opaque_id), metadata["content_type"])
-
-
-def _attachment(name: str, content: bytes, content_type: str) -> Response:
-    headers = {
-        "Content-Disposition": f'attachment; filename="{re.sub("[^A-Za-z0-9._-]", "_", name)}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(200, content, content_type, headers)
-
-
-# --- checkpoints: not part of the stand-in ---
+# --- not part of the stand-in ---
 
 
 @_route("POST", "/checkpoint")
-def _export_checkpoint(api: Api, call: Call) -> Response:
-    return json_response({"detail": "the stand-in has no checkpoints"}, 501)
+@_route("POST", "/artifacts")
+@_route("GET", "/artifacts")
+def _left_out(api: Api, call: Call) -> Response:
+    return json_response({"detail": "the stand-in has neither checkpoints nor artifacts"}, 501)
 
 
-# --- reference helpers, anonymous except for artifacts ---
+# --- reference helpers, anonymous ---
 
 
 @_route("GET", "/tasks/{task_id}/validate-terminal", root="/_reference")
@@ -651,12 +587,3 @@ def _validate_terminal(api: Api, call: Call) -> Response:
 def _validate_evaluation(api: Api, call: Call) -> Response:
     api.store.check_evaluation(call.body["evaluation"])
     return _NO_CONTENT
-
-
-@_route("GET", "/artifacts/{path:path}", root="/_reference", needs_header=False)
-def _serve_artifact(api: Api, call: Call) -> Response:
-    api.authenticate(call.request)
-    api.check_own(call.parameters["experiment"])
-    path = call.parameters["path"]
-    content = read_served_file(api.settings.artifacts_dir, path)
-    return _attachment(path.rsplit("/", 1)[-1], content, "application/octet-stream")

@@ -16,7 +16,6 @@ from eden_service_common.service import refuse
 from eden_service_common.signals import StopSignal
 
 from .app import Api, Settings
-from .artifacts import DEFAULT_CAP, Artifacts
 from .database import PostgresDatabase, open_database
 from .registry import Registry
 from .schema import provision_readonly_role
@@ -47,7 +46,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--artifact-blob-dir", help="directory of deposited artifacts (file backend)")
     for flag in ("s3-bucket", "s3-region", "s3-prefix", "s3-endpoint-url", "gcs-bucket", "gcs-prefix"):
         parser.add_argument(f"--blob-{flag}", default="")
-    parser.add_argument("--max-artifact-bytes", type=int, default=DEFAULT_CAP)
+    parser.add_argument("--max-artifact-bytes", type=int, default=100 * 1024 * 1024)
     parser.add_argument(
         "--readonly-password", help="of the role eden_readonly (else $EDEN_READONLY_PASSWORD)"
     )
@@ -83,13 +82,9 @@ def main(argv: list[str] | None = None) -> int:
             provision_readonly_role(database, password)
         else:
             log.warning("readonly_password_set_but_backend_unsupported: only Postgres has roles")
-    artifacts = Artifacts(store, _blob_directory(args, log), args.max_artifact_bytes)
-    settings = Settings(
-        admin_token=args.admin_token,
-        subscribe_timeout=args.subscribe_timeout,
-        artifacts_dir=Path(args.artifacts_dir) if args.artifacts_dir else None,
-    )
-    api = Api(store, Registry(store), artifacts, settings, stop)
+    _check_blobs(args, log)
+    settings = Settings(admin_token=args.admin_token, subscribe_timeout=args.subscribe_timeout)
+    api = Api(store, Registry(store), settings, stop)
     log.info("starting uvicorn", host=args.host, port=args.port, store_url=store_url)
     serve(api, host=args.host, port=args.port, banner="EDEN_TASK_STORE_LISTENING", log=log, stop=stop)
     log.info("uvicorn exited")
@@ -107,7 +102,8 @@ def _store_url(args: argparse.Namespace, log: logs.Log) -> str:
     return str(args.store_url if args.store_url is not None else args.db_path)
 
 
-def _blob_directory(args: argparse.Namespace, log: logs.Log) -> Path | None:
+def _check_blobs(args: argparse.Namespace, log: logs.Log) -> None:
+    """Refuse what EDEN refuses, and make the directory, which must be writable."""
     backend = args.blob_backend
     for cloud in ("s3", "gcs"):
         given = [name for name, value in vars(args).items() if name.startswith(f"blob_{cloud}_") and value]
@@ -124,14 +120,13 @@ def _blob_directory(args: argparse.Namespace, log: logs.Log) -> Path | None:
         log.warning(
             "no --artifact-blob-dir set: deposited artifacts are NON-DURABLE, they are lost on restart"
         )
-        return None
+        return
     blobs = Path(args.artifact_blob_dir).resolve()
     if args.artifacts_dir is not None:
         served = Path(args.artifacts_dir).resolve()
         if blobs.is_relative_to(served) or served.is_relative_to(blobs):
             refuse(f"--artifact-blob-dir ({blobs}) must not overlap --artifacts-dir ({served})")
     blobs.mkdir(parents=True, exist_ok=True)
-    return blobs
 
 
 def _tree_resolver(repo_path: str) -> Callable[[str], str | None]:

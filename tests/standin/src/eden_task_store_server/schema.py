@@ -40,7 +40,7 @@ _VARIANT_FIELDS = (
 ).split()
 _POSTGRES_TYPES = {"integer": "bigint", "real": "double precision", "text": "text"}
 
-# `worker` is not among them: its column credential_hash is nobody's to read.
+# `worker` is not among them: its column credential_hash is for no reader.
 _READABLE = (
     "experiment task submission idea variant event worker_group group_membership schema_version artifact"
     " variant_unpacked"

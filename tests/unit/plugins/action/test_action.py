@@ -18,7 +18,7 @@ from ansible.template import Templar
 from ansible_collections.eden.reference.plugins.action import apply as plugin
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
-from ansible_collections.eden.reference.plugins.modules import rollout
+from ansible_collections.eden.reference.plugins.modules import identities_info
 
 Function = t.Callable[[Task], dict[str, t.Any]]
 MakeAction = t.Callable[..., plugin.ActionModule]
@@ -32,10 +32,10 @@ def action(monkeypatch: pytest.MonkeyPatch) -> MakeAction:
     def make(
         function: Function, arguments: dict[str, t.Any], transport: str = "local"
     ) -> plugin.ActionModule:
-        monkeypatch.setattr(rollout, "ARGUMENTS", ARGUMENTS)
-        monkeypatch.setattr(rollout, "run", function)
+        monkeypatch.setattr(identities_info, "ARGUMENTS", ARGUMENTS)
+        monkeypatch.setattr(identities_info, "run", function)
         task = mock.Mock(args=arguments, async_val=0, check_mode=True, diff=True, no_log=False)
-        task.configure_mock(action="rollout", resolved_action="eden.reference.rollout")
+        task.configure_mock(action="identities_info", resolved_action="eden.reference.identities_info")
         connection = mock.Mock(transport=transport)
         templar = Templar(loader=DataLoader())
         return plugin.ActionModule(task, connection, mock.Mock(), DataLoader(), templar, mock.Mock())

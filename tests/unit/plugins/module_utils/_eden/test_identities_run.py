@@ -24,7 +24,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.errors import
     TaskStoreError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.plan import INSTANCE_LABEL
-from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore, is_token
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
@@ -538,6 +538,9 @@ def test_killed_between_the_secret_and_the_mint(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         world.run()
     world.registry.before = lambda _line: None
+    # What it holds is taken for no identity.
+    assert set(world.cluster.values("id-operator")) == {"token"}
+    assert not is_token(world.cluster.values("id-operator")["token"])
     assert world.run(check_mode=True)["identities"]["operator"]["action"] == "minted"
     assert world.run()["identities"]["operator"]["action"] == "minted"
     world.check()

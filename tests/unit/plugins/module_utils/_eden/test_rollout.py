@@ -297,9 +297,15 @@ def test_what_is_retried_is_waited_for_and_shown() -> None:
     trial = Trial([POSTGRES], [POSTGRES], (2.0, [SLOW_REGISTRY]), (200.0, [READY_POD, READY_POSTGRES]))
     assert trial.wait() == 200.0
     words = "pod eden-postgres-0 cannot pull image x:1: i/o timeout"
-    assert f"postgres: {words}; still waiting (2.0 s)" in trial.lines
+    assert f"postgres: {words}; still waiting (3.0 s)" in trial.lines
     assert len([line for line in trial.lines if "still waiting" in line]) == 1
-    assert f"waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, {words} (17.0 s)" in trial.lines
+    assert f"waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, {words} (18.0 s)" in trial.lines
+
+
+def test_a_second_try_counts_from_the_first_one_with_that_answer() -> None:
+    trial = Trial([POSTGRES], [POSTGRES, SLOW_REGISTRY], (40.0, [NO_REGISTRY]))
+    seconds, _error = trial.fail()
+    assert 40.0 + SECOND_TRY <= seconds <= 40.5 + SECOND_TRY
 
 
 def test_volumes_of_a_slow_class_are_waited_for() -> None:

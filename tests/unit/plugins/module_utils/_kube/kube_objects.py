@@ -34,8 +34,8 @@ def statefulset(name: str = "eden-postgres", component: str = "postgres", **stat
         "spec": {
             "replicas": 1,
             "serviceName": name,
-            "podManagementPolicy": "OrderedReady",
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate"},
         },
         "status": {
             "availableReplicas": 0,

@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import pathlib
-import tempfile
 import threading
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from unittest import mock
 
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
-    CollectionError,
     ConflictError,
     UnreachableError,
 )
-from ansible_collections.eden.reference.plugins.module_utils._kube import client
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, client_of
+from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access
+from ansible_collections.eden.reference.plugins.module_utils._kube.transport import Transport
 
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}
 
@@ -73,13 +69,8 @@ class Script:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def cluster(self, patience: float = 60.0) -> Cluster:
-        from kubernetes.client import ApiClient, Configuration
-        from urllib3 import Retry
-
-        configuration = Configuration()
-        configuration.host = f"http://127.0.0.1:{self.server.server_port}"
-        configuration.retries = Retry(0)
-        return Cluster(ApiClient(configuration=configuration), patience, self.pauses.append)
+        access = Access({"server": f"http://127.0.0.1:{self.server.server_port}"}, {}, "the test")
+        return Cluster(client_of(Transport(access)), patience, self.pauses.append)
 
 
 @pytest.fixture
@@ -237,109 +228,9 @@ def test_log_is_text(script: t.Callable[..., Script]) -> None:
     assert server.requests[0][1] == "/api/v1/namespaces/ns/pods/p/log?container=c&tailLines=2&previous=true"
 
 
-def test_missing_kubeconfig_says_what_to_set(tmp_path: t.Any) -> None:
-    words = f"{tmp_path}/none.*Set eden_kubeconfig"
-    with pytest.raises(CollectionError, match=words), connected({"kubeconfig": f"{tmp_path}/none"}):
-        pass
-
-
-def test_no_file_keeps_the_keys_of_the_kubeconfig(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    embedded = base64.b64encode(b"a certificate or a key").decode()
-    kubeconfig = {
-        "clusters": [
-            {
-                "name": "c",
-                "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": embedded},
-            }
-        ],
-        "users": [{"name": "u", "user": {"client-certificate-data": embedded, "client-key-data": embedded}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path = tmp_path / "kubeconfig"
-    path.write_text(json.dumps(kubeconfig))
-    for _time in range(2):
-        # Not as a client, which would have to take them for certificates.
-        with (
-            mock.patch.object(client, "ApiClient") as api_client,
-            connected({"kubeconfig": str(path), "namespace": "n"}),
-        ):
-            configuration = api_client.call_args.kwargs["configuration"]
-            # Another connection of the process has the same files, and ends before this one.
-            with connected({"kubeconfig": str(path), "namespace": "n"}):
-                pass
-            assert pathlib.Path(configuration.key_file).read_bytes() == b"a certificate or a key"
-        assert list(tmp_path.iterdir()) == [path]
-
-
-USABLE: dict[str, t.Any] = {
-    "clusters": [{"name": "a", "cluster": {"server": "https://192.0.2.1:6443"}}],
-    "users": [{"name": "a", "user": {"token": "hunter2"}}],
-    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-    "current-context": "a",
-}
-
-
-def with_cluster(cluster: t.Any) -> bytes:
-    return json.dumps({**USABLE, "clusters": [{"name": "a", "cluster": cluster}]}).encode()
-
-
-def with_server(server: t.Any) -> bytes:
-    return with_cluster({"server": server})
-
-
-def with_user(user: t.Any) -> bytes:
-    return json.dumps({**USABLE, "users": [{"name": "a", "user": user}]}).encode()
-
-
-UNUSABLE: list[tuple[bytes, str]] = [
-    (b"", "file is empty"),
-    (b"\x00hunter2", "special characters are not allowed"),
-    (b"\xffhunter2", "invalid start byte"),
-    (b"hunter2", "it has not the form of a kubeconfig"),
-    (b"- hunter2", "it has not the form of a kubeconfig"),
-    (b"token: 'hunter2\n", "found unexpected end of stream"),
-    (b"token: hunter2 x: y", "mapping values are not allowed here"),
-    (b"!!python/object/apply:os.system ['hunter2']", "could not determine a constructor"),
-    (json.dumps({**USABLE, "current-context": "b"}).encode(), "Expected object with name b"),
-    (json.dumps({**USABLE, "users": [{"name": "a", "token": "hunter2"}]}).encode(), "key user"),
-    (json.dumps({**USABLE, "clusters": None}).encode(), "Expected object with name a"),
-    (with_cluster({}), "is no http or https URL"),
-    (with_cluster({"server": "https://a", "certificate-authority": "/nowhere"}), "File does not exist"),
-    *((with_server(server), "is no http or https URL") for server in ("", "a:b", "ftp://a", "https://a:x")),
-    (with_server(5), "it has not the form of a kubeconfig"),
-    (with_server("https://[::1"), "Invalid IPv6 URL"),
-    (with_server("https://hunter2:hunter2@192.0.2.1"), "holds a user name"),
-    (with_user("hunter2"), "it has not the form of a kubeconfig"),
-    (with_user({"token": "hunter2\n"}), "its token holds a line break"),
-    (with_user({"token": "hunter\u20ac"}), "its token holds a line break"),
-]
-
-
-@pytest.mark.parametrize(("content", "words"), UNUSABLE)
-def test_kubeconfig_of_no_use_is_told_and_not_quoted(tmp_path: t.Any, content: bytes, words: str) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_bytes(content)
-    with pytest.raises(CollectionError) as error:
-        Cluster.connect({"kubeconfig": str(path)})
-    assert error.value.message.startswith(f"Could not read a kubeconfig from {path}: ")
-    assert error.value.message.endswith("to one that kubectl takes, such as ~/.kube/config.")
-    assert words in error.value.message
-    assert "hunter" not in error.value.message
-    assert error.value.message.isprintable()
-
-
 @pytest.mark.parametrize("body", [b"<html>hunter2</html>", b"[]", b"null", b"\xff"])
 def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body: bytes) -> None:
     cluster = script(Answer(200, body)).cluster()
     with pytest.raises(UnreachableError, match=r"what answers at http://\S+ is no Kubernetes API") as error:
         cluster.version()
     assert "hunter2" not in error.value.message
-
-
-def test_proxy_that_is_none_is_told(tmp_path: t.Any) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_bytes(with_cluster({"server": "https://192.0.2.1", "proxy-url": "ftp://192.0.2.2"}))
-    with pytest.raises(CollectionError, match=r"^Could not prepare a connection to https://192\.0\.2\.1: "):
-        Cluster.connect({"kubeconfig": str(path)})

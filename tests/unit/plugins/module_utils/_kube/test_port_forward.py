@@ -12,20 +12,20 @@ import socketserver
 import struct
 import threading
 import typing as t
-from types import SimpleNamespace
 
 import pytest
 import requests
-from kubernetes.client import Configuration
 from websocket_server import BINARY, CLOSE, PING, WebSocket, read_head
 
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, InputError
+from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access
 from ansible_collections.eden.reference.plugins.module_utils._kube.port_forward import (
     Endpoint,
     PodSocket,
     find_endpoint,
     forwarded,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.transport import Transport
 
 Object = dict[str, t.Any]
 
@@ -152,9 +152,8 @@ class FakeCluster:
     """A Service and its pods, and the address of an API server."""
 
     def __init__(self, url: str = "http://127.0.0.1:1") -> None:
-        configuration = Configuration(host=url)
-        configuration.api_key["authorization"] = "Bearer of-the-kubeconfig"
-        self.client = SimpleNamespace(configuration=configuration)
+        self.address = url
+        self.transport = Transport(Access({"server": url}, {"token": "of-the-kubeconfig"}, "the kubeconfig"))
         self.service: Object | None = service({"port": 8080, "targetPort": 8080})
         self.pods = [pod()]
 
@@ -235,7 +234,7 @@ def test_requests_share_one_connection(api_server: ApiServer, cluster: t.Any) ->
     assert len(api_server.requests) == 1
     lines = api_server.requests[0]
     assert lines[0] == "GET /api/v1/namespaces/ns/pods/store-0/portforward?ports=8080 HTTP/1.1"
-    assert "authorization: Bearer of-the-kubeconfig" in lines
+    assert "Authorization: Bearer of-the-kubeconfig" in lines
     assert "Sec-WebSocket-Protocol: v4.channel.k8s.io" in lines
 
 
@@ -394,7 +393,7 @@ def test_no_api_server() -> None:
             json.dumps({"message": "cannot create resource pods/portforward"}).encode(),
             "cannot create resource",
         ),
-        (401, b"Unauthorized", "Renew the credentials of the kubeconfig"),
+        (401, b"Unauthorized", "does not accept the credentials of the kubeconfig"),
         (400, b"<html>\n proxy </html>", "400: <html> proxy </html>"),
         (400, b"[]", "400"),
     ],
