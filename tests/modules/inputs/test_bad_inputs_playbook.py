@@ -144,7 +144,7 @@ def test_a_kubeconfig_that_is_none(site: Site, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text("token: 'hunter2\n")
     ended = site(eden_kubeconfig=str(path))
-    assert_refused(ended, f"Could not read a kubeconfig from {path}: while scanning a quoted scalar")
+    assert_refused(ended, f"Could not use the kubeconfig {path}: found unexpected end of stream")
     assert "hunter2" not in ended[1]
 
 
@@ -166,7 +166,7 @@ def test_an_existing_secret_that_lacks_keys(
     secret = {"metadata": {"name": "mine"}, "stringData": {"EDEN_ADMIN_TOKEN": "hunter2"}}
     CoreV1Api(admin).create_namespaced_secret(namespace, secret)
     ended = site(eden_existing_secret="mine")
-    assert_refused(ended, f"Secret {namespace}/mine lacks EDEN_SESSION_SECRET, EDEN_READONLY_PASSWORD, ")
+    assert_refused(ended, f"Secret {namespace}/mine lacks ", "EDEN_SESSION_SECRET")
     assert "hunter2" not in ended[1]
     assert written(control_plane, user) == []
 
@@ -205,6 +205,6 @@ def test_a_volume_that_would_shrink(
 
 def test_that_writes_would_be_seen(control_plane: ControlPlane, user: str, site: Site) -> None:
     # The image is not there, so that the phase infra fails, but after its first writes.
-    status, printed = site("--tags", "infra", eden_timeout=1)
+    status, printed = site("--tags", "infra", eden_timeout=1, eden_manage_namespace="no")
     assert status == 2, printed
-    assert ("patch", "configmaps") in written(control_plane, user)
+    assert ("patch", "configmaps") in written(control_plane, user), printed
