@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Works out every variable of the host whose name begins with ``eden_`` and checks them together."""
+"""Templates the inputs of a host and checks them together."""
 
 from __future__ import annotations
 
 import datetime
 import functools
+import os
 import typing as t
 
 from ansible.errors import AnsibleError
+from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
-from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import TemplatingFailure
 
-DEEPEST = 64
+# Ansible loads an action before it forks: the files of the role are read once.
+SPECIFICATION = inputs.specification()
+MAX_DEPTH = 64
+# Python refuses to write out integers of more than 4300 digits.
+MAX_BITS = 8192
 
 
 class ActionModule(ActionBase):
@@ -30,42 +36,63 @@ class ActionModule(ActionBase):
         raw = task_vars or {}
         # Others than the inputs are only named in a message: their templates may be costly or hold secrets.
         variables = {
-            str(name): self.resolved(value) if name in inputs.RULES else None
+            str(name): self.templated(value) if name in SPECIFICATION else None
             for name, value in raw.items()
-            if name.startswith(inputs.PREFIX)
+            if inputs.concerns(name)
         }
-        read = functools.cache(inputs.read_file)
+        read = functools.cache(self.read)
         found = inputs.check(variables, read)
         if found:
-            return {
-                "failed": True,
-                **inputs.refusal(found, str(raw.get("inventory_hostname", "this host"))).as_result(),
-            }
-        written = inputs.config_text(variables, read)
-        return {"changed": False, "config": {"text": written, "checksum": inputs.checksum(written)}}
+            host = str(raw.get("inventory_hostname", "this host"))
+            return {"failed": True, **inputs.refusal(found, host).as_result()}
+        text = inputs.config_text(variables, read)
+        result = {"changed": False, "config": {"text": text, "checksum": inputs.checksum(text)}}
+        warnings = inputs.warnings(variables)
+        return {**result, "warnings": warnings} if warnings else result
 
-    def resolved(self, raw: t.Any) -> t.Any:
-        """The value with its templates worked out, in Python's own types.
-
-        A part that cannot be worked out becomes an :class:`Unresolved`.
-        """
+    def templated(self, raw: t.Any) -> t.Any:
+        """The templated value in Python's own types, with :class:`TemplatingFailure` for parts that fail."""
         try:
             return plain(self._templar.template(raw))
         except AnsibleError as error:
             if isinstance(raw, dict):
-                return {plain(key): self.resolved(value) for key, value in raw.items()}
+                return {plain(key): self.templated(value) for key, value in raw.items()}
             if isinstance(raw, (list, tuple)):
-                return [self.resolved(value) for value in raw]
+                return [self.templated(value) for value in raw]
             words = " ".join(str(error).split())[:300]
-            return Unresolved(words.encode("ascii", "backslashreplace").decode())
-        except RecursionError:
-            return Unresolved(f"it is nested more than {DEEPEST} levels deep")
+            return TemplatingFailure(words.encode("ascii", "backslashreplace").decode())
+        except (RecursionError, OverflowError) as error:
+            return TemplatingFailure(str(error))
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, decrypted if ansible-vault encrypted it.
+
+        Raises:
+            OSError: it cannot be read or decrypted.
+        """
+        content = inputs.read_file(path)
+        if not is_encrypted(content):
+            return content
+        try:
+            text = self._loader.get_text_file_contents(os.path.abspath(os.path.expanduser(path)))
+        except AnsibleError as error:
+            words = " ".join(str(error).split())[:200].encode("ascii", "backslashreplace").decode()
+            raise OSError(
+                f"it is encrypted with ansible-vault and cannot be decrypted: {words} "
+                "Give its password with --ask-vault-pass or --vault-password-file, or decrypt the file"
+            ) from error
+        return text.encode("utf-8", "surrogateescape")
 
 
 def plain(value: t.Any, depth: int = 0) -> t.Any:
-    """The value without the subclasses in which Ansible keeps where a value came from."""
-    if depth > DEEPEST:
-        raise RecursionError
+    """The value without the subclasses in which Ansible keeps where a value came from.
+
+    Raises:
+        RecursionError: it is nested too deeply, or in itself.
+        OverflowError: it holds a number that cannot be written out.
+    """
+    if depth > MAX_DEPTH:
+        raise RecursionError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
         return {plain(key, depth + 1): plain(part, depth + 1) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -75,6 +102,8 @@ def plain(value: t.Any, depth: int = 0) -> t.Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
+        if value.bit_length() > MAX_BITS:
+            raise OverflowError("it is a number that is too large to be written out")
         return int(value)
     if isinstance(value, float):
         return float(value)

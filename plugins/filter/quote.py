@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible.plugins.filter.core import to_json
+
+from ansible_collections.eden.reference.plugins.module_utils._yaml import yaml_of_json
 
 DOCUMENTATION = r"""
 name: quote
@@ -39,21 +40,10 @@ _value:
   sample: '"no \U0001F680"'
 """
 
-# A surrogate pair, or another escape, which must not be taken for a part of one.
-ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\.")
-
 
 def quote(value: t.Any) -> str:
     """The value in YAML."""
-    return ESCAPE.sub(_escaped, to_json(value)).replace("\x7f", r"\u007f")
-
-
-def _escaped(match: re.Match[str]) -> str:
-    high, low = match.groups()
-    if not high:
-        return match[0]
-    code = 0x10000 + (int(high, 16) - 0xD800) * 0x400 + int(low, 16) - 0xDC00
-    return rf"\U{code:08X}"
+    return yaml_of_json(to_json(value))
 
 
 class FilterModule:

@@ -11,10 +11,14 @@ short_description: Check the inputs of an experiment
 description:
   - Checks every variable of the host whose name begins with C(eden_) and lists all problems at once.
   - The inputs are documented with the role P(eden.reference.eden#role), whose first task this is.
-  - A name that no input has is a problem too, with the name that was likely meant.
-  - Types are strict. The text V(3) is no number and the text V(yes) is no boolean.
-    What C(-e name=value) gives is text; JSON gives numbers, as C(-e '{"eden_timeout":600}').
+  - A name that no input has is a problem, too, with the name that was likely meant.
+    So is a former input of another role of this collection, such as C(infra_postgres_storage_size), if its
+    name is exactly that, or much like it after the prefix.
+  - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so a
+    role reads such an input through the filter C(int), C(float) or C(bool).
   - Touches nothing but the file that C(eden_experiment_config_file) names, on the controller.
+    A file that ansible-vault encrypted is decrypted.
+  - Warns if the workers poll more often than the task store can answer.
 author: EDEN reference deployment contributors (@ealt)
 attributes:
   check_mode:
@@ -36,20 +40,22 @@ EXAMPLES = r"""
 
 - name: Show the experiment config as the services will read it
   ansible.builtin.debug:
-    msg: "{{ checked.config_text }}"
+    msg: "{{ checked.config.text }}"
 """
 
 RETURN = r"""
-config_text:
-  description:
-    - Text of the experiment config. The file as it is, or C(eden_experiment_config) as YAML with sorted keys.
+config:
+  description: The experiment config.
   returned: success
-  type: str
-config_checksum:
-  description: SHA-256 of RV(config_text).
-  returned: success
-  type: str
-  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  type: dict
+  contains:
+    text:
+      description: The file as it is, or C(eden_experiment_config) as YAML with sorted keys.
+      type: str
+    checksum:
+      description: SHA-256 of the text.
+      type: str
+      sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 problems:
   description: The rules that were broken, the same as the lines of the message.
   returned: failure
@@ -64,14 +70,14 @@ problems:
       type: str
     got:
       description:
-        - The value, shortened. Empty where it says nothing, and hidden where the name looks like a secret's.
+        - The value, shortened. Empty if it says nothing, and hidden if the name looks like a secret's.
       type: str
     example:
-      description: A right value.
+      description: A valid value.
       type: str
   sample:
     - variable: eden_storage_sizes.postgres
-      rule: must be a size such as 10Gi (whole number and Mi, Gi or Ti)
+      rule: must be a size such as 10Gi (an integer and Mi, Gi or Ti)
       got: "'10G'"
       example: 10Gi
 """

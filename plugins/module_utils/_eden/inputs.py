@@ -1,128 +1,358 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The rules of the collection's inputs, the variables whose names begin with ``eden_``.
+"""The check of the collection's inputs, the variables whose names begin with ``eden_``.
 
-All problems are found at once, before anything is written; a name that no input has is one of them.
+Types, choices, defaults and what is required come from the argument spec of the role ``eden``, the keys and
+limits of replicas and volumes from its catalogue of components. Here is what these cannot say. All problems
+are found at once, before anything is written; a name that no input has is one of them.
 This module is private to the collection.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import os
+import pathlib
 import re
 import typing as t
-from decimal import Decimal
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config
+from ansible.module_utils.common.yaml import yaml_load
+
+from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config, kubernetes_types
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
     EXAMPLE_EXPERIMENT_ID,
     EXPERIMENT_ID,
 )
+from ansible_collections.eden.reference.plugins.module_utils._eden.kubernetes_types import amount
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import (
-    Check,
+    SURROGATE,
     Problem,
-    Unresolved,
-    boolean,
-    choice,
-    mapping,
-    mapping_of,
+    TemplatingFailure,
+    flaw,
+    is_integer,
+    is_number,
     member,
-    number_above_zero,
-    sequence,
+    parts,
     shown,
+    shown_with_kind,
     suggestion,
-    text,
-    whole_number,
+    unknown_key,
 )
 from ansible_collections.eden.reference.plugins.module_utils._errors import InputError
 
-PREFIX = "eden_"
+Option = dict[str, t.Any]
+Reader = t.Callable[[str], bytes]
+# Returns None if a string is valid, and otherwise a clause that says why not, empty if the rule says it.
+Fault = t.Callable[[str], str | None]
 
-# Set by the phases for the phases that follow.
+ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
+PREFIX = "eden_"
+# Published by the phases for the phases that follow.
 FACTS = frozenset(
     {
-        "eden_topology",
-        "eden_config",
-        "eden_preflight",
-        "eden_credentials",
-        "eden_seed_commit",
-        "eden_task_store",
-        "eden_identities",
+        *("eden_topology", "eden_config", "eden_preflight", "eden_credentials", "eden_seed_commit"),
+        *("eden_task_store", "eden_identities"),
     }
 )
+CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
 
 # Services are named after eden_name, and a Service's name must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?", re.IGNORECASE)
-LABEL_PART = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-STORAGE_SIZE = re.compile(r"[0-9]{1,9}(Mi|Gi|Ti)")
-QUANTITY = re.compile(
-    r"\+?([0-9]{1,15}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})"
-    r"(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?"
-)
-HUGE_PAGES = "hugepages-"
-LARGEST_SIZE = 2**63
-SUFFIXES = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-
-_HOST_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?"
-_REGISTRY = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?"
-LONGEST_IMAGE = 255 + 1 + 128 + 1 + 135
-_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+STORAGE_SIZE = re.compile(r"(?=.*[1-9])[0-9]{1,9}(Mi|Gi|Ti)")
+MAX_SIZE = 2**63
+_LABEL = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])"
+_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
-    rf"(?P<name>(?:{_REGISTRY}/)?{_PATH_PART}(?:/{_PATH_PART})*)"
+    rf"(?P<name>(?:{_HOST}(?::(?P<port>[0-9]{{1,5}}))?/)?{_PATH}(?:/{_PATH})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
+MAX_IMAGE_NAME = 255
+MAX_NAME = 253
+MAX_STRING = 4096
+MAX_REPORTED = 50
 
-LONGEST_NAME = 253
-LONGEST_PATH = 4096
-LONGEST_CONTEXT = 1024
-LONGEST_URL = 2048
-LARGEST_SECONDS = 2**63 - 1
-# So many problems are told, and the number of the others.
-MOST_TOLD = 50
+# What Ansible's filter bool takes without a deprecation, in any case.
+BOOLEANS = frozenset({"yes", "no", "true", "false", "on", "off", "1", "0"})
+# Strings that are numbers, written so that Ansible's filters int and float and every reader agree on them.
+NUMBERS = {
+    "int": re.compile(r"0|[1-9][0-9]{0,17}"),
+    "float": re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?"),
+}
+
+# Requests a second that the task store answers on one core: it verifies the credentials of each with argon2.
+TASK_STORE_RATE = 7
+# Seconds after which EDEN's clients give up a request.
+CLIENT_TIMEOUT = 30
 
 CONFIG_RULE = "must name a YAML file on this machine with the experiment config"
 CONFIG_EXAMPLE = "'{{ inventory_dir }}/experiment-config.yaml'"
 
-Reader = t.Callable[[str], bytes]
+
+@dataclass(frozen=True)
+class StringRule:
+    """What a string must be beside one that shows in full: words that continue "must be", and an example."""
+
+    words: str
+    example: str
+    fault: Fault = lambda value: None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of a number, both included; with ``positive`` the lower one is not."""
+
+    low: int
+    high: int
+    example: str
+    positive: bool = False
+
+    def words(self, kind: str) -> str:
+        """The rule."""
+        if self.positive:
+            return f"must be a number greater than {self.low} and at most {self.high}"
+        return f"must be {'an integer' if kind == 'int' else 'a number'} from {self.low} to {self.high}"
+
+    def hold(self, value: t.Any) -> bool:
+        """Whether a number is within the bounds."""
+        return self.low <= value <= self.high and not (self.positive and value == self.low)
+
+
+def _matches(pattern: re.Pattern[str], longest: int = MAX_NAME) -> Fault:
+    return lambda value: None if len(value) <= longest and pattern.fullmatch(value) else ""
+
+
+def _at_most(longest: int) -> Fault:
+    return lambda value: None if len(value) <= longest else ""
+
+
+def _namespace_fault(value: str) -> str | None:
+    if not DNS_LABEL.fullmatch(value):
+        return ""
+    return "which is a namespace of Kubernetes itself" if value.startswith("kube-") else None
+
+
+def _image_fault(value: str) -> str | None:
+    if re.search(r"\s", value):
+        return "which holds whitespace"
+    if "://" in value:
+        return "which is a URL"
+    match = IMAGE.fullmatch(value)
+    if match is None or len(match["name"]) > MAX_IMAGE_NAME or not 1 <= int(match["port"] or 1) <= 65535:
+        return "which is no image reference"
+    if match["digest"]:
+        return None
+    if not match["tag"]:
+        return "which has neither"
+    return "which has the tag latest, whose content changes" if match["tag"] == "latest" else None
+
+
+def _size_fault(value: str) -> str | None:
+    size = amount(value) if STORAGE_SIZE.fullmatch(value) else None
+    return None if size is not None and size < MAX_SIZE else ""
+
+
+def _url_fault(value: str) -> str | None:
+    try:
+        url = urlsplit(value)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return "which is no URL"
+    if url.scheme not in ("http", "https"):
+        return "which is not http or https"
+    if url.username is not None or url.password is not None:
+        return "which holds a user name"
+    if "?" in value or "#" in value:
+        return "which has a query or a fragment"
+    if not host or port == 0 or not re.fullmatch(r"[!-~]{1,2048}", value) or not _is_host(host):
+        return "which names no host"
+    return None
+
+
+def _is_host(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return len(value) <= MAX_NAME and DNS_NAME.fullmatch(value.lower().removesuffix(".")) is not None
+    return True
+
+
+def _image(example: str) -> StringRule:
+    return StringRule(f"an image with a tag or a digest, such as {example}", example, _image_fault)
+
+
+def _dns_name(what: str, example: str) -> StringRule:
+    return StringRule(f"the name of {what}", example, _matches(DNS_NAME))
+
+
+_SIZE = StringRule("a size such as 10Gi (an integer and Mi, Gi or Ti)", "10Gi", _size_fault)
+
+# By the path of an input. An input without an entry has the rule of its type alone.
+RULES: dict[str, StringRule | Limits] = {
+    "eden_name": StringRule(
+        "a name of 1 to 32 lower-case letters, digits and -, with a letter first and a letter or digit last",
+        "eden",
+        _matches(RELEASE_NAME),
+    ),
+    "eden_namespace": StringRule(
+        "a DNS label of 1 to 63 lower-case letters, digits and -, with a letter or digit at both ends, "
+        "and must not begin with kube-",
+        "eden",
+        _namespace_fault,
+    ),
+    "eden_kubeconfig": StringRule(
+        f"the path of a kubeconfig of at most {MAX_STRING} characters", "~/.kube/config", _at_most(MAX_STRING)
+    ),
+    "eden_context": StringRule(
+        "a context of the kubeconfig of at most 1024 characters", "kind-eden", _at_most(1024)
+    ),
+    "eden_image": _image("registry.example.org/eden:1.0.0"),
+    "eden_postgres_image": _image("docker.io/library/postgres:16.6-alpine"),
+    "eden_forgejo_image": _image("codeberg.org/forgejo/forgejo:11-rootless"),
+    "eden_image_pull_secrets": _dns_name("a Secret", "registry-credentials"),
+    "eden_experiment_id": StringRule(
+        "an experiment id (exp_ and 26 of the characters 0-9 a-h j k m n p-t v-z)",
+        EXAMPLE_EXPERIMENT_ID,
+        _matches(EXPERIMENT_ID),
+    ),
+    CONFIG_FILE: StringRule(
+        f"the path of a YAML file of at most {MAX_STRING} characters", CONFIG_EXAMPLE, _at_most(MAX_STRING)
+    ),
+    "eden_storage_class": _dns_name("a storage class", "standard"),
+    "eden_existing_secret": _dns_name("a Secret", "eden-credentials"),
+    "eden_ingress.host": StringRule("a host name in lower case", "eden.example.org", _matches(DNS_NAME)),
+    "eden_ingress.class_name": _dns_name("an IngressClass", "nginx"),
+    "eden_ingress.tls_secret": _dns_name("a Secret", "eden-tls"),
+    "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _url_fault),
+    "eden_max_unavailable": Limits(0, 99, "1"),
+    "eden_timeout": Limits(1, 86400, "300"),
+    "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
+}
+ANY_STRING = StringRule(f"a string of at most {MAX_STRING} characters", "text", _at_most(MAX_STRING))
+ANY_NUMBER = Limits(0, 2**31 - 1, "1")
+
+# Inputs in the form of the Kubernetes API: the type in the client's words, and an example.
+KUBERNETES_TYPES = {
+    "eden_affinity": ("V1Affinity", "{podAntiAffinity: {}}"),
+    "eden_tolerations": (
+        "list[V1Toleration]",
+        "[{key: dedicated, operator: Exists, effect: NoSchedule}]",
+    ),
+    "eden_node_selector": ("dict[str, str]", "{kubernetes.io/os: linux}"),
+    "eden_web_ui_peers": (
+        "list[V1NetworkPolicyPeer]",
+        "[{namespaceSelector: {matchLabels: {team: x}}}]",
+    ),
+    "eden_dns_peers": (
+        "list[V1NetworkPolicyPeer]",
+        "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}}]",
+    ),
+    "eden_worker_egress": (
+        "list[V1NetworkPolicyEgressRule]",
+        "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]",
+    ),
+    "eden_ingress.annotations": ("dict[str, str]", "{example.org/auth: sso}"),
+}
+
+# The inputs that the phase roles had before they read those of the role eden, without their prefix.
+_CONNECTION = "kubeconfig context timeout"
+_PODS = (
+    f"{_CONNECTION} image image_pull_policy image_pull_secrets resources node_selector tolerations affinity"
+)
+FORMER_INPUTS = {
+    "infra_": f"{_PODS} postgres_image postgres_image_pull_policy postgres_resources postgres_storage_size "
+    "forgejo_image forgejo_image_pull_policy forgejo_resources forgejo_storage_size blob_storage_size "
+    "artifacts_storage_size storage_class",
+    "seed_": _PODS,
+    "task_store_": f"{_PODS} replicas log_level",
+    "identities_": f"{_CONNECTION} task_store_url",
+    "app_tier_": f"{_PODS} orchestrator_repo_storage_size executor_repo_storage_size "
+    "web_ui_repo_storage_size poll_interval log_level task_store_url",
+    "verify_": f"{_CONNECTION} task_store_url",
+}
+
+
+@functools.cache
+def specification() -> dict[str, Option]:
+    """The options of the inputs, by name."""
+    spec = _yaml("meta/argument_specs.yml")["argument_specs"]["inputs"]["options"]
+    keys = {"eden_replicas": "int", "eden_storage_sizes": "str"}
+    known = {
+        name: {
+            path.rpartition(".")[2]: {"type": kind} for path in _catalogue_rules() if path.startswith(name)
+        }
+        for name, kind in keys.items()
+    }
+    return {
+        name: {**option, "options": known[name]} if name in known else option for name, option in spec.items()
+    }
+
+
+@functools.cache
+def components() -> dict[str, t.Any]:
+    """The catalogue of components."""
+    found: dict[str, t.Any] = _yaml("vars/main/components.yml")["__eden_components"]
+    return found
 
 
 def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[Problem]:
     """All that is wrong with the inputs.
 
     Args:
-        variables: every variable of the host whose name begins with ``eden_``, worked out. A value that
-            could not be worked out, or a part of one, is an :class:`Unresolved`.
+        variables: every variable of the host that :func:`concerns` the check, the inputs templated. A value
+            whose template failed, or a part of one, is a :class:`TemplatingFailure`.
         read: returns the content of the file that ``eden_experiment_config_file`` names, or raises OSError.
     """
-    found: list[Problem] = []
-    for name, _value in variables.items():
-        if name.startswith(PREFIX) and name not in RULES and name not in FACTS:
-            found.append(_unknown(name))
-    for name, rule in RULES.items():
+    spec = specification()
+    found = [_unknown(name) for name in variables if name not in spec and concerns(name)]
+    for name, option in spec.items():
         if name in variables:
-            broken = rule(name, variables[name])
-            found += unresolved(name, variables[name], broken) or broken
-        elif name in REQUIRED:
-            found.append(Problem(name, "is required", "", REQUIRED[name]))
-    if not any(problem.variable.startswith("eden_experiment_config_file") for problem in found):
+            found += _value_problems(name, option, variables[name])
+        elif option.get("required"):
+            found.append(Problem(name, "is required", "", _example(name)))
+    if not any(problem.variable.startswith(CONFIG_FILE) for problem in found):
         found += _config_file_problems(variables, read or read_file)
     return _without_inherited(variables, found)
 
 
+def concerns(name: str) -> bool:
+    """Whether a variable is an input, is named like one, or was one of a phase role."""
+    return (name.startswith(PREFIX) and name not in FACTS) or bool(_former(name))
+
+
+def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """What valid inputs ask for and the task store cannot give."""
+    interval = float(variables.get("eden_poll_interval", 1))
+    replicas = variables.get("eden_replicas", {})
+    polling = sum(
+        int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
+        for component in components().values()
+        if "replicas" in component and "identity" in component and "port" not in component
+    )
+    if polling / interval <= TASK_STORE_RATE:
+        return []
+    enough = polling / TASK_STORE_RATE
+    return [
+        f"{polling} workers that poll every {interval:g} s send {polling / interval:.0f} requests a second; "
+        f"the task store answers about {TASK_STORE_RATE} on one core, so that each takes {enough:.1f} s, "
+        f"and EDEN's services give up after {CLIENT_TIMEOUT} s. "
+        f"Raise eden_poll_interval to {enough:.1f} or lower eden_replicas."
+    ]
+
+
 def config_text(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> str:
     """The text of the experiment config: the file as it is, or the mapping as YAML with sorted keys."""
-    path = variables.get("eden_experiment_config_file")
+    path = variables.get(CONFIG_FILE)
     if path:
         return (read or read_file)(path).decode("utf-8")
-    return experiment_config.dump(variables.get("eden_experiment_config", experiment_config.DEFAULT))
+    return experiment_config.dump(variables.get(CONFIG, specification()[CONFIG]["default"]))
 
 
 def checksum(written: str) -> str:
@@ -134,18 +364,18 @@ def refusal(found: t.Sequence[Problem], host: str) -> InputError:
     """The error that lists all problems, one on each line."""
     count = "One input" if len(found) == 1 else f"{len(found)} inputs"
     verb = "breaks" if len(found) == 1 else "break"
-    told = found[:MOST_TOLD]
-    lines = [problem.line for problem in told]
-    if len(found) > len(told):
-        lines.append(f"{len(found) - len(told)} more problems are not listed.")
+    reported = found[:MAX_REPORTED]
+    lines = [problem.line for problem in reported]
+    if len(found) > len(reported):
+        lines.append(f"{len(found) - len(reported)} more problems are not listed.")
     return InputError(
         "\n".join([f"{count} of {_printable(host)} {verb} a rule; nothing was written.", *lines]),
-        problems=[problem.as_result() for problem in told],
+        problems=[problem.as_result() for problem in reported],
     )
 
 
 def read_file(path: str) -> bytes:
-    """The content of a regular file, cut where it is too large for a config anyway.
+    """The content of a regular file, cut if it is too large for a config in any form.
 
     Raises:
         OSError: it is not there, not readable, or not a regular file.
@@ -154,7 +384,7 @@ def read_file(path: str) -> bytes:
     with open(path, "rb", opener=_open_at_once) as file:
         if not os.path.isfile(path):
             raise OSError("it is not a regular file")
-        return file.read(experiment_config.LARGEST + 1)
+        return file.read(8 * experiment_config.MAX_SIZE)
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -162,710 +392,213 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def unresolved(variable: str, value: t.Any, broken: t.Sequence[Problem]) -> list[Problem]:
-    """The parts of a value that could not be worked out, each with its rule where ``broken`` holds that."""
+def _yaml(path: str) -> t.Any:
+    return yaml_load((ROLE / path).read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _catalogue_rules() -> dict[str, StringRule | Limits]:
+    """The rules of replicas and sizes of volumes, by path."""
+    rules: dict[str, StringRule | Limits] = {}
+    for component in components().values():
+        replicas = component.get("replicas")
+        if replicas:
+            rules[f"eden_replicas.{replicas['input']}"] = Limits(replicas["min"], replicas["max"], "1")
+        for volume in component.get("volumes", {}).values():
+            rules[f"eden_storage_sizes.{volume['size']}"] = _SIZE
+    return rules
+
+
+def _rule(path: str) -> t.Any:
+    return RULES.get(path) or _catalogue_rules().get(path)
+
+
+def _value_problems(name: str, option: Option, value: t.Any) -> list[Problem]:
+    """What is wrong with one input, first parts whose template failed or that no file can hold."""
+    if isinstance(value, (dict, list)) and repr(value) == repr(option.get("default")):
+        # Checked by a test; that of Kubernetes' types would load their models.
+        return []
+    broken = _problems(name, option, value, name)
     rules = {problem.variable: problem for problem in broken}
-    return [
-        Problem(
-            name,
-            rules[name].rule if name in rules else "must be a value or a template that can be worked out",
-            f"a template that could not be worked out: {part.reason}",
-            rules[name].example if name in rules else "'{{ inventory_hostname }}'",
+    failed: list[Problem] = []
+    for variable, part in parts(name, value):
+        if isinstance(part, TemplatingFailure):
+            other = Problem(variable, "must be a value or a valid template", "", "'{{ inventory_hostname }}'")
+            rule = rules.get(variable, other)
+            got = f"a template that failed: {part.reason}"
+            failed.append(Problem(variable, rule.rule, got, rule.example))
+        elif isinstance(part, str) and SURROGATE.search(part) and variable not in rules:
+            words = "must hold no half of a surrogate pair, which no file can hold"
+            failed.append(Problem(variable, words, shown(variable, part), "'\\U0001F680'"))
+    return failed or broken
+
+
+def _problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
+    if path == CONFIG:
+        return experiment_config.problems(value, variable) or experiment_config.dump_problems(value, variable)
+    if path in KUBERNETES_TYPES:
+        return kubernetes_types.problems(variable, value, *KUBERNETES_TYPES[path])
+    if path.endswith(("resources.requests", "resources.limits")):
+        return kubernetes_types.resource_problems(variable, value)
+    kind = option["type"]
+    if kind == "dict":
+        return _mapping_problems(variable, option, value, path)
+    if kind == "list":
+        return _list_problems(variable, option, value, path)
+    if kind == "bool":
+        valid = isinstance(value, (bool, int, str)) and str(value).lower() in BOOLEANS
+        got = shown_with_kind(variable, value)
+        return [] if valid else [Problem(variable, "must be true or false", got, "true")]
+    if kind in NUMBERS:
+        return _number_problems(variable, kind, value, _rule(path) or ANY_NUMBER)
+    return _string_problems(variable, option, value, path)
+
+
+def _mapping_problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
+    known = option.get("options", {})
+    example = f"{{{next(iter(known))}: {_example(f'{path}.{next(iter(known))}')}}}" if known else "{}"
+    if not isinstance(value, dict):
+        keys = f" with the keys {', '.join(known)}" if known else ""
+        return [Problem(variable, f"must be a mapping{keys}", shown_with_kind(variable, value), example)]
+    found = [unknown_key(variable, key, known) for key in value if known and key not in known]
+    for key, inner in known.items():
+        if key in value:
+            found += _problems(member(variable, key), inner, value[key], f"{path}.{key}")
+        elif inner.get("required") and value:
+            found.append(Problem(member(variable, key), "is required", "", example))
+    return found
+
+
+def _example(path: str) -> str:
+    if path.endswith("resources.requests"):
+        return "{cpu: 500m}"
+    return str((_rule(path) or ANY_STRING).example)
+
+
+def _list_problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
+    rule = _rule(path) or ANY_STRING
+    example = f"[{rule.example}]"
+    if not isinstance(value, list):
+        return [Problem(variable, "must be a list", shown_with_kind(variable, value), example)]
+    element = {"type": option["elements"], "required": True}
+    found = []
+    for index, part in enumerate(value):
+        name = member(variable, index)
+        found += _problems(name, element, part, path)
+        if isinstance(part, str) and part in value[:index]:
+            found.append(Problem(name, "must not be given twice", shown(name, part), rule.example))
+    return found
+
+
+def number(kind: str, value: t.Any) -> t.Any:
+    """The number that a value of an int or float input stands for, or None if it is none."""
+    if isinstance(value, str) and NUMBERS[kind].fullmatch(value):
+        value = int(value) if kind == "int" else float(value)
+    return value if (is_integer if kind == "int" else is_number)(value) else None
+
+
+def _number_problems(variable: str, kind: str, value: t.Any, limits: Limits) -> list[Problem]:
+    got = number(kind, value)
+    if got is not None and limits.hold(got):
+        return []
+    words = shown(variable, value) if is_number(value) else shown_with_kind(variable, value)
+    return [Problem(variable, limits.words(kind), words, limits.example)]
+
+
+def _string_problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
+    choices = option.get("choices")
+    rule = _rule(path) or ANY_STRING
+    if choices:
+        like = suggestion(value, choices, 0.6) if isinstance(value, str) else ""
+        rule = StringRule(
+            f"one of {', '.join(choices)}", like or choices[0], lambda v: None if v in choices else ""
         )
-        for name, part in _parts(variable, value)
-    ]
-
-
-def _parts(variable: str, value: t.Any) -> t.Iterator[tuple[str, Unresolved]]:
-    """The names and the values of all parts that could not be worked out."""
-    if isinstance(value, Unresolved):
-        yield variable, value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _parts(member(variable, key), part)
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from _parts(member(variable, index), part)
+    may_be_empty = not option.get("required") and option.get("default") == ""
+    words = f"must be {rule.words}{', or empty' if may_be_empty else ''}"
+    if not isinstance(value, str):
+        return [Problem(variable, words, shown_with_kind(variable, value), rule.example)]
+    if not value and may_be_empty:
+        return []
+    start = value[: MAX_STRING + 1]
+    # A URL may hold a password between the scheme and the host.
+    got = shown(variable, re.sub(r"//[^/]*@", "//***@", start))
+    reason = flaw(start) or rule.fault(start) if value else ""
+    return (
+        []
+        if reason is None
+        else [Problem(variable, words, ", ".join(filter(None, (got, reason))), rule.example)]
+    )
 
 
 def _unknown(name: str) -> Problem:
-    like = suggestion(name, RULES)
+    former = _former(name)
+    if former:
+        rule = f"is no longer an input; set {former}, or rename the variable if it is not meant for EDEN"
+        return Problem(name, rule, "", former)
+    known = [known.removeprefix(PREFIX) for known in specification()]
+    like = suggestion(name.removeprefix(PREFIX), known, 0.7)
+    like = like and PREFIX + like
     hint = (
         f"did you mean {like}?"
         if like
-        else "the names that begin with eden_ are kept for the inputs of eden.reference"
+        else "names that begin with eden_ are reserved for the inputs of eden.reference"
     )
-    return Problem(_printable(name), f"is not an input; {hint}", "", like or next(iter(RULES)))
+    return Problem(_printable(name), f"is not an input; {hint}", "", like or next(iter(specification())))
+
+
+def _former(name: str) -> str:
+    """The input that took the place of an input of a phase role, or of one that was misspelled."""
+    for prefix, names in FORMER_INPUTS.items():
+        if name.startswith(prefix) and (like := suggestion(name.removeprefix(prefix), names.split(), 0.85)):
+            if like.endswith("_storage_size"):
+                return f"eden_storage_sizes.{like.removesuffix('_storage_size')}"
+            return "eden_replicas.task_store" if like == "replicas" else f"{PREFIX}{like}"
+    return ""
 
 
 def _printable(name: str) -> str:
     """A name that is the user's and may be anything, short and in ASCII."""
-    return name if len(name) <= LONGEST_NAME and name.isascii() and name.isprintable() else shown("", name)
+    return name if len(name) <= MAX_NAME and name.isascii() and name.isprintable() else shown("", name)
 
 
 def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -> list[Problem]:
-    """The problems without that of eden_namespace where it only repeats that of eden_name, its default."""
+    """The problems without that of eden_namespace if it only repeats that of eden_name, its default."""
     name = variables.get("eden_name")
-    if name != variables.get("eden_namespace") or not any(
-        problem.variable == "eden_name" for problem in found
-    ):
+    if name != variables.get("eden_namespace") or not any(p.variable == "eden_name" for p in found):
         return found
     return [problem for problem in found if problem.variable != "eden_namespace"]
 
 
 def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> list[Problem]:
-    variable = "eden_experiment_config_file"
-    path = variables.get(variable)
+    path, default = variables.get(CONFIG_FILE), specification()[CONFIG]["default"]
     if not path:
         return []
-    if variables.get("eden_experiment_config", experiment_config.DEFAULT) != experiment_config.DEFAULT:
-        rule = "excludes eden_experiment_config: leave one of the two out"
-        return [Problem(variable, rule, "", "''")]
+    if variables.get(CONFIG, default) != default:
+        return [Problem(CONFIG_FILE, f"excludes {CONFIG}: leave one of the two out", "", "''")]
     try:
-        content = read(path)
+        config, found = experiment_config.parse(read(path), CONFIG_FILE)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return [Problem(variable, CONFIG_RULE, f"{shown(variable, path)} ({reason})", CONFIG_EXAMPLE)]
-    _text, config, found = experiment_config.parse(content, variable)
+        return [Problem(CONFIG_FILE, CONFIG_RULE, f"{shown(CONFIG_FILE, path)} ({reason})", CONFIG_EXAMPLE)]
     if not found and not isinstance(config, dict):
         # What the file holds may be a secret: it need not be the file that was meant.
-        return [
-            Problem(variable, CONFIG_RULE, f"{shown(variable, path)}, which holds no mapping", CONFIG_EXAMPLE)
-        ]
-    return found or experiment_config.problems(config, variable)
-
-
-def _name(wanted: str, example: str, pattern: re.Pattern[str], longest: int, *, empty: bool = False) -> Check:
-    return text(
-        wanted,
-        example,
-        lambda value: len(value) <= longest and pattern.fullmatch(value) is not None,
-        empty=empty,
-    )
-
-
-def _short(wanted: str, example: str, longest: int) -> Check:
-    return text(
-        f"{wanted} of at most {longest} characters", example, lambda value: len(value) <= longest, empty=True
-    )
-
-
-def _namespace(variable: str, value: t.Any) -> list[Problem]:
-    found = _NAMESPACE(variable, value)
-    if not found and value.startswith("kube-"):
-        return [
-            Problem(
-                variable,
-                "must not be a namespace of Kubernetes itself, whose names begin with kube-",
-                shown(variable, value),
-                "eden",
-            )
-        ]
-    return found
-
-
-def _image(example: str) -> Check:
-    rule = f"must be an image with a tag or a digest, such as {example}"
-    form = text(f"an image with a tag or a digest, such as {example}", example)
-
-    def check_image(variable: str, value: t.Any) -> list[Problem]:
-        found = form(variable, value)
-        if found:
-            return found
-        fault = _image_fault(value)
-        return [Problem(variable, rule, f"{shown(variable, value)}, which {fault}", example)] if fault else []
-
-    return check_image
-
-
-def _image_fault(value: str) -> str:
-    if re.search(r"\s", value):
-        return "holds whitespace"
-    if "://" in value:
-        return "is a URL"
-    match = IMAGE.fullmatch(value) if len(value) <= LONGEST_IMAGE else None
-    if match is None or len(match["name"]) > 255 or not _port_is_right(match["name"]):
-        return "is no image reference"
-    if match["digest"]:
-        return ""
-    if not match["tag"]:
-        return "has neither"
-    return "has the tag latest, whose content changes" if match["tag"] == "latest" else ""
-
-
-def _port_is_right(name: str) -> bool:
-    port = re.match(r"[^/]*:([0-9]+)/", name)
-    return port is None or 1 <= int(port[1]) <= 65535
-
-
-def _is_size(value: str) -> bool:
-    size = amount(value) if STORAGE_SIZE.fullmatch(value) else None
-    return size is not None and 0 < size < LARGEST_SIZE
-
-
-def _is_label_key(value: str) -> bool:
-    prefix, slash, name = value.rpartition("/")
-    if slash and (len(prefix) > 253 or not DNS_NAME.fullmatch(prefix)):
-        return False
-    return LABEL_PART.fullmatch(name) is not None
-
-
-def _is_label_value(value: str) -> bool:
-    return not value or LABEL_PART.fullmatch(value) is not None
-
-
-def amount(value: t.Any) -> Decimal | None:
-    """The number that a Kubernetes quantity stands for, or None where it is no quantity."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    if isinstance(value, (int, float)):
-        return Decimal(repr(value)) if 0 <= value < 10**15 else None
-    match = QUANTITY.fullmatch(value)
-    if match is None:
-        return None
-    number, suffix = Decimal(match[1]), match[2] or ""
-    if suffix in BINARY_SUFFIXES:
-        return number * 1024 ** BINARY_SUFFIXES[suffix]
-    exponent = SUFFIXES[suffix] if suffix in SUFFIXES else int(suffix[1:])
-    return number.scaleb(exponent)
-
-
-def _quantity(variable: str, value: t.Any) -> list[Problem]:
-    in_bytes = re.search(r"\.(memory|ephemeral-storage)$", variable) is not None
-    example = "512Mi" if in_bytes else "500m"
-    number = amount(value)
-    if number is None:
-        rule = f"must be a Kubernetes quantity such as {example}, not negative"
-        return [Problem(variable, rule, shown(variable, value), example)]
-    if in_bytes and number != number.to_integral_value():
-        rule = f"must be a whole number of bytes such as {example}: m means a thousandth"
-        return [Problem(variable, rule, shown(variable, value), example)]
-    return []
-
-
-def _resource_name(variable: str, value: t.Any) -> list[Problem]:
-    known = ("cpu", "memory", "ephemeral-storage")
-    if isinstance(value, str) and (
-        value in known or (_is_device(value) and "kubernetes.io/" not in value and _is_label_key(value))
-    ):
-        return []
-    like = suggestion(value, known, 0.6) if isinstance(value, str) else ""
-    return [
-        Problem(
-            variable,
-            f"must be one of {', '.join(known)}, or a name with a domain",
-            shown("", value),
-            like or "cpu",
-        )
-    ]
-
-
-def _resources(variable: str, value: t.Any) -> list[Problem]:
-    found = _RESOURCES(variable, value)
-    if found:
-        return found
-    requests, limits = value.get("requests", {}), value.get("limits", {})
-    return [
-        Problem(
-            member(f"{variable}.requests", key),
-            f"must not be greater than the limit {shown(variable, limits[key])}",
-            shown(variable, requests[key]),
-            shown(variable, limits[key]),
-        )
-        for key in requests
-        if key in limits and (amount(requests[key]) or 0) > (amount(limits[key]) or 0)
-    ] + [
-        problem
-        for key in dict.fromkeys([*requests, *limits])
-        if _is_device(key)
-        for problem in _device(variable, key, requests.get(key), limits.get(key))
-    ]
-
-
-def _is_device(resource: str) -> bool:
-    return "/" in resource or resource.startswith(HUGE_PAGES)
-
-
-def _device(variable: str, resource: str, request: t.Any, limit: t.Any) -> list[Problem]:
-    """What is wrong with a resource that cannot be shared, such as a device or huge pages."""
-    page = amount(resource.removeprefix(HUGE_PAGES)) if resource.startswith(HUGE_PAGES) else Decimal(1)
-    if not page:
-        rule = "its name must end with a size of pages such as hugepages-2Mi"
-        return [Problem(member(f"{variable}.limits", resource), rule, "", "hugepages-2Mi")]
-    example = "1" if page == 1 else resource.removeprefix(HUGE_PAGES)
-    unit = "a whole number" if page == 1 else f"a multiple of {example}"
-    if limit is None or (request is not None and amount(request) != amount(limit)):
-        name, got = member(f"{variable}.limits", resource), "" if limit is None else shown("", limit)
-        return [Problem(name, "must be there and equal to the request: it cannot be shared", got, example)]
-    if (amount(limit) or Decimal(1)) % page:
-        return [Problem(member(f"{variable}.limits", resource), f"must be {unit}", shown("", limit), example)]
-    return []
-
-
-def _toleration(variable: str, value: t.Any) -> list[Problem]:
-    found = _TOLERATION(variable, value)
-    if found:
-        return found
-    example = "{key: dedicated, operator: Exists, effect: NoSchedule}"
-    exists = value.get("operator") == "Exists"
-    if exists and value.get("value"):
-        found.append(Problem(f"{variable}.value", "must be left out with the operator Exists", "", example))
-    if not value.get("key") and not exists:
-        found.append(Problem(f"{variable}.key", "is required without the operator Exists", "", example))
-    if "tolerationSeconds" in value and value.get("effect") != "NoExecute":
-        found.append(
-            Problem(f"{variable}.tolerationSeconds", "needs the effect NoExecute", "", "effect: NoExecute")
-        )
-    return found
-
-
-def _url(variable: str, value: t.Any) -> list[Problem]:
-    found = _URL(variable, value)
-    if not isinstance(value, str) or not value:
-        return found
-    fault = "" if found else _url_fault(value)
-    # A password may stand between the scheme and the host.
-    got = shown(variable, re.sub(r"//[^/]*@", "//***@", value))
-    if found or fault:
-        return [Problem(variable, _URL_RULE, f"{got}{', which ' if fault else ''}{fault}", _URL_EXAMPLE)]
-    return []
-
-
-def _url_fault(value: str) -> str:
-    if len(value) > LONGEST_URL:
-        return f"is longer than {LONGEST_URL} characters"
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "is no URL"
-    if parts.scheme not in ("http", "https"):
-        return "is not http or https"
-    if parts.username is not None or parts.password is not None:
-        return "holds a user name"
-    if "?" in value or "#" in value:
-        return "has a query or a fragment"
-    if not host or not _is_host(host) or port == 0 or not re.fullmatch(r"[!-~]*", value):
-        return "names no host"
-    return ""
-
-
-def _is_host(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return len(value) <= 253 and HOST_NAME.fullmatch(value) is not None
-    return True
-
-
-def _experiment_config(variable: str, value: t.Any) -> list[Problem]:
-    return experiment_config.problems(value, variable) or experiment_config.dump_problems(value, variable)
-
-
-def _is_cidr(value: str) -> bool:
-    # Kubernetes takes neither a netmask nor a zone.
-    return (
-        re.fullmatch(r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})", value) is not None and _network(value) is not None
-    )
-
-
-def _network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError:
-        return None
-
-
-def _ip_block(variable: str, value: t.Any) -> list[Problem]:
-    found = _IP_BLOCK(variable, value)
-    if found:
-        return found
-    whole = _network(value["cidr"])
-    return [
-        Problem(
-            f"{variable}.except[{index}]",
-            f"must be a smaller part of {value['cidr']}",
-            shown(variable, part),
-            "192.0.2.1/32 in 192.0.2.0/24",
-        )
-        for index, part in enumerate(value.get("except", []))
-        if not _is_part(_network(part), whole)
-    ]
-
-
-def _is_part(part: t.Any, whole: t.Any) -> bool:
-    return part.version == whole.version and part != whole and bool(part.subnet_of(whole))
-
-
-def _peer(variable: str, value: t.Any) -> list[Problem]:
-    found = _PEER(variable, value)
-    if found:
-        return found
-    if not value:
-        return [
-            Problem(
-                variable, f"must have one of the keys {', '.join(_PEER_KEYS)}", "none", "{podSelector: {}}"
-            )
-        ]
-    if "ipBlock" in value and len(value) > 1:
-        rule = "must not be given beside a selector"
-        return [Problem(f"{variable}.ipBlock", rule, "", "two peers, one with each")]
-    return []
-
-
-def _port(variable: str, value: t.Any) -> list[Problem]:
-    found = _PORT(variable, value)
-    if not found and "endPort" in value and not value.get("port", value["endPort"] + 1) <= value["endPort"]:
-        rule = "needs a port that is not greater"
-        return [
-            Problem(f"{variable}.endPort", rule, shown("", value["endPort"]), "{port: 8000, endPort: 8443}")
-        ]
-    return found
-
-
-def _expression(form: Check) -> Check:
-    """A check for an expression whose operator says how many values it has."""
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        found = form(variable, value)
-        if found:
-            return found
-        operator, values = value["operator"], value.get("values", [])
-        name = f"{variable}.values"
-        if operator in ("Exists", "DoesNotExist") and values:
-            return [Problem(name, f"must be left out with the operator {operator}", "", "[]")]
-        if operator in ("In", "NotIn") and not values:
-            return [Problem(name, f"must hold a value with the operator {operator}", "", "[linux]")]
-        if operator in ("Gt", "Lt") and not (len(values) == 1 and re.fullmatch("[0-9]{1,18}", values[0])):
-            return [
-                Problem(name, f"must hold one whole number as text with the operator {operator}", "", "['4']")
-            ]
-        return []
-
-    return check
-
-
-def _field(variable: str, value: t.Any) -> list[Problem]:
-    found = _FIELD(variable, value)
-    if not found and len(value["values"]) != 1:
-        return [Problem(f"{variable}.values", "must hold one name of a node", "", "[node-1]")]
-    return found
-
-
-def _pod_term(variable: str, value: t.Any) -> list[Problem]:
-    found = _POD_TERM(variable, value)
-    if found:
-        return found
-    keys = [key for key in ("matchLabelKeys", "mismatchLabelKeys") if value.get(key)]
-    if keys and "labelSelector" not in value:
-        rule = f"is required beside {keys[0]}"
-        return [Problem(f"{variable}.labelSelector", rule, "", "{matchLabels: {app: eden}}")]
-    twice = set(value.get("matchLabelKeys", [])) & set(value.get("mismatchLabelKeys", []))
-    if twice:
-        rule = "must name other keys than matchLabelKeys"
-        return [Problem(f"{variable}.mismatchLabelKeys", rule, shown("", min(twice)), "[team]")]
-    return []
-
-
-def _secret_names(variable: str, value: t.Any) -> list[Problem]:
-    found = _SECRET_NAMES(variable, value)
-    return found or [
-        Problem(
-            member(variable, index), "must not name a Secret again", shown("", name), "registry-credentials"
-        )
-        for index, name in enumerate(value)
-        if name in value[:index]
-    ]
-
-
-_NAMESPACE = _name(
-    "a DNS label of 1 to 63 lower-case letters, digits and -, with a letter or digit at both ends",
-    "eden",
-    DNS_LABEL,
-    63,
-)
-_STORAGE_SIZE = text("a size such as 10Gi (whole number and Mi, Gi or Ti)", "10Gi", _is_size)
-_URL_EXAMPLE = "https://eden.example.org:8080"
-_URL_RULE = "must be an http or https URL, or empty for a port-forward"
-_URL = text("an http or https URL", _URL_EXAMPLE, empty=True)
-_SECRET_NAMES = sequence(
-    "a list of names of Secrets",
-    "[registry-credentials]",
-    _name("the name of a Secret", "registry-credentials", DNS_NAME, 253),
-)
-_pull_policy = choice("IfNotPresent", "Always", "Never")
-_label_key = text("a label key", "kubernetes.io/os", _is_label_key)
-_label_value = text(
-    "a label value (text: put true, false and numbers into quotes)", "linux", _is_label_value, empty=True
-)
-_quantities = mapping_of(
-    "a mapping of resources to quantities", "{cpu: 500m, memory: 512Mi}", _resource_name, _quantity
-)
-_RESOURCES = mapping(
-    "{requests: {cpu: 100m, memory: 256Mi}, limits: {memory: 512Mi}}",
-    {"requests": _quantities, "limits": _quantities},
-)
-_TOLERATION = mapping(
-    "{key: dedicated, operator: Exists, effect: NoSchedule}",
-    {
-        "key": text("a label key", "dedicated", _is_label_key, empty=True),
-        "operator": choice("Equal", "Exists"),
-        "value": _label_value,
-        "effect": choice("NoSchedule", "PreferNoSchedule", "NoExecute"),
-        "tolerationSeconds": whole_number(0, LARGEST_SECONDS, 300),
-    },
-)
-
-_weight = whole_number(1, 100, 50)
-
-
-def _expressions(operators: tuple[str, ...]) -> Check:
-    example = "[{key: kubernetes.io/os, operator: In, values: [linux]}]"
-    return sequence(
-        "a list of expressions",
-        example,
-        _expression(
-            mapping(
-                example,
-                {
-                    "key": _label_key,
-                    "operator": choice(*operators),
-                    "values": sequence("a list of label values", "[linux]", _label_value),
-                },
-                ["key", "operator"],
-            )
-        ),
-    )
-
-
-_node_expressions = _expressions(("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"))
-_node_name = _name("the name of a node", "node-1", DNS_NAME, 253)
-_FIELD = mapping(
-    "{key: metadata.name, operator: In, values: [node-1]}",
-    {
-        "key": choice("metadata.name"),
-        "operator": choice("In", "NotIn"),
-        "values": sequence("a list with the name of a node", "[node-1]", _node_name),
-    },
-    ["key", "operator", "values"],
-)
-_node_term = mapping(
-    "{matchExpressions: []}",
-    {
-        "matchExpressions": _node_expressions,
-        "matchFields": sequence(
-            "a list of expressions", "[{key: metadata.name, operator: In, values: [node-1]}]", _field
-        ),
-    },
-)
-_selector = mapping(
-    "{matchLabels: {app: eden}}",
-    {
-        "matchLabels": mapping_of("a mapping of labels", "{app: eden}", _label_key, _label_value),
-        "matchExpressions": _expressions(("In", "NotIn", "Exists", "DoesNotExist")),
-    },
-)
-_label_keys = sequence("a list of label keys", "[app]", _label_key)
-_POD_TERM = mapping(
-    "{topologyKey: kubernetes.io/hostname}",
-    {
-        "labelSelector": _selector,
-        "namespaceSelector": _selector,
-        "namespaces": sequence(
-            "a list of namespaces", "[eden]", _name("the name of a namespace", "eden", DNS_LABEL, 63)
-        ),
-        "topologyKey": _label_key,
-        "matchLabelKeys": _label_keys,
-        "mismatchLabelKeys": _label_keys,
-    },
-    ["topologyKey"],
-)
-_REQUIRED_NOW, _PREFERRED_NOW = (
-    "requiredDuringSchedulingIgnoredDuringExecution",
-    "preferredDuringSchedulingIgnoredDuringExecution",
-)
-_pod_affinity = mapping(
-    f"{{{_REQUIRED_NOW}: []}}",
-    {
-        _REQUIRED_NOW: sequence("a list of terms", "[{topologyKey: kubernetes.io/hostname}]", _pod_term),
-        _PREFERRED_NOW: sequence(
-            "a list of weighted terms",
-            "[{weight: 50, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]",
-            mapping(
-                "{weight: 50, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}",
-                {"weight": _weight, "podAffinityTerm": _pod_term},
-                ["weight", "podAffinityTerm"],
-            ),
-        ),
-    },
-)
-_cidr = text("an address range", "192.0.2.0/24", _is_cidr)
-_IP_BLOCK = mapping(
-    "{cidr: 192.0.2.0/24}",
-    {"cidr": _cidr, "except": sequence("a list of address ranges", "[192.0.2.1/32]", _cidr)},
-    required=["cidr"],
-)
-_PEER_KEYS: dict[str, Check] = {
-    "podSelector": _selector,
-    "namespaceSelector": _selector,
-    "ipBlock": _ip_block,
-}
-_PEER = mapping("{podSelector: {}}", _PEER_KEYS)
-_PORT = mapping(
-    "{port: 443, protocol: TCP}",
-    {
-        "port": whole_number(1, 65535, 443),
-        "endPort": whole_number(1, 65535, 8443),
-        "protocol": choice("TCP", "UDP", "SCTP"),
-    },
-)
-_egress = mapping(
-    "{to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 443}]}",
-    {
-        "to": sequence("a list of peers", "[{podSelector: {}}]", _peer),
-        "ports": sequence(
-            "a list of ports",
-            "[{port: 443}]",
-            _port,
-        ),
-    },
-)
-
-_ingress = mapping(
-    "{host: eden.example.org, class_name: nginx}",
-    {
-        "host": _name("a host name in lower case", "eden.example.org", DNS_NAME, 253),
-        "class_name": _name("the name of an IngressClass", "nginx", DNS_NAME, 253, empty=True),
-        "annotations": mapping_of(
-            "a mapping of annotations to texts",
-            "{example.org/auth: sso}",
-            _label_key,
-            text("text", "sso", empty=True),
-        ),
-        "tls_secret": _name("the name of a Secret", "eden-tls", DNS_NAME, 253, empty=True),
-    },
-)
-
-
-def _ingress_or_none(variable: str, value: t.Any) -> list[Problem]:
-    found = _ingress(variable, value)
-    if not found and value and "host" not in value:
-        found.append(Problem(member(variable, "host"), "is required", "", "{host: eden.example.org}"))
-    return found
-
-
-_affinity = mapping(
-    "{podAntiAffinity: {}}",
-    {
-        "nodeAffinity": mapping(
-            f"{{{_REQUIRED_NOW}: {{nodeSelectorTerms: []}}}}",
-            {
-                _REQUIRED_NOW: mapping(
-                    "{nodeSelectorTerms: [{matchExpressions: []}]}",
-                    {
-                        "nodeSelectorTerms": sequence(
-                            "a list of at least one term", "[{matchExpressions: []}]", _node_term, empty=False
-                        )
-                    },
-                    ["nodeSelectorTerms"],
-                ),
-                _PREFERRED_NOW: sequence(
-                    "a list of weighted terms",
-                    "[{weight: 50, preference: {matchExpressions: []}}]",
-                    mapping(
-                        "{weight: 50, preference: {matchExpressions: []}}",
-                        {"weight": _weight, "preference": _node_term},
-                        ["weight", "preference"],
-                    ),
-                ),
-            },
-        ),
-        "podAffinity": _pod_affinity,
-        "podAntiAffinity": _pod_affinity,
-    },
-)
-
-RULES: dict[str, Check] = {
-    "eden_name": _name(
-        "a name of 1 to 32 lower-case letters, digits and -, with a letter first and a letter or digit last",
-        "eden",
-        RELEASE_NAME,
-        32,
-    ),
-    "eden_namespace": _namespace,
-    "eden_manage_namespace": boolean(),
-    "eden_kubeconfig": _short("the path of a kubeconfig", "~/.kube/config", LONGEST_PATH),
-    "eden_context": _short("a context of the kubeconfig", "kind-eden", LONGEST_CONTEXT),
-    "eden_image": _image("registry.example.org/eden:1.0.0"),
-    "eden_image_pull_policy": _pull_policy,
-    "eden_image_pull_secrets": _secret_names,
-    "eden_postgres_image": _image("postgres:16.6-alpine"),
-    "eden_postgres_image_pull_policy": _pull_policy,
-    "eden_forgejo_image": _image("codeberg.org/forgejo/forgejo:11-rootless"),
-    "eden_forgejo_image_pull_policy": _pull_policy,
-    "eden_experiment_id": _name(
-        "an experiment id (exp_ and 26 of the characters 0-9 a-h j k m n p-t v-z)",
-        EXAMPLE_EXPERIMENT_ID,
-        EXPERIMENT_ID,
-        30,
-        empty=True,
-    ),
-    "eden_experiment_config": _experiment_config,
-    "eden_experiment_config_file": _short("the path of a YAML file", CONFIG_EXAMPLE, LONGEST_PATH),
-    "eden_replicas": mapping(
-        "{executor_host: 2}",
-        {
-            "task_store": whole_number(0, 1, 1),
-            "orchestrator": whole_number(0, 1, 1),
-            "ideator_host": whole_number(0, 99, 1),
-            "executor_host": whole_number(0, 99, 1),
-            "evaluator_host": whole_number(0, 99, 1),
-            "web_ui": whole_number(0, 1, 1),
-        },
-    ),
-    "eden_storage_class": _name("the name of a storage class", "standard", DNS_NAME, 253, empty=True),
-    "eden_storage_sizes": mapping(
-        "{postgres: 10Gi}",
-        {
-            "postgres": _STORAGE_SIZE,
-            "forgejo": _STORAGE_SIZE,
-            "orchestrator_repo": _STORAGE_SIZE,
-            "executor_repo": _STORAGE_SIZE,
-            "web_ui_repo": _STORAGE_SIZE,
-            "artifacts": _STORAGE_SIZE,
-            "blob": _STORAGE_SIZE,
-        },
-    ),
-    "eden_node_selector": mapping_of(
-        "a mapping of labels", "{kubernetes.io/os: linux}", _label_key, _label_value
-    ),
-    "eden_tolerations": sequence(
-        "a list of tolerations", "[{key: dedicated, operator: Exists, effect: NoSchedule}]", _toleration
-    ),
-    "eden_affinity": _affinity,
-    "eden_network_policies": boolean(),
-    "eden_dns_peers": sequence(
-        "a list of peers of a NetworkPolicy", "[{ipBlock: {cidr: 192.0.2.53/32}}]", _peer
-    ),
-    "eden_web_ui_peers": sequence(
-        "a list of peers of a NetworkPolicy", "[{namespaceSelector: {matchLabels: {team: x}}}]", _peer
-    ),
-    "eden_worker_egress": sequence(
-        "a list of egress rules of a NetworkPolicy", "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]", _egress
-    ),
-    "eden_ingress": _ingress_or_none,
-    "eden_disruption_budgets": boolean(),
-    "eden_max_unavailable": whole_number(0, 99, 1),
-    "eden_resources": _resources,
-    "eden_postgres_resources": _resources,
-    "eden_forgejo_resources": _resources,
-    "eden_existing_secret": _name("the name of a Secret", "eden-credentials", DNS_NAME, 253, empty=True),
-    "eden_timeout": whole_number(1, 86400, 300),
-    "eden_poll_interval": number_above_zero("a number of seconds", "1.0", 86400),
-    "eden_log_level": choice("debug", "info", "warning", "error"),
-    "eden_task_store_url": _url,
-}
-
-REQUIRED = {"eden_image": "registry.example.org/eden:1.0.0"}
-
-__all__ = ["FACTS", "PREFIX", "REQUIRED", "RULES", "check", "checksum", "config_text", "read_file", "refusal"]
+        got = f"{shown(CONFIG_FILE, path)}, which holds no mapping"
+        return [Problem(CONFIG_FILE, CONFIG_RULE, got, CONFIG_EXAMPLE)]
+    return found or experiment_config.problems(config, CONFIG_FILE)
+
+
+__all__ = [
+    "FACTS",
+    "PREFIX",
+    "amount",
+    "check",
+    "checksum",
+    "components",
+    "concerns",
+    "config_text",
+    "number",
+    "read_file",
+    "refusal",
+    "specification",
+    "warnings",
+]

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Checks of plain values, built from small ones, and the problems that they report.
+"""A problem of a value, and how values and their paths are shown in messages.
 
-A check takes the variable's name and its value and returns what is wrong with it; it never raises.
 This module is private to the collection.
 """
 
@@ -16,14 +15,13 @@ import unicodedata
 from dataclasses import asdict, dataclass
 
 SHOWN_LENGTH = 60
-# More letters than this are no slip of the hand.
-FAR = 2
-# Larger numbers are told as such: Python refuses to write out integers of more than 4300 digits.
+# Larger numbers are not written out: Python refuses to convert integers of more than 4300 digits.
 SHOWN_NUMBER = 10**18
 SECRET_NAME = re.compile(r"secret|token|password|passwd|credential|api_?key|private_?key", re.IGNORECASE)
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# A format character, half of a surrogate pair, a private-use or an unassigned code point.
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Format characters, surrogates, private-use and unassigned code points.
 INVISIBLE = frozenset({"Cf", "Cs", "Co", "Cn"})
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
@@ -35,8 +33,8 @@ class Problem:
     Attributes:
         variable: the variable, with the path inside it: ``eden_storage_sizes.postgres``.
         rule: what the value must be.
-        got: the value as it may be shown, empty where it says nothing.
-        example: a right value.
+        got: the value as it may be shown, empty if it says nothing.
+        example: a valid value.
     """
 
     variable: str
@@ -57,17 +55,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Unresolved:
-    """Stands in for a value that could not be worked out from its template."""
+class TemplatingFailure:
+    """Stands in for a value whose template failed."""
 
     reason: str
 
 
-Check = t.Callable[[str, t.Any], list[Problem]]
-
-
 def shown(variable: str, value: t.Any) -> str:
-    """The value for a message: short, in ASCII, hidden where the variable's name looks like a secret's."""
+    """The value for a message: short, in ASCII, hidden if the variable's name looks like a secret's."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -75,70 +70,88 @@ def shown(variable: str, value: t.Any) -> str:
     if SECRET_NAME.search(variable):
         return "a value that is not shown"
     if isinstance(value, str):
+        if not value:
+            return "an empty string"
         written = ascii(value[: SHOWN_LENGTH + 1])
         return written if len(written) <= SHOWN_LENGTH else f"{written[: SHOWN_LENGTH - 4]}...'"
     if isinstance(value, (int, float)):
         return "a very large number" if abs(value) > SHOWN_NUMBER else repr(value)
-    return _kind(value)
+    return kind(value)
 
 
 def shown_with_kind(variable: str, value: t.Any) -> str:
-    """Like :func:`shown`, and says which type it is: a wrong one is the likely fault."""
+    """Like :func:`shown`, with the type: a wrong one is the likely mistake."""
     text = shown(variable, value)
-    if value is None or not isinstance(value, (str, int, float)) or text.startswith("a "):
+    if not isinstance(value, (str, int, float)) or text.startswith(("a ", "an ")):
         return text
-    return f"{_kind(value)} {text}"
+    return f"{kind(value)} {text}"
+
+
+def kind(value: t.Any) -> str:
+    """The type of a value in words."""
+    if isinstance(value, bool):
+        return "the boolean"
+    for types, words in (
+        (str, "the string"),
+        ((int, float), "the number"),
+        (dict, "a mapping"),
+        ((list, tuple), "a list"),
+    ):
+        if isinstance(value, types):
+            return words
+    return f"a {type(value).__name__}"
 
 
 def member(variable: str, key: t.Any) -> str:
     """The name of a part of a variable."""
-    if isinstance(key, int) and not isinstance(key, bool):
-        return f"{variable}[{shown('', key)}]"
     if isinstance(key, str) and PLAIN_KEY.fullmatch(key):
         return f"{variable}.{key}"
     return f"{variable}[{shown('', key)}]"
 
 
+def parts(variable: str, value: t.Any) -> t.Iterator[tuple[str, t.Any]]:
+    """The names and values of all parts that hold no others, and the keys of mappings."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield member(variable, key), key
+            yield from parts(member(variable, key), part)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from parts(member(variable, index), part)
+    else:
+        yield variable, value
+
+
 def suggestion(name: str, known: t.Iterable[str], likeness: float = 0.75) -> str:
-    """The known name that is most like ``name``, or an empty text.
-
-    One that is one or two letters off counts before one that is as like as ``likeness`` says.
-    """
-    known = list(known)
-    near = [
-        (off, other)
-        for other in known
-        if abs(len(other) - len(name)) <= FAR
-        and (off := distance(name, other)) <= FAR
-        and off < len(other) / 2
-    ]
-    return min(near)[1] if near else next(iter(difflib.get_close_matches(name[:100], known, 1, likeness)), "")
+    """The known name that is most like ``name``, or an empty string."""
+    return next(iter(difflib.get_close_matches(name[:100], list(known), 1, likeness)), "")
 
 
-def distance(first: str, second: str) -> int:
-    """How many letters are put in, left out, wrong, or exchanged with their neighbour."""
-    above: list[int] = []
-    row = list(range(len(second) + 1))
-    for i, letter in enumerate(first):
-        below = [i + 1]
-        for j, other in enumerate(second):
-            steps = [row[j + 1] + 1, below[j] + 1, row[j] + (letter != other)]
-            if i and j and letter == second[j - 1] and other == first[i - 1]:
-                steps.append(above[j - 1] + 1)
-            below.append(min(steps))
-        above, row = row, below
-    return row[-1]
+def unknown_key(variable: str, key: t.Any, known: t.Collection[str]) -> Problem:
+    """The problem of a key that a mapping does not have."""
+    if not isinstance(key, str):
+        rule = "is not a key: keys are strings"
+        return Problem(member(variable, key), rule, shown_with_kind("", key), next(iter(known)))
+    like = suggestion(key, known)
+    hint = f"did you mean {like}?" if like else f"its keys are {', '.join(known)}"
+    rule = f"is not a key of {variable}; {hint}"
+    return Problem(member(variable, key), rule, "", like or next(iter(known)))
 
 
 def is_number(value: t.Any) -> bool:
     """Whether this is a finite number; a boolean is none."""
     if isinstance(value, float):
         return math.isfinite(value)
+    return is_integer(value)
+
+
+def is_integer(value: t.Any) -> bool:
+    """Whether this is an integer; a boolean is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def flaw(value: str) -> str:
-    """What is wrong with any text, as a clause, or an empty text."""
+    """What is wrong with any string, as a clause, or an empty string."""
     if TEMPLATE.search(value):
         return "which holds a template that was not evaluated"
     if value != value.strip():
@@ -147,188 +160,22 @@ def flaw(value: str) -> str:
         return "which holds a control character"
     for character in value:
         if character > "~" and unicodedata.category(character) in INVISIBLE:
-            return f"which holds a character that does not show (U+{ord(character):04X})"
+            return f"which holds an invisible character (U+{ord(character):04X})"
     return ""
 
 
-def text(wanted: str, example: str, accepts: t.Callable[[str], bool] = bool, *, empty: bool = False) -> Check:
-    """A check for text that ``accepts`` takes; with ``empty`` the empty text is right as well."""
-    rule = f"must be {wanted}{', or empty' if empty else ''}"
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if not isinstance(value, str):
-            return [Problem(variable, rule, shown_with_kind(variable, value), example)]
-        if not value:
-            return [] if empty else [Problem(variable, rule, "an empty text", example)]
-        fault = flaw(value)
-        if not fault and accepts(value):
-            return []
-        return [Problem(variable, rule, ", ".join(filter(None, (shown(variable, value), fault))), example)]
-
-    return check
-
-
-def choice(*values: str) -> Check:
-    """A check for one of a few words."""
-    return text(f"one of {', '.join(values)}", values[0], lambda value: value in values)
-
-
-def whole_number(low: int, high: int | None, example: int) -> Check:
-    """A check for an integer between the bounds, both included."""
-    limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-    rule = f"must be a whole number {limits}"
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and low <= value
-            and (high is None or value <= high)
-        ):
-            return []
-        return [_mistyped(variable, rule, value, str(example), r"[0-9]+")]
-
-    return check
-
-
-def number_above_zero(wanted: str, example: str, high: int) -> Check:
-    """A check for a number greater than 0 and not greater than ``high``."""
-    rule = f"must be {wanted} greater than 0 and at most {high}"
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if is_number(value) and 0 < value <= high:
-            return []
-        return [_mistyped(variable, rule, value, example, r"[0-9]+(\.[0-9]+)?")]
-
-    return check
-
-
-def boolean(example: bool = True) -> Check:
-    """A check for true or false; the words ``yes`` and ``no`` as text are neither."""
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if isinstance(value, bool):
-            return []
-        return [_mistyped(variable, "must be true or false", value, str(example).lower(), "true|false")]
-
-    return check
-
-
-def sequence(wanted: str, example: str, item: Check, *, empty: bool = True) -> Check:
-    """A check for a list whose items all pass."""
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if not isinstance(value, list) or not (value or empty):
-            got = "an empty list" if isinstance(value, list) else shown_with_kind(variable, value)
-            return [Problem(variable, f"must be {wanted}", got, example)]
-        return [
-            problem for index, part in enumerate(value) for problem in item(member(variable, index), part)
-        ]
-
-    return check
-
-
-def mapping(
-    example: str, entries: t.Mapping[str, Check], required: t.Collection[str] = (), *, closed: bool = True
-) -> Check:
-    """A check for a mapping with known keys; other keys are problems where it is ``closed``."""
-    rule = f"must be a mapping with the keys {', '.join(entries)}"
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if not isinstance(value, dict):
-            return [Problem(variable, rule, shown_with_kind(variable, value), example)]
-        found = [problem for key in value for problem in strange(variable, key)]
-        for key, part in entries.items():
-            if key in value:
-                found += part(member(variable, key), value[key])
-            elif key in required:
-                found.append(Problem(member(variable, key), "is required", "", example))
-        return found
-
-    def strange(variable: str, key: t.Any) -> list[Problem]:
-        if not isinstance(key, str):
-            got = shown_with_kind("", key)
-            return [Problem(member(variable, key), "is not a key: keys are text", got, next(iter(entries)))]
-        return [unknown_key(variable, key, entries)] if closed and key not in entries else []
-
-    return check
-
-
-def mapping_of(wanted: str, example: str, key_check: Check, value_check: Check) -> Check:
-    """A check for a mapping with free keys, whose keys and values all pass."""
-
-    def check(variable: str, value: t.Any) -> list[Problem]:
-        if not isinstance(value, dict):
-            return [Problem(variable, f"must be {wanted}", shown_with_kind(variable, value), example)]
-        found: list[Problem] = []
-        for key, part in value.items():
-            name = member(variable, key)
-            found += [
-                Problem(name, f"its name {problem.rule}", problem.got, problem.example)
-                for problem in key_check(name, key)
-            ]
-            found += value_check(name, part)
-        return found
-
-    return check
-
-
-def unknown_key(variable: str, key: str, known: t.Collection[str]) -> Problem:
-    """The problem of a key that a mapping does not have."""
-    like = suggestion(key, known)
-    hint = f"did you mean {like}?" if like else f"its keys are {', '.join(known)}"
-    return Problem(
-        member(variable, key), f"is not a key of {variable}; {hint}", "", like or next(iter(known))
-    )
-
-
-def either(first: Check, second: Check) -> Check:
-    """A check that passes where one of two does; the second speaks where neither does."""
-    return lambda variable, value: [] if not first(variable, value) else second(variable, value)
-
-
-def _mistyped(variable: str, rule: str, value: t.Any, example: str, written: str) -> Problem:
-    """The problem of a number or boolean; text that looks like one likely came from ``-e name=value``."""
-    if isinstance(value, str) and re.fullmatch(written, value) and PLAIN_KEY.fullmatch(variable):
-        value = value[:SHOWN_LENGTH]
-        example = f"""{value} without quotes, which on the command line is -e '{{"{variable}": {value}}}'"""
-    got = shown(variable, value) if is_number(value) else shown_with_kind(variable, value)
-    return Problem(variable, rule, got, example)
-
-
-def _kind(value: t.Any) -> str:
-    if isinstance(value, bool):
-        return "the boolean"
-    if isinstance(value, str):
-        return "the text"
-    if isinstance(value, (int, float)):
-        return "the number"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return f"a {type(value).__name__}"
-
-
 __all__ = [
-    "Check",
+    "CONTROL",
     "Problem",
-    "Unresolved",
-    "boolean",
-    "choice",
-    "distance",
-    "either",
+    "TemplatingFailure",
     "flaw",
+    "is_integer",
     "is_number",
-    "mapping",
-    "mapping_of",
+    "kind",
     "member",
-    "number_above_zero",
-    "sequence",
+    "parts",
     "shown",
     "shown_with_kind",
     "suggestion",
-    "text",
     "unknown_key",
-    "whole_number",
 ]

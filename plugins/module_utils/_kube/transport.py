@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._kube.login import Credentials, Login
+from ansible_collections.eden.reference.plugins.module_utils._yaml import yaml_of_json
 
 if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access
@@ -48,6 +49,9 @@ class Transport:
         self, method: str, url: str, headers: t.Mapping[str, str] | None = None, **options: t.Any
     ) -> urllib3.BaseHTTPResponse:
         """Send a request; after a 401 it is sent once more if there are other credentials by then."""
+        if "yaml" in (headers or {}).get("Content-Type", "") and isinstance(options.get("body"), str):
+            # The client sends JSON for it, and the API server's parser of YAML refuses surrogate pairs.
+            options["body"] = yaml_of_json(options["body"])
         credentials = self.login.current()
         answer = self._request(credentials, method, url, headers, options)
         renewed = self.login.renewed(credentials) if answer.status == 401 else None

@@ -12,13 +12,16 @@ from unittest import mock
 import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.eden.reference.plugins.action import inputs
 from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config
-from ansible_collections.eden.reference.plugins.module_utils._eden.values import Unresolved
+from ansible_collections.eden.reference.plugins.module_utils._eden.inputs import specification
+from ansible_collections.eden.reference.plugins.module_utils._eden.values import TemplatingFailure
 
-CONFIG_TEXT = experiment_config.dump(experiment_config.DEFAULT)
+DEFAULT = specification()["eden_experiment_config"]["default"]
+CONFIG_TEXT = experiment_config.dump(DEFAULT)
 
 
 def trusted(value: t.Any) -> t.Any:
@@ -48,17 +51,17 @@ def lines(**variables: t.Any) -> list[str]:
 
 
 def test_right_inputs_give_the_config() -> None:
-    assert run(eden_name="{{ inventory_hostname }}", eden_experiment_config=experiment_config.DEFAULT) == {
+    assert run(eden_name="{{ inventory_hostname }}", eden_experiment_config=DEFAULT) == {
         "changed": False,
         "config": {"text": CONFIG_TEXT, "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest()},
     }
 
 
-def test_templates_are_worked_out() -> None:
+def test_inputs_are_templated() -> None:
     result = run(
         eden_timeout="{{ 5 * 60 }}",
         eden_replicas={"executor_host": "{{ 1 + 1 }}"},
-        eden_experiment_config={**experiment_config.DEFAULT, "parallel_variants": "{{ 2 + 1 }}"},
+        eden_experiment_config={**DEFAULT, "parallel_variants": "{{ 2 + 1 }}"},
     )
     assert "parallel_variants: 3\n" in result["config"]["text"]
 
@@ -70,16 +73,15 @@ def test_the_config_holds_plain_values() -> None:
         "time": datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
         "list": [1, 2.5, True, None],
     }
-    written = run(eden_experiment_config={**experiment_config.DEFAULT, "extra": extra})["config"]["text"]
-    assert experiment_config.parse(written.encode(), "x")[1]["extra"] == {**extra, "text": "lab"}
+    written = run(eden_experiment_config={**DEFAULT, "extra": extra})["config"]["text"]
+    assert experiment_config.parse(written.encode(), "x")[0]["extra"] == {**extra, "text": "lab"}
 
 
 def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
     text = f"# {{{{ not a template }}}}\r\n{CONFIG_TEXT}"
     (tmp_path / "config.yaml").write_bytes(text.encode())
     result = run(folder=str(tmp_path), eden_experiment_config_file="{{ folder }}/config.yaml")
-    assert result["config"]["text"] == text
-    assert result["config"]["checksum"] == hashlib.sha256(text.encode()).hexdigest()
+    assert result["config"] == {"text": text, "checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def test_undefined_variables_are_named_where_they_are_used() -> None:
@@ -89,12 +91,12 @@ def test_undefined_variables_are_named_where_they_are_used() -> None:
         eden_image_pull_secrets=["a", "{{ hidden.deep }}"],
     ) == [
         "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
-        "got a template that could not be worked out: 'nowhere' is undefined; for example kind-eden",
+        "got a template that failed: 'nowhere' is undefined; for example kind-eden",
         "eden_image_pull_secrets[1]: must be the name of a Secret, "
-        "got a template that could not be worked out: 'hidden' is undefined; "
+        "got a template that failed: 'hidden' is undefined; "
         "for example registry-credentials",
         "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m, not negative, "
-        "got a template that could not be worked out: 'nope' is undefined",
+        "got a template that failed: 'nope' is undefined",
     ]
 
 
@@ -111,12 +113,12 @@ def test_undefined_variables_are_named_where_they_are_used() -> None:
 def test_a_template_that_fails_is_a_problem(template: str, words: str) -> None:
     [line] = lines(eden_context=template)
     assert line.startswith("eden_context: must be a context of the kubeconfig ")
-    got = line.partition(", got a template that could not be worked out: ")[2]
+    got = line.partition(", got a template that failed: ")[2]
     assert words in got
     assert got.endswith("; for example kind-eden")
 
 
-def test_a_template_that_fails_is_told_in_ascii() -> None:
+def test_a_template_that_fails_is_shown_in_ascii() -> None:
     [line] = lines(eden_context="{{ undefined_\u202e }}")
     assert line.isascii()
     assert line.isprintable()
@@ -129,14 +131,14 @@ def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
     assert "which holds a template that was not evaluated" in result["msg"]
 
 
-def test_variables_that_are_no_inputs_are_not_worked_out() -> None:
+def test_variables_that_are_no_inputs_are_not_templated() -> None:
     assert lines(eden_admin_token="{{ lookup('ansible.builtin.pipe', 'false') }}") == [
-        "eden_admin_token: is not an input; the names that begin with eden_ are kept for the inputs of "
+        "eden_admin_token: is not an input; names that begin with eden_ are reserved for the inputs of "
         "eden.reference; for example eden_name"
     ]
 
 
-def test_facts_of_the_phases_are_not_worked_out() -> None:
+def test_facts_of_the_phases_are_not_templated() -> None:
     assert "failed" not in run(eden_seed_commit="{{ nope }}", eden_identities="{{ nope }}")
 
 
@@ -149,7 +151,39 @@ def test_a_value_without_an_end_is_a_problem() -> None:
         inputs.plain(endless)
     module = action(values)
     with mock.patch.object(module._templar, "template", side_effect=lambda value: value):
-        assert isinstance(module.resolved(endless), Unresolved)
+        assert isinstance(module.templated(endless), TemplatingFailure)
+
+
+def test_a_number_that_cannot_be_written_out_is_a_problem() -> None:
+    assert "a number that is too large to be written out" in lines(eden_timeout="{{ 10 ** 5000 }}")[0]
+
+
+def test_more_requests_than_the_task_store_answers_give_a_warning() -> None:
+    [warning] = run(eden_poll_interval="0.1")["warnings"]
+    assert warning.startswith("4 workers that poll every 0.1 s")
+
+
+def encrypted(path: pathlib.Path, text: str) -> VaultLib:
+    """Writes a file that ansible-vault encrypted; returns what decrypts it."""
+    vault = VaultLib([("default", VaultSecret(b"hunter2"))])
+    path.write_bytes(vault.encrypt(text))
+    return vault
+
+
+def test_an_encrypted_file_is_decrypted(tmp_path: pathlib.Path) -> None:
+    text = f"# \U0001f680\r\n{CONFIG_TEXT}"
+    vault = encrypted(tmp_path / "config.yaml", text)
+    values = {"eden_image": "eden:1", "eden_experiment_config_file": str(tmp_path / "config.yaml")}
+    module = action(values)
+    module._loader.set_vault_secrets(vault.secrets)
+    assert module.run(task_vars=values)["config"]["text"] == text
+
+
+def test_an_encrypted_file_without_its_password_is_a_problem(tmp_path: pathlib.Path) -> None:
+    encrypted(tmp_path / "config.yaml", CONFIG_TEXT)
+    [line] = lines(eden_experiment_config_file=str(tmp_path / "config.yaml"))
+    assert "it is encrypted with ansible-vault and cannot be decrypted: " in line
+    assert "--ask-vault-pass or --vault-password-file" in line
 
 
 def test_arguments_are_refused() -> None:

@@ -21,19 +21,8 @@ SHA = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
         (ids.EXPERIMENT_ID, ids.EXAMPLE_EXPERIMENT_ID),
         (ids.EXPERIMENT_ID, "exp_" + "0" * 26),
         (ids.WORKER_ID, f"wkr_{SUFFIX}"),
-        (ids.GROUP_ID, f"grp_{SUFFIX}"),
-        (ids.ACTOR_ID, "admin"),
-        (ids.ACTOR_ID, f"wkr_{SUFFIX}"),
-        (ids.MEMBER_ID, f"wkr_{SUFFIX}"),
-        (ids.MEMBER_ID, f"grp_{SUFFIX}"),
         (ids.COMMIT_SHA, SHA),
         (ids.COMMIT_SHA, "0" * 64),
-        (ids.DATETIME, "2026-04-01T00:00:00Z"),
-        (ids.DATETIME, "2026-04-01T00:00:00.123Z"),
-        (ids.SLUG, "a-1"),
-        (ids.VARIANT_BRANCH, "work/a/b"),
-        (ids.EVENT_TYPE, "task.created"),
-        (ids.EVENT_TYPE, "experiment.dispatch_mode_changed"),
     ],
 )
 def test_matches(pattern: re.Pattern[str], value: str) -> None:
@@ -43,30 +32,18 @@ def test_matches(pattern: re.Pattern[str], value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "value"),
+    ("pattern", "values"),
     [
-        (ids.EXPERIMENT_ID, "exp-1"),
-        (ids.EXPERIMENT_ID, f"exp_{SUFFIX[1:]}"),
-        (ids.EXPERIMENT_ID, f"exp_{SUFFIX}0"),
-        (ids.EXPERIMENT_ID, f"exp_{SUFFIX.upper()}"),
-        (ids.EXPERIMENT_ID, f"exp_{SUFFIX[:-1]}u"),
-        (ids.EXPERIMENT_ID, f"wkr_{SUFFIX}"),
-        (ids.WORKER_ID, "admin"),
-        (ids.ACTOR_ID, f"grp_{SUFFIX}"),
-        (ids.MEMBER_ID, "admin"),
-        (ids.COMMIT_SHA, SHA[1:]),
-        (ids.COMMIT_SHA, SHA.upper()),
-        (ids.COMMIT_SHA, "0" * 50),
-        (ids.DATETIME, "2026-04-01T00:00:00+00:00"),
-        (ids.SLUG, "-a"),
-        (ids.SLUG, "A"),
-        (ids.VARIANT_BRANCH, "work/"),
-        (ids.EVENT_TYPE, "task"),
-        (ids.EVENT_TYPE, "Task.created"),
+        (
+            ids.EXPERIMENT_ID,
+            ["exp-1", f"exp_{SUFFIX[1:]}", f"exp_{SUFFIX}0", f"exp_{SUFFIX.upper()}", f"exp_{SUFFIX[:-1]}u"],
+        ),
+        (ids.WORKER_ID, ["admin", f"exp_{SUFFIX}"]),
+        (ids.COMMIT_SHA, [SHA[1:], SHA.upper(), "0" * 50]),
     ],
 )
-def test_refuses(pattern: re.Pattern[str], value: str) -> None:
-    assert not pattern.match(value)
+def test_refuses(pattern: re.Pattern[str], values: list[str]) -> None:
+    assert not any(pattern.match(value) for value in values)
 
 
 @pytest.mark.parametrize("name", ["orchestrator", "Ideator №1", "x" * 128, "é", "a b"])
@@ -79,8 +56,8 @@ def test_display_name_taken(name: str) -> None:
     [
         ("", "0 characters"),
         ("x" * 129, "129 characters"),
-        (" a", "white space"),
-        ("a\n", "white space"),
+        (" a", "whitespace"),
+        ("a\n", "whitespace"),
         ("e\u0301", "normal form C"),
         ("a\x00b", "a control character (U+0000)"),
         ("a\ud800b", "half of a surrogate pair (U+D800)"),
