@@ -29,7 +29,10 @@ def test_the_server_takes_what_the_checks_take(
         assert objects
         for item in objects:
             try:
-                cluster.apply(prepare(item, namespace), dry_run=True)
+                answer = cluster.apply(prepare(item, namespace), dry_run=True)
+                assert answer.get("data") == item.get("data")
+                annotations = item["metadata"].get("annotations", {})
+                assert annotations.items() <= answer["metadata"].get("annotations", {}).items()
             except ClusterError as error:
                 refused.append(f"{case}: {error.message}")
     assert refused == []
