@@ -348,6 +348,9 @@ def accepted_cases(count: int) -> dict[str, dict[str, t.Any]]:
     collect()
     # A config holds expressions, which ansible would take for templates.
     return {
-        f"accepted-{number}": {key: value for key, value in given_.items() if key != "eden_experiment_config"}
+        f"accepted-{number}": {
+            **{key: value for key, value in given_.items() if key != "eden_experiment_config"},
+            "eden_namespace": f"accepted-{number}",
+        }
         for number, given_ in enumerate(found)
     }
