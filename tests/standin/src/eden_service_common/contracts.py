@@ -80,8 +80,7 @@ def display_name(value: Any, where: str) -> None:
 
 
 _CLAIM_STATES = ("claimed", "submitted")
-target = record({"kind": one_of("worker", "group"), "id": member_id})
-_claim = record({"worker_id": worker_id, "claimed_at": timestamp}, {"expires_at": timestamp})
+_claim = record({"worker_id": worker_id, "claimed_at": timestamp})
 
 
 def _task(payload: Check) -> Check:
@@ -93,7 +92,7 @@ def _task(payload: Check) -> Check:
             "created_at": timestamp,
             "updated_at": timestamp,
         },
-        {"target": target, "created_by": actor_id, "submitted_by": worker_id, "claim": _claim},
+        {"created_by": actor_id, "submitted_by": worker_id, "claim": _claim},
     )
 
     def check(value: Any, where: str) -> None:
@@ -119,13 +118,13 @@ idea = record(
         "idea_id": identifier,
         "experiment_id": experiment_id,
         "slug": string("[a-z0-9][a-z0-9-]*"),
-        "priority": number(),
+        "priority": number,
         "parent_commits": array(commit_sha, minimum=1),
         "artifacts_uri": uri,
         "state": one_of("drafting", "ready", "dispatched", "completed"),
         "created_at": timestamp,
     },
-    {"created_by": worker_id, "intended_executor": target, "intended_evaluator": target},
+    {"created_by": worker_id},
 )
 
 _variant_fields = record(

@@ -61,18 +61,6 @@ def create_variant(store: Store, variant: Document) -> Document:
     return variant
 
 
-def declare_evaluation_error(store: Store, variant_id: str) -> None:
-    with store.transaction():
-        variant = store.get(VARIANTS, variant_id)
-        if variant["status"] != "starting":
-            raise Problem(
-                "illegal-transition",
-                f"cannot declare evaluation_error from variant status {variant['status']!r}",
-            )
-        store.put(VARIANTS, {**variant, "status": "evaluation_error", "completed_at": contracts.now()})
-        store.emit("variant.evaluation_errored", variant_id=variant_id)
-
-
 def integrate(store: Store, variant_id: str, commit_sha: str) -> None:
     """Record the commit of a successful variant; the same commit again changes nothing."""
     with store.transaction():
@@ -157,11 +145,6 @@ def update_dispatch_mode(store: Store, updates: dict[str, str], updated_by: str)
                 updated_by=updated_by,
             )
         return current
-
-
-def policy_error(store: Store, error: Document) -> None:
-    with store.transaction():
-        store.emit("experiment.policy_error", **error)
 
 
 def _require_new(store: Store, key: str, document: Document, existing: Document | None) -> None:

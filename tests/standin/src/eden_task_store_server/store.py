@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +40,7 @@ _METRIC_TYPES: dict[str, tuple[type, ...]] = {"integer": (int,), "real": (int, f
 
 
 class Store:
-    """The experiment's row is made when there is none, and must match when there is one.
-
-    `tree_of` maps a commit sha to the sha of its tree, or None when the commit is not known.
-    """
+    """The experiment's row is made when there is none, and must match when there is one."""
 
     def __init__(
         self,
@@ -51,12 +48,10 @@ class Store:
         experiment_id: str,
         evaluation_schema: dict[str, str],
         base_commit_sha: str | None = None,
-        tree_of: Callable[[str], str | None] | None = None,
     ) -> None:
         self.database = database
         self.experiment_id = experiment_id
         self.evaluation_schema = evaluation_schema
-        self.tree_of = tree_of
         with self.transaction():
             create_schema(database, evaluation_schema)
             self._open_experiment(base_commit_sha)

@@ -10,7 +10,6 @@ from eden_service_common.shapes import Invalid
 
 from .problems import Problem
 from .records import require_running
-from .registry import Registry
 from .store import IDEAS, TASKS, VARIANTS, WORKERS, Document, Store
 
 _LIVE = ("pending", "claimed", "submitted")
@@ -19,9 +18,8 @@ _LIVE = ("pending", "claimed", "submitted")
 class Tasks:
     """The tasks of a store's experiment."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._registry = registry
 
     def create(self, task: Document) -> Document:
         """Store a pending task; an execution task dispatches its idea."""
@@ -40,13 +38,10 @@ class Tasks:
             require_running(store)
             if store.find(TASKS, task_id) is not None:
                 raise Problem("already-exists", f"task {task_id!r}")
-            target = None
             if kind == "execution":
-                target = self._require_dispatchable_idea(task).get("intended_executor")
+                self._require_dispatchable_idea(task)
             elif kind == "evaluation":
-                target = self._evaluator_of(self._require_dispatchable_variant(task))
-            if target is not None and "target" not in task:
-                task = {**task, "target": target}
+                self._require_dispatchable_variant(task)
             store.put(TASKS, task)
             store.emit("task.created", task_id=task_id, kind=kind)
             if kind == "execution":
@@ -55,8 +50,8 @@ class Tasks:
                 store.emit("idea.dispatched", idea_id=idea_id, task_id=task_id)
         return task
 
-    def claim(self, task_id: str, worker_id: str, expires_at: str | None) -> Document:
-        """Claim a pending task for a registered worker that its target admits; returns the claim."""
+    def claim(self, task_id: str, worker_id: str) -> Document:
+        """Claim a pending task for a registered worker; returns the claim."""
         store = self._store
         with store.transaction():
             require_running(store)
@@ -66,10 +61,7 @@ class Tasks:
                     "illegal-transition", f"cannot claim task in state {task['state']!r} (must be 'pending')"
                 )
             self._require_registered(worker_id)
-            self._require_eligible(task, worker_id)
             claim = {"worker_id": worker_id, "claimed_at": contracts.now()}
-            if expires_at is not None:
-                claim["expires_at"] = expires_at
             self._move(task, "claimed", claim=claim)
             store.emit("task.claimed", task_id=task_id, worker_id=worker_id)
         return claim
@@ -99,21 +91,12 @@ class Tasks:
                         "conflicting-resubmission", f"resubmit of {task_id!r} disagrees with committed result"
                     )
                 return
-            self._require_change(task, submission)
             self._move(task, "submitted", claim=task["claim"], submitted_by=worker_id)
             store.database.execute(
                 "INSERT INTO submission(task_id, kind, data) VALUES (?, ?, ?)",
                 (task_id, task["kind"], json.dumps(submission)),
             )
             store.emit("task.submitted", task_id=task_id)
-
-    def submission(self, task_id: str) -> Document | None:
-        """The recorded submission with its `kind`, or None."""
-        with self._store.transaction():
-            rows = self._store.database.execute(
-                "SELECT kind, data FROM submission WHERE task_id = ?", (task_id,)
-            )
-        return {"kind": rows[0][0], **json.loads(rows[0][1])} if rows else None
 
     def decision(self, task_id: str) -> Document:
         """How to finalize a task: `decision`, and the `reason` of a rejection."""
@@ -125,8 +108,6 @@ class Tasks:
             reason = None
             if submission["status"] == "success":
                 reason = self._unacceptable(task, submission)
-            elif task["kind"] == "evaluation" and submission["status"] == "error":
-                reason = self._unwritable_error(submission)
             if reason is not None:
                 return {"decision": "reject_validation", "reason": reason}
             return {"decision": "accept" if submission["status"] == "success" else "reject_worker"}
@@ -148,7 +129,7 @@ class Tasks:
                 store.emit("task.completed", task_id=task_id)
                 self._complete_idea(task)
             elif task["kind"] == "evaluation":
-                variant = store.put(VARIANTS, self._evaluated(task, submission, "success"))
+                variant = store.put(VARIANTS, self._evaluated(task, submission))
                 store.emit("task.completed", task_id=task_id)
                 store.emit(
                     "variant.succeeded", variant_id=variant["variant_id"], commit_sha=variant["commit_sha"]
@@ -173,54 +154,8 @@ class Tasks:
                     if valid and "artifacts_uri" in submission:
                         fields["executor_artifacts_uri"] = submission["artifacts_uri"]
                     self._err(variant, fields)
-            elif task["kind"] == "evaluation" and submission["status"] == "error":
-                self._err_evaluated(task, submission, write_result=valid)
 
-    def reclaim(self, task_id: str, cause: str) -> None:
-        """Make a claimed task pending again; only an operator may take back a submitted one."""
-        with self._store.transaction():
-            task = self._store.get(TASKS, task_id)
-            if task["state"] not in ("claimed", "submitted"):
-                raise Problem("illegal-transition", f"cannot reclaim task in state {task['state']!r}")
-            if task["state"] == "submitted" and cause != "operator":
-                raise Problem(
-                    "illegal-transition", "only operator reclaim is permitted against a submitted task"
-                )
-            self._take_back(task, cause)
-
-    def reassign(self, task_id: str, target: Document | None, reason: str, reassigned_by: str) -> Document:
-        """Change the target of a pending or claimed task; a claim is taken back."""
-        store = self._store
-        if reassigned_by == "anonymous":
-            raise Problem(
-                "invalid-precondition", "reassigned_by 'anonymous' does not match the actor grammar"
-            )
-        with store.transaction():
-            task = store.get(TASKS, task_id)
-            if task["state"] not in ("pending", "claimed"):
-                raise Problem(
-                    "invalid-precondition",
-                    f"cannot reassign task {task_id!r} in state {task['state']!r}; only pending or claimed "
-                    "tasks may be reassigned",
-                )
-            if task["state"] == "pending" and _same_target(task.get("target"), target):
-                return task
-            if task["state"] == "claimed":
-                self._take_back(task, "operator")
-            task = {name: value for name, value in task.items() if name != "target"}
-            if target is not None:
-                task["target"] = target
-            task = self._move(task, "pending")
-            store.emit(
-                "task.reassigned",
-                task_id=task_id,
-                new_target=target,
-                reason=reason,
-                reassigned_by=reassigned_by,
-            )
-        return task
-
-    def _require_dispatchable_idea(self, task: Document) -> Document:
+    def _require_dispatchable_idea(self, task: Document) -> None:
         idea_id = task["payload"]["idea_id"]
         idea = self._store.get(IDEAS, idea_id)
         if idea["state"] != "ready":
@@ -228,9 +163,8 @@ class Tasks:
                 "invalid-precondition", f"idea {idea_id!r} must be 'ready' to dispatch, not {idea['state']!r}"
             )
         self._require_no_live("execution", "idea_id", idea_id)
-        return idea
 
-    def _require_dispatchable_variant(self, task: Document) -> Document:
+    def _require_dispatchable_variant(self, task: Document) -> None:
         variant_id = task["payload"]["variant_id"]
         variant = self._store.get(VARIANTS, variant_id)
         if variant["status"] != "starting":
@@ -241,11 +175,6 @@ class Tasks:
         if "commit_sha" not in variant:
             raise Problem("invalid-precondition", f"variant {variant_id!r} has no commit_sha")
         self._require_no_live("evaluation", "variant_id", variant_id)
-        return variant
-
-    def _evaluator_of(self, variant: Document) -> Document | None:
-        idea = self._store.find(IDEAS, variant["idea_id"]) if "idea_id" in variant else None
-        return idea.get("intended_evaluator") if idea else None
 
     def _require_no_live(self, kind: str, field: str, value: str) -> None:
         for other in self._store.select(TASKS, kind=kind):
@@ -260,20 +189,6 @@ class Tasks:
             raise Problem(
                 "worker-not-registered",
                 f"worker_id={worker_id!r} is not registered for experiment {self._store.experiment_id!r}",
-            )
-
-    def _require_eligible(self, task: Document, worker_id: str) -> None:
-        target = task.get("target")
-        if target is None:
-            return
-        if target["kind"] == "worker":
-            eligible = worker_id == target["id"]
-        else:
-            eligible = self._registry.is_member(worker_id, target["id"])
-        if not eligible:
-            raise Problem(
-                "worker-not-eligible",
-                f"task.target requires {target['kind']} {target['id']!r}, not {worker_id!r}",
             )
 
     def _require_own_references(self, task: Document, submission: Document) -> None:
@@ -299,22 +214,6 @@ class Tasks:
             if idea["state"] == "drafting":
                 return f"references drafting idea {idea_id!r}"
         return None
-
-    def _require_change(self, task: Document, submission: Document) -> None:
-        if task["kind"] != "execution" or submission["status"] != "success" or "commit_sha" not in submission:
-            return
-        idea = self._store.find(IDEAS, task["payload"]["idea_id"])
-        parents = idea["parent_commits"] if idea else []
-        sha = submission["commit_sha"]
-        unchanged = bool(parents) and all(parent == sha for parent in parents)
-        if parents and not unchanged and self._store.tree_of is not None:
-            tree = self._store.tree_of(sha)
-            unchanged = tree is not None and all(self._store.tree_of(parent) == tree for parent in parents)
-        if unchanged:
-            raise Problem(
-                "no-op-variant",
-                f"commit_sha={sha!r} of task {task['task_id']!r} has the tree of every parent commit",
-            )
 
     def _recorded(self, task_id: str) -> Document:
         rows = self._store.database.execute("SELECT data FROM submission WHERE task_id = ?", (task_id,))
@@ -348,17 +247,7 @@ class Tasks:
                 if "evaluation" not in submission:
                     return "success submission requires evaluation"
                 self._store.check_evaluation(submission["evaluation"])
-                contracts.variant(self._evaluated(task, submission, "success"), "variant")
-        except (Invalid, Problem) as error:
-            return str(error)
-        return None
-
-    def _unwritable_error(self, submission: Document) -> str | None:
-        """Why the result of an evaluation that says error cannot be written, or None."""
-        try:
-            self._store.check_evaluation(submission.get("evaluation", {}))
-            variant = self._store.get(VARIANTS, submission["variant_id"])
-            contracts.variant({**variant, **_result(submission)}, "variant")
+                contracts.variant(self._evaluated(task, submission), "variant")
         except (Invalid, Problem) as error:
             return str(error)
         return None
@@ -369,27 +258,14 @@ class Tasks:
             fields["executor_artifacts_uri"] = submission["artifacts_uri"]
         return {**self._store.get(VARIANTS, submission["variant_id"]), **fields}
 
-    def _evaluated(self, task: Document, submission: Document, status: str) -> Document:
+    def _evaluated(self, task: Document, submission: Document) -> Document:
         return {
             **self._store.get(VARIANTS, submission["variant_id"]),
             **_result(submission),
-            "status": status,
+            "status": "success",
             "completed_at": contracts.now(),
             "evaluated_by": task["submitted_by"],
         }
-
-    def _err_evaluated(self, task: Document, submission: Document, *, write_result: bool) -> None:
-        variant = self._store.get(VARIANTS, submission["variant_id"])
-        if variant["status"] != "starting":
-            raise Problem(
-                "illegal-transition",
-                f"cannot error variant {variant['variant_id']!r} from status {variant['status']!r}",
-            )
-        fields = {"evaluated_by": task["submitted_by"]}
-        if write_result:
-            self._store.check_evaluation(submission.get("evaluation", {}))
-            fields |= _result(submission)
-        self._err(variant, fields)
 
     def _err(self, variant: Document, fields: Document) -> None:
         self._store.put(VARIANTS, {**variant, **fields, "status": "error", "completed_at": contracts.now()})
@@ -403,16 +279,6 @@ class Tasks:
         idea = self._store.get(IDEAS, task["payload"]["idea_id"])
         self._store.put(IDEAS, {**idea, "state": "completed"})
         self._store.emit("idea.completed", idea_id=idea["idea_id"], task_id=task["task_id"])
-
-    def _take_back(self, task: Document, cause: str) -> None:
-        self._store.database.execute("DELETE FROM submission WHERE task_id = ?", (task["task_id"],))
-        self._move(task, "pending")
-        self._store.emit("task.reclaimed", task_id=task["task_id"], cause=cause)
-        if task["kind"] == "execution":
-            started = (v for v in self._store.select(VARIANTS) if self._is_starting_under(task, v))
-            variant = next(started, None)
-            if variant is not None:
-                self._err(variant, {})
 
     def _move(self, task: Document, state: str, **fields: object) -> Document:
         """Store the task in another state; the claim is dropped unless it is among the fields."""
@@ -439,9 +305,3 @@ def _equivalent(kind: str, first: Document, second: Document) -> bool:
 
 def _result(submission: Document) -> Document:
     return {name: submission[name] for name in ("evaluation", "artifacts_uri") if name in submission}
-
-
-def _same_target(first: Document | None, second: Document | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return (first["kind"], first["id"]) == (second["kind"], second["id"])
