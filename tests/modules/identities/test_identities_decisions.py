@@ -168,12 +168,7 @@ ROWS: list[t.Any] = [
     ("prepare", "operator", "admins", "rows"), ROWS, ids=[row[0].__name__.replace("_", " ") for row in ROWS]
 )
 def test_row(
-    world: World,
-    proxy: FaultProxy,
-    prepare: t.Callable[[World], None],
-    operator: str,
-    admins: str,
-    rows: int,
+    world: World, proxy: FaultProxy, prepare: t.Callable[[World], None], operator: str, admins: str, rows: int
 ) -> None:
     prepare(world)
     world.remember()

@@ -99,14 +99,6 @@ def add_configmap(admin: ApiClient, namespace: str, name: str, **data: str) -> N
     )
 
 
-def add_claim(admin: ApiClient, namespace: str, name: str, **labels: str) -> None:
-    body = {
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    CoreV1Api(admin).create_namespaced_persistent_volume_claim(namespace, body)
-
-
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_empty_cluster_is_not_written_to(control_plane: ControlPlane, check_mode: bool) -> None:
     user = f"user-{secrets.token_hex(4)}"
@@ -126,13 +118,6 @@ def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, c
     add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
     result = check(eden_experiment_id=STORED)
     assert (result["experiment_id"], result["seed_commit"]) == (STORED, COMMIT)
-
-
-def test_the_id_is_found_on_a_volume_if_the_configmap_is_lost(
-    admin: ApiClient, namespace: str, check: Check
-) -> None:
-    add_claim(admin, namespace, "data-eden-postgres-0", **{"eden.reference/experiment-id": STORED})
-    assert check()["experiment_id"] == STORED
 
 
 def test_a_label_that_others_have_changed_is_ignored(
@@ -285,17 +270,6 @@ def test_a_server_that_is_not_there(control_plane: ControlPlane, tmp_path: pathl
     assert error.value.message.endswith("kubectl version.")
 
 
-def test_a_server_with_a_certificate_of_another_authority(
-    control_plane: ControlPlane, tmp_path: pathlib.Path
-) -> None:
-    def without_authority(cluster: dict[str, str]) -> dict[str, str]:
-        return {"server": cluster["server"]}
-
-    path = altered(control_plane, tmp_path, cluster=without_authority)
-    with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-        preflight.run(Task(parameters(path, "lab")))
-
-
 def test_credentials_that_the_server_does_not_know(
     control_plane: ControlPlane, tmp_path: pathlib.Path
 ) -> None:
@@ -305,16 +279,6 @@ def test_credentials_that_the_server_does_not_know(
     assert error.value.status == 401
     assert error.value.message.endswith(f"Renew the credentials of the kubeconfig {path}.")
     assert "hunter2" not in error.value.message
-
-
-def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(CollectionError, match=r"Could not find a kubeconfig: .*nowhere does not exist"):
-        preflight.run(Task(parameters(tmp_path / "nowhere", "lab")))
-
-
-def test_a_context_that_is_not_there(control_plane: ControlPlane) -> None:
-    with pytest.raises(CollectionError, match="context other"):
-        preflight.run(Task({**parameters(control_plane.kubeconfig, "lab"), "context": "other"}))
 
 
 def test_a_server_with_the_certificate_of_an_authority_that_is_not_the_kubeconfigs(
@@ -688,32 +652,6 @@ def test_the_role_finds_the_experiment(play: t.Callable[..., tuple[int, str]], o
     assert status == 0, printed
     assert "changed=0" in printed
     assert "evaluation_schema:\\n  score: real\\n" in printed
-
-
-def test_the_role_stops_at_wrong_inputs_before_it_asks_the_cluster(
-    control_plane: ControlPlane, play: t.Callable[..., tuple[int, str]]
-) -> None:
-    user = f"user-{secrets.token_hex(4)}"
-    kubeconfig = str(control_plane.kubeconfig_for(user, ("system:masters",)))
-    replicas = {"eden_replica": {"web_ui": 1}}
-    status, printed = play(eden_kubeconfig=kubeconfig, eden_storage_sizes={"postgres": "10G"}, **replicas)
-    assert status == 2
-    assert "2 inputs of eden break a rule; nothing was written." in printed
-    assert (
-        "eden_storage_sizes.postgres: must be a size such as 10Gi (whole number and Mi, Gi or Ti)" in printed
-    )
-    assert "eden_replica: is not an input; did you mean eden_replicas?" in printed
-    assert "Traceback" not in printed
-    assert asked(control_plane, user) == []
-    play(eden_kubeconfig=kubeconfig)
-    assert ("get", "namespaces") in asked(control_plane, user)
-
-
-def test_the_role_stops_if_the_cluster_is_not_ready(play: t.Callable[..., tuple[int, str]]) -> None:
-    status, printed = play(eden_existing_secret="mine")
-    assert status == 2
-    assert "which eden_existing_secret names. Create it" in printed
-    assert "Traceback" not in printed
 
 
 def test_the_module_runs_on_a_target_of_its_own(

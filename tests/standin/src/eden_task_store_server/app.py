@@ -95,13 +95,7 @@ def _route(
 class Api:
     """Answers requests about one store."""
 
-    def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        settings: Settings,
-        stop: StopSignal,
-    ) -> None:
+    def __init__(self, store: Store, registry: Registry, settings: Settings, stop: StopSignal) -> None:
         self.store = store
         self.registry = registry
         self.tasks = Tasks(store)

@@ -303,84 +303,55 @@ def test_invalid_values(name: str, path: str, value: t.Any) -> None:
 IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.org/eden:1.0.0, got"
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        (
-            {"eden_name": "Eden"},
-            "eden_name: must be a name of 1 to 32 lower-case letters, digits and -, with a letter first "
-            "and a letter or digit last, got 'Eden'; for example eden",
-        ),
+        ({"eden_name": "Eden"},
+         "eden_name: must be a name of 1 to 32 lower-case letters, digits and -, with a letter first "
+         "and a letter or digit last, got 'Eden'; for example eden"),
         ({"eden_image": "eden"}, f"eden_image: {IMAGE_RULE} 'eden', which has neither"),
-        (
-            {"eden_image": "eden:latest"},
-            f"eden_image: {IMAGE_RULE} 'eden:latest', which has the tag latest, whose content changes",
-        ),
+        ({"eden_image": "eden:latest"},
+         f"eden_image: {IMAGE_RULE} 'eden:latest', which has the tag latest, whose content changes"),
         ({"eden_image": "eden @1"}, f"eden_image: {IMAGE_RULE} 'eden @1', which holds whitespace"),
         ({"eden_image": "https://a/b:1"}, f"eden_image: {IMAGE_RULE} 'https://a/b:1', which is a URL"),
-        (
-            {"eden_storage_sizes": {"postgres": "10G"}},
-            "eden_storage_sizes.postgres: must be a size such as 10Gi (an integer and Mi, Gi or Ti), "
-            "got '10G'",
-        ),
-        (
-            {"eden_storage_sizes": {"postgress": "10Gi"}},
-            "eden_storage_sizes.postgress: is not a key of eden_storage_sizes; did you mean postgres?",
-        ),
+        ({"eden_storage_sizes": {"postgres": "10G"}},
+         "eden_storage_sizes.postgres: must be a size such as 10Gi (an integer and Mi, Gi or Ti), "
+         "got '10G'"),
+        ({"eden_storage_sizes": {"postgress": "10Gi"}},
+         "eden_storage_sizes.postgress: is not a key of eden_storage_sizes; did you mean postgres?"),
         ({"eden_replicas": {"web_ui": 2}}, "eden_replicas.web_ui: must be an integer from 0 to 1, got 2"),
-        (
-            {"eden_timeout": "6e2"},
-            "eden_timeout: must be an integer from 1 to 86400, got the string '6e2'; for example 300",
-        ),
-        (
-            {"eden_poll_interval": 0},
-            "eden_poll_interval: must be a number greater than 0 and at most 86400, got 0; for example 1.0",
-        ),
-        (
-            {"eden_manage_namespace": "maybe"},
-            "eden_manage_namespace: must be true or false, got the string 'maybe'",
-        ),
-        (
-            {"eden_log_level": "debugg"},
-            "eden_log_level: must be one of debug, info, warning, error, got 'debugg'",
-        ),
-        (
-            {"eden_context": "{{ nope }}"},
-            "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
-            "got '{{ nope }}', which holds a template that was not evaluated; for example kind-eden",
-        ),
-        (
-            {"eden_resources": {"limits": {"cpu": NOPE}}},
-            "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m, not negative, "
-            "got a template that failed: 'x' is undefined",
-        ),
-        (
-            {"eden_experiment_config": config(extra=[NOPE])},
-            "eden_experiment_config.extra[0]: must be a value or a valid template, "
-            "got a template that failed: 'x' is undefined; for example '{{ inventory_hostname }}'",
-        ),
-        (
-            {"eden_existing_secret": "hunter 2"},
-            "eden_existing_secret: must be the name of a Secret, or empty, got a value that is not shown; "
-            "for example eden-credentials",
-        ),
-        (
-            {"eden_task_store_url": "http://user:hunter2@eden"},
-            "eden_task_store_url: must be an http or https URL, or empty, got 'http://***@eden', "
-            "which holds a user name; for example https://eden.example.org:8080",
-        ),
+        ({"eden_timeout": "6e2"},
+         "eden_timeout: must be an integer from 1 to 86400, got the string '6e2'; for example 300"),
+        ({"eden_poll_interval": 0},
+         "eden_poll_interval: must be a number greater than 0 and at most 86400, got 0; for example 1.0"),
+        ({"eden_manage_namespace": "maybe"},
+         "eden_manage_namespace: must be true or false, got the string 'maybe'"),
+        ({"eden_log_level": "debugg"},
+         "eden_log_level: must be one of debug, info, warning, error, got 'debugg'"),
+        ({"eden_context": "{{ nope }}"},
+         "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
+         "got '{{ nope }}', which holds a template that was not evaluated; for example kind-eden"),
+        ({"eden_resources": {"limits": {"cpu": NOPE}}},
+         "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m, not negative, "
+         "got a template that failed: 'x' is undefined"),
+        ({"eden_experiment_config": config(extra=[NOPE])},
+         "eden_experiment_config.extra[0]: must be a value or a valid template, "
+         "got a template that failed: 'x' is undefined; for example '{{ inventory_hostname }}'"),
+        ({"eden_existing_secret": "hunter 2"},
+         "eden_existing_secret: must be the name of a Secret, or empty, got a value that is not shown; "
+         "for example eden-credentials"),
+        ({"eden_task_store_url": "http://user:hunter2@eden"},
+         "eden_task_store_url: must be an http or https URL, or empty, got 'http://***@eden', "
+         "which holds a user name; for example https://eden.example.org:8080"),
         ({"eden_image": ...}, "eden_image: is required; for example registry.example.org/eden:1.0.0"),
         # Names that are not inputs
-        (
-            {"eden_storage_size": "1Gi"},
-            "eden_storage_size: is not an input; did you mean eden_storage_sizes?",
-        ),
+        ({"eden_storage_size": "1Gi"},
+         "eden_storage_size: is not an input; did you mean eden_storage_sizes?"),
         ({"eden_imgae": "a:1"}, "eden_imgae: is not an input; did you mean eden_image?"),
-        (
-            {"eden_admin_token": "hunter2"},
-            "eden_admin_token: is not an input; names that begin with eden_ are reserved for the inputs of "
-            "eden.reference; for example eden_name",
-        ),
+        ({"eden_admin_token": "hunter2"},
+         "eden_admin_token: is not an input; names that begin with eden_ are reserved for the inputs of "
+         "eden.reference; for example eden_name"),
         *(
             (
                 {name: "x"},
@@ -396,22 +367,16 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
             }.items()
         ),
         # The config file
-        (
-            {"eden_experiment_config_file": "/nowhere"},
-            "eden_experiment_config_file: must name a YAML file on this machine with the experiment config, "
-            "got '/nowhere' (No such file or directory); "
-            "for example '{{ inventory_dir }}/experiment-config.yaml'",
-        ),
-        (
-            {
-                "eden_experiment_config_file": "/nowhere",
-                "eden_experiment_config": config(parallel_variants=2),
-            },
-            "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out; "
-            "for example ''",
-        ),
+        ({"eden_experiment_config_file": "/nowhere"},
+         "eden_experiment_config_file: must name a YAML file on this machine with the experiment config, "
+         "got '/nowhere' (No such file or directory); "
+         "for example '{{ inventory_dir }}/experiment-config.yaml'"),
+        ({"eden_experiment_config_file": "/nowhere", "eden_experiment_config": config(parallel_variants=2)},
+         "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out; "
+         "for example ''"),
     ],
 )
+# fmt: on
 def test_a_problem_says_variable_rule_value_and_example(changes: dict[str, t.Any], line: str) -> None:
     given = {name: value for name, value in {**RIGHT, **changes}.items() if value is not ...}
     assert [problem.line for problem in inputs.check(given)] == [line]

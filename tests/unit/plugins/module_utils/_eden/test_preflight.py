@@ -269,11 +269,7 @@ def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
 @pytest.mark.parametrize(
     ("names", "wanted", "message"),
     [
-        (
-            ["b", "a"],
-            "fast",
-            "no StorageClass fast, which eden_storage_class names: it has a, b. Name one",
-        ),
+        (["b", "a"], "fast", "no StorageClass fast, which eden_storage_class names: it has a, b. Name one"),
         ([], "fast", "no StorageClass fast, which eden_storage_class names: it has none. Install one."),
         (["b", "a"], "", "no default StorageClass, and eden_storage_class is empty: it has a, b. Set eden_"),
         ([], "", "no default StorageClass, and eden_storage_class is empty: it has none. Install one."),
@@ -392,41 +388,27 @@ def volume_spec(size: str, storage_class: str | None = None) -> Object:
     return {"resources": {"requests": {"storage": size}}, **named}
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("postgres", "blob", "wanted", "words"),
     [
         (volume_spec("10Gi"), volume_spec("10240Mi", "standard"), "", ""),
         (volume_spec("10Gi", "standard"), volume_spec("10Gi", "standard"), "standard", ""),
-        (
-            volume_spec("20Gi"),
-            volume_spec("10Gi"),
-            "",
-            "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
-            "made with 20Gi, and an existing volume is not changed. "
-            "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name.",
-        ),
-        (
-            volume_spec("10Gi"),
-            volume_spec("5Gi"),
-            "",
-            "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was made with 5Gi, ",
-        ),
-        (
-            volume_spec("10Gi", "fast"),
-            volume_spec("10Gi", "fast"),
-            "standard",
-            "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was made "
-            "with fast, ",
-        ),
-        (
-            volume_spec("10Gi"),
-            volume_spec("10Gi", "standard"),
-            "standard",
-            "was made with none, and an existing volume is not changed. Leave eden_storage_class empty, ",
-        ),
+        (volume_spec("20Gi"), volume_spec("10Gi"), "",
+         "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
+         "made with 20Gi, and an existing volume is not changed. "
+         "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name."),
+        (volume_spec("10Gi"), volume_spec("5Gi"), "",
+         "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was made with 5Gi, "),
+        (volume_spec("10Gi", "fast"), volume_spec("10Gi", "fast"), "standard",
+         "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was made "
+         "with fast, "),
+        (volume_spec("10Gi"), volume_spec("10Gi", "standard"), "standard",
+         "was made with none, and an existing volume is not changed. Leave eden_storage_class empty, "),
         (volume_spec("10Gi", "fast"), volume_spec("10Gi"), "", "eden_storage_class is empty, but the"),
     ],
 )
+# fmt: on
 def test_volumes_stay_as_they_are(
     cluster: FakeCluster, postgres: Object, blob: Object, wanted: str, words: str
 ) -> None:
@@ -471,20 +453,15 @@ def test_the_id_of_the_cluster_counts(cluster: FakeCluster, objects: Objects, gi
 CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLIED}}
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("objects", "given", "words"),
     [
-        (
-            {EXPERIMENT: configmap(experiment_id=STORED)},
-            OTHER,
-            f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment says {STORED}, and the "
-            f"database is bound to that. Leave eden_experiment_id out or set it to {STORED}; a new",
-        ),
-        (
-            {POSTGRES_CLAIM: claim(STORED)},
-            OTHER,
-            f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} says {STORED}, and",
-        ),
+        ({EXPERIMENT: configmap(experiment_id=STORED)}, OTHER,
+         f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment says {STORED}, and the "
+         f"database is bound to that. Leave eden_experiment_id out or set it to {STORED}; a new"),
+        ({POSTGRES_CLAIM: claim(STORED)}, OTHER,
+         f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} says {STORED}, and"),
         *(
             (
                 {EXPERIMENT: configmap(experiment_id=stored)},
@@ -493,25 +470,16 @@ CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLI
             )
             for stored in ("", "exp-1", STORED.upper(), STORED + "\n")
         ),
-        (
-            {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(OTHER), "spec": volume_spec("10Gi")}},
-            "",
-            f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, but volumes of "
-            f"another are there: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;",
-        ),
-        (
-            {EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim(OTHER)},
-            "",
-            f"ConfigMap lab/eden-experiment says that the experiment is {STORED}, but volumes of another",
-        ),
-        (
-            {POSTGRES_CLAIM: claim()},
-            "",
-            f"Whose data is on PersistentVolumeClaim lab/{CLAIMS[0]} is not",
-        ),
+        ({POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(OTHER), "spec": volume_spec("10Gi")}}, "",
+         f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, but volumes of "
+         f"another are there: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;"),
+        ({EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim(OTHER)}, "",
+         f"ConfigMap lab/eden-experiment says that the experiment is {STORED}, but volumes of another"),
+        ({POSTGRES_CLAIM: claim()}, "", f"Whose data is on PersistentVolumeClaim lab/{CLAIMS[0]} is not"),
         ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "Whose data is on "),
     ],
 )
+# fmt: on
 def test_an_id_that_is_refused(cluster: FakeCluster, objects: Objects, given: str, words: str) -> None:
     cluster.objects |= objects
     message = refusal(InputError, eden_experiment_id=given)

@@ -113,34 +113,24 @@ LIVE_POD: dict[str, t.Any] = {
 }
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("fields", "wanted", "expected"),
     [
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 3}}, []),
         ({"f:spec": {"f:other": {}}}, {"spec": {"replicas": 1}}, []),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            ["spec.containers[0].image"],
-        ),
-        (
-            {"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            [],
-        ),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
-            {"spec": {"containers": [{"name": "main", "args": ["y"]}]}},
-            ["spec.containers[0].args[0]"],
-        ),
-        (
-            {"f:metadata": {"f:labels": {"f:a/b.c": {}}}},
-            {"metadata": {"labels": {"a/b.c": "y"}}},
-            ["metadata.labels.a/b.c"],
-        ),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, ["spec.containers[0].image"]),
+        ({"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, []),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
+         {"spec": {"containers": [{"name": "main", "args": ["y"]}]}}, ["spec.containers[0].args[0]"]),
+        ({"f:metadata": {"f:labels": {"f:a/b.c": {}}}}, {"metadata": {"labels": {"a/b.c": "y"}}},
+         ["metadata.labels.a/b.c"]),
     ],
 )
+# fmt: on
 @pytest.mark.parametrize("manager", ["kube-controller-manager", "eden.reference"])
 def test_who_else_set_a_field_that_differs(
     fields: dict[str, t.Any], wanted: dict[str, t.Any], expected: list[str], manager: str

@@ -147,19 +147,13 @@ WORDS: dict[tuple[Place, str], dict[Outcome, tuple[str, ...]]] = {
         "retryable": ("image pull failed because the registry is unavailable",),
         "final": ("the registry is unavailable: 401 Unauthorized",),
     },
-    ("container", "SignatureValidationFailed"): {
-        "final": ("Source image rejected: i/o timeout",),
-    },
+    ("container", "SignatureValidationFailed"): {"final": ("Source image rejected: i/o timeout",)},
     ("container", "ImageInspectError"): {
         "final": ('short-name "x:1" did not resolve to an alias',),
         "retryable": ("rpc error: code = Unavailable desc = connection error",),
     },
-    ("container", "InvalidImageName"): {
-        "final": ("couldn't parse image name",),
-    },
-    ("container", "ErrImageNeverPull"): {
-        "final": ("is not present with pull policy of Never",),
-    },
+    ("container", "InvalidImageName"): {"final": ("couldn't parse image name",)},
+    ("container", "ErrImageNeverPull"): {"final": ("is not present with pull policy of Never",)},
     ("container", "CreateContainerConfigError"): {
         "final": (
             'secret "absent" not found',
@@ -197,7 +191,7 @@ WORDS: dict[tuple[Place, str], dict[Outcome, tuple[str, ...]]] = {
         ),
     },
     ("pod", "FailedAttachVolume"): {
-        "retryable": ("Multi-Attach error for volume: already used by pod(s) other",),
+        "retryable": ("Multi-Attach error for volume: already used by pod(s) other",)
     },
     ("pod", "FailedCreatePodSandBox"): {
         "retryable": (
@@ -213,9 +207,7 @@ WORDS: dict[tuple[Place, str], dict[Outcome, tuple[str, ...]]] = {
             'storageclass.storage.k8s.io "fast" not found',
         ),
     },
-    ("claim", "ExternalProvisioning"): {
-        "retryable": ("Waiting for a volume to be created",),
-    },
+    ("claim", "ExternalProvisioning"): {"retryable": ("Waiting for a volume to be created",)},
     ("condition", "Unschedulable"): {
         "repeated": (
             "0/1 nodes are available: 1 Insufficient cpu.",
@@ -230,9 +222,7 @@ WORDS: dict[tuple[Place, str], dict[Outcome, tuple[str, ...]]] = {
         "retryable": ("etcdserver: request timed out",),
         "final": ('pods "db-0" is forbidden: some rule',),
     },
-    ("container", "ReasonOfTheFuture"): {
-        "unknown": ("",),
-    },
+    ("container", "ReasonOfTheFuture"): {"unknown": ("",)},
 }
 
 
