@@ -8,7 +8,6 @@ and a field that may be absent may not be null unless it says so.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,12 +44,6 @@ def integer(minimum: int | None = None) -> Check:
             raise Invalid(f"{where}: must be at least {minimum}")
 
     return check
-
-
-def number(value: Any, where: str) -> None:
-    """A finite integer or float."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Invalid(f"{where}: must be a finite number")
 
 
 def boolean(value: Any, where: str) -> None:

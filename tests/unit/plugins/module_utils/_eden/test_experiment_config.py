@@ -171,10 +171,10 @@ def test_a_metric_may_not_have_a_name_that_eden_uses(name: str) -> None:
         ("anything\u0430", 1, None),
     ],
 )
-# fmt: on
 def test_what_eden_refuses(path: str, value: object, variable: str | None) -> None:
     found = [problem.variable for problem in problems(with_key(path, value))]
     assert found == ([f"eden_experiment_config.{variable}"] if variable else [])
+# fmt: on
 
 
 @pytest.mark.parametrize(

@@ -376,10 +376,10 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
          "for example ''"),
     ],
 )
-# fmt: on
 def test_a_problem_says_variable_rule_value_and_example(changes: dict[str, t.Any], line: str) -> None:
     given = {name: value for name, value in {**RIGHT, **changes}.items() if value is not ...}
     assert [problem.line for problem in inputs.check(given)] == [line]
+# fmt: on
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,10 @@ TOKEN_ONLY = {"has_token": True}
         pytest.param({**TOKEN_ONLY, "namesakes": (row(1),)}, ("reissued", 1), id="token only, one row"),
     ],
 )
-# fmt: on
 def test_decide(facts: dict[str, t.Any], step: tuple[t.Any, int | None]) -> None:
     verb, number = step
     assert decide(observed(**facts), OURS) == WorkerStep("w", verb, wid(number) if number else "")
+# fmt: on
 
 
 @pytest.mark.parametrize(

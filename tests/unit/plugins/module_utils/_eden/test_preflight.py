@@ -408,7 +408,6 @@ def volume_spec(size: str, storage_class: str | None = None) -> Object:
         (volume_spec("10Gi", "fast"), volume_spec("10Gi"), "", "eden_storage_class is empty, but the"),
     ],
 )
-# fmt: on
 def test_volumes_stay_as_they_are(
     cluster: FakeCluster, postgres: Object, blob: Object, wanted: str, words: str
 ) -> None:
@@ -431,6 +430,7 @@ def test_volumes_stay_as_they_are(
     message = refusal(InputError, eden_storage_class=wanted)
     assert words in message
     assert len(message.splitlines()) == 1
+# fmt: on
 
 
 # Experiment id
@@ -479,12 +479,12 @@ CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLI
         ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "Whose data is on "),
     ],
 )
-# fmt: on
 def test_an_id_that_is_refused(cluster: FakeCluster, objects: Objects, given: str, words: str) -> None:
     cluster.objects |= objects
     message = refusal(InputError, eden_experiment_id=given)
     assert message.startswith(words)
     assert "delete the experiment" not in message
+# fmt: on
 
 
 @pytest.mark.parametrize("objects", [{}, {POSTGRES_CLAIM: claim()}])

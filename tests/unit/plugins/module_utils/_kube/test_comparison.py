@@ -130,7 +130,6 @@ LIVE_POD: dict[str, t.Any] = {
          ["metadata.labels.a/b.c"]),
     ],
 )
-# fmt: on
 @pytest.mark.parametrize("manager", ["kube-controller-manager", "eden.reference"])
 def test_who_else_set_a_field_that_differs(
     fields: dict[str, t.Any], wanted: dict[str, t.Any], expected: list[str], manager: str
@@ -138,3 +137,4 @@ def test_who_else_set_a_field_that_differs(
     live = {**LIVE_POD, "metadata": {**LIVE_POD["metadata"], **owned(fields, manager)["metadata"]}}
     theirs = {manager: expected} if expected and manager != "eden.reference" else {}
     assert comparison.other_owners(live, wanted) == theirs
+# fmt: on
