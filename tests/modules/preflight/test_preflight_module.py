@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import json
 import os
 import pathlib
 import secrets
-import ssl
 import subprocess
 import sys
-import threading
 import time
 import typing as t
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from certificates import Authority
 from control_plane import ControlPlane, free_port
 from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 from kubernetes.dynamic import DynamicClient
@@ -281,106 +276,12 @@ def test_credentials_that_the_server_does_not_know(
     assert "hunter2" not in error.value.message
 
 
-def test_a_server_with_the_certificate_of_an_authority_that_is_not_the_kubeconfigs(
-    control_plane: ControlPlane, tmp_path: pathlib.Path
-) -> None:
-    other = base64.b64encode(Authority("other").pair.certificate).decode()
-    path = altered(
-        control_plane, tmp_path, cluster=lambda cluster: {**cluster, "certificate-authority-data": other}
-    )
-    with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-        preflight.run(Task(parameters(path, "lab")))
-
-
 def test_a_user_whose_certificate_has_expired(control_plane: ControlPlane) -> None:
     path = control_plane.kubeconfig_for("late", ("system:masters",), datetime.timedelta(days=3))
     with pytest.raises(ClusterError) as error:
         preflight.run(Task(parameters(path, "lab")))
     assert error.value.status == 401
     assert error.value.message.endswith(f"Renew the credentials of the kubeconfig {path}.")
-
-
-@pytest.fixture
-def stand_in() -> t.Iterator[tuple[ThreadingHTTPServer, list[str]]]:
-    """A server that is Kubernetes 1.26, and what it was asked for."""
-    requests: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            requests.append(f"{self.command} {self.path}")
-            content = b'{"gitVersion": "v1.26.9"}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-        def log_message(self, *_arguments: t.Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server, requests
-        server.shutdown()
-
-
-def test_a_server_that_is_too_old(
-    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
-) -> None:
-    server, requests = stand_in
-    address = f"http://127.0.0.1:{server.server_port}"
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(CollectionError) as error:
-        preflight.run(Task(parameters(path, "lab")))
-    assert error.value.message == (
-        f"The API server {address} is Kubernetes v1.26.9; 1.27 or newer is needed. "
-        "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
-    )
-    assert requests == ["GET /version"]
-
-
-def test_a_first_request_without_an_answer_is_sent_again(
-    control_plane: ControlPlane,
-    tmp_path: pathlib.Path,
-    stand_in: tuple[ThreadingHTTPServer, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server, requests = stand_in
-    answer = server.RequestHandlerClass.do_GET  # type: ignore[attr-defined]
-
-    def silent_at_first(handler: t.Any) -> None:
-        if requests:
-            answer(handler)
-        else:
-            requests.append("lost")
-            handler.rfile.read(1)
-
-    monkeypatch.setattr(server.RequestHandlerClass, "do_GET", silent_at_first)
-    address = f"http://127.0.0.1:{server.server_port}"
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(CollectionError, match=r"is Kubernetes v1\.26\.9"):
-        preflight.run(Task(parameters(path, "lab")))
-    assert requests == ["lost", "GET /version"]
-
-
-def test_a_server_whose_certificate_has_expired(
-    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
-) -> None:
-    server, requests = stand_in
-    authority = Authority("stand-in")
-    authority.server("late", ["localhost"], ["127.0.0.1"], datetime.timedelta(days=3)).write(tmp_path, "late")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "late.crt", tmp_path / "late.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    cluster = {
-        "server": f"https://127.0.0.1:{server.server_port}",
-        "certificate-authority-data": base64.b64encode(authority.pair.certificate).decode(),
-    }
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: cluster)
-    with pytest.raises(UnreachableError, match="certificate has expired"):
-        preflight.run(Task(parameters(path, "lab")))
-    assert requests == []
 
 
 # What is in the namespace

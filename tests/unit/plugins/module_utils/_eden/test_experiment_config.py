@@ -177,26 +177,16 @@ def test_what_eden_refuses(path: str, value: object, variable: str | None) -> No
 # fmt: on
 
 
+def each(text: str) -> list[str]:
+    """The words of a text."""
+    return text.split()
+
+
 @pytest.mark.parametrize(
     "duration",
     [
-        *(
-            "",
-            "2h",
-            "P",
-            "PT",
-            "P1DT",
-            "PT0S",
-            "P0D",
-            "PT0.0S",
-            "-PT1H",
-            "PT1H2",
-            "1 day",
-            "02:00:00",
-            "PT1H\n",
-            "P99999999999D",
-        ),
-        *("P0.5Y1D", "PT\u0661S", 7200, None),
+        *each("2h P PT P1DT PT0S P0D PT0.0S -PT1H PT1H2 02:00:00 P99999999999D P0.5Y1D PT\u0661S"),
+        *("", "1 day", "PT1H\n", 7200, None),
     ],
 )
 def test_durations_that_are_none(duration: object) -> None:
