@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 import yaml
-from control_plane import ControlPlane, free_port
+from control_plane import ControlPlane
 from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 from kubernetes.dynamic import DynamicClient
 from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
@@ -28,7 +28,6 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     CollectionError,
     InputError,
     MissingError,
-    UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.apply import prepare
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
@@ -251,18 +250,6 @@ def altered(control_plane: ControlPlane, folder: pathlib.Path, **changes: t.Any)
     path = folder / "kubeconfig"
     path.write_text(json.dumps(config))
     return path
-
-
-def test_a_server_that_is_not_there(control_plane: ControlPlane, tmp_path: pathlib.Path) -> None:
-    address = f"https://127.0.0.1:{free_port()}"
-    path = altered(control_plane, tmp_path, cluster=lambda cluster: {**cluster, "server": address})
-    with pytest.raises(UnreachableError) as error:
-        preflight.run(Task(parameters(path, "lab")))
-    assert error.value.message.startswith(
-        f"Could not read the version of the API server {address}: no answer from the Kubernetes API at"
-    )
-    assert "Connection refused" in error.value.message
-    assert error.value.message.endswith("kubectl version.")
 
 
 def test_credentials_that_the_server_does_not_know(

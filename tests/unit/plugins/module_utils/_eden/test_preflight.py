@@ -8,7 +8,7 @@ import typing as t
 from contextlib import contextmanager
 
 import pytest
-from preflight_options import CLAIMS, IDENTITIES, KEYS, ROLE, options
+from preflight_options import CLAIMS, IDENTITIES, ROLE, options
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
@@ -16,7 +16,6 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
     InputError,
-    MissingError,
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
@@ -208,30 +207,6 @@ def without(*resources: str) -> list[dict[str, t.Any]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("resource", "inputs"),
-    [
-        ("namespaces", {"eden_manage_namespace": False}),
-        ("pods/portforward", {"eden_task_store_url": "https://eden"}),
-        ("networkpolicies", {"eden_network_policies": False}),
-        ("poddisruptionbudgets", {"eden_disruption_budgets": False}),
-        ("ingresses", {"eden_ingress": {}}),
-    ],
-)
-def test_an_input_saves_a_permission(cluster: FakeCluster, resource: str, inputs: dict[str, t.Any]) -> None:
-    cluster.rules = without(resource)
-    cluster.refused = {("Namespace", "lab")} if resource == "namespaces" else set()
-    assert run(**inputs)["changed"] is False
-    assert f" {resource} " in refusal()
-
-
-def test_a_permission_for_the_credentials_of_the_user(cluster: FakeCluster) -> None:
-    cluster.rules = [rule for rule in without() if rule["verbs"] != ["update"]]
-    cluster.objects["Secret", "mine"] = secret(**dict.fromkeys(KEYS, b"value"))
-    assert run(eden_existing_secret="mine")["changed"] is False
-    assert "\nupdate secrets in namespace lab, named eden-credentials: a key that" in refusal()
-
-
 def test_a_refused_read_shows_as_the_missing_permission(cluster: FakeCluster) -> None:
     cluster.rules = without("configmaps", "networkpolicies")
     cluster.refused = {EXPERIMENT, SEED, ("NetworkPolicy", "")}
@@ -239,22 +214,6 @@ def test_a_refused_read_shows_as_the_missing_permission(cluster: FakeCluster) ->
 
 
 # Namespace
-
-
-def test_a_namespace_in_deletion(cluster: FakeCluster) -> None:
-    conditions = [
-        {"type": "NamespaceContentRemaining", "status": "True", "message": "Some resources are remaining"},
-        {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All deleted"},
-    ]
-    cluster.objects["Namespace", "lab"] = {
-        "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"},
-        "status": {"phase": "Terminating", "conditions": conditions},
-    }
-    assert refusal() == (
-        "Namespace lab has been in deletion since 2026-01-02T03:04:05Z (Some resources are remaining). "
-        "Nothing can be created in it. Wait until it is gone (kubectl wait --for=delete namespace/lab), "
-        "or choose another with eden_namespace."
-    )
 
 
 # Storage
@@ -266,23 +225,11 @@ def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
     assert run()["warnings"] == []
 
 
-@pytest.mark.parametrize(
-    ("names", "wanted", "message"),
-    [
-        (["b", "a"], "fast", "no StorageClass fast, which eden_storage_class names: it has a, b. Name one"),
-        ([], "fast", "no StorageClass fast, which eden_storage_class names: it has none. Install one."),
-        (["b", "a"], "", "no default StorageClass, and eden_storage_class is empty: it has a, b. Set eden_"),
-        ([], "", "no default StorageClass, and eden_storage_class is empty: it has none. Install one."),
-    ],
-)
-def test_a_storage_class_that_does_not_exist(
-    cluster: FakeCluster, names: list[str], wanted: str, message: str
-) -> None:
-    cluster.storage_classes = [storage_class(name) for name in names]
-    assert refusal(MissingError, eden_storage_class=wanted).startswith(f"The cluster has {message}")
-    # Volumes that exist need none.
+def test_volumes_that_exist_need_no_storage_class(cluster: FakeCluster) -> None:
+    cluster.storage_classes = []
+    assert "it has none. Install one." in refusal()
     cluster.objects |= {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(STORED), "spec": volume_spec("10Gi")}}
-    assert run()["experiment_id"] == STORED
+    assert run(eden_storage_class="fast")["experiment_id"] == STORED
 
 
 @pytest.mark.parametrize(
