@@ -55,14 +55,6 @@ class InvalidPrecondition(ServerError):
     """409: the state of another object does not allow it."""
 
 
-class IllegalTransition(ServerError):
-    """409: the state of the object does not allow it."""
-
-
-class ExperimentIdMismatch(ServerError):
-    """400: the server serves another experiment."""
-
-
 _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/unauthorized": Unauthorized,
     "eden://error/forbidden": Forbidden,
@@ -70,8 +62,6 @@ _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/already-exists": AlreadyExists,
     "eden://error/reserved-identifier": ReservedIdentifier,
     "eden://error/invalid-precondition": InvalidPrecondition,
-    "eden://error/illegal-transition": IllegalTransition,
-    "eden://error/experiment-id-mismatch": ExperimentIdMismatch,
 }
 
 
