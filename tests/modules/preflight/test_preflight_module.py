@@ -205,15 +205,20 @@ WRONG_TYPES: dict[str, tuple[str, t.Any]] = {
     "port": ("eden_worker_egress", [{"ports": [{"port": 99999}]}]),
     "block": ("eden_worker_egress", [{"to": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}]),
     "peer": ("eden_web_ui_peers", [{"podSelektor": {}}]),
+    "dns": ("eden_dns_peers", [{"ipBlock": {"cidr": "10.0.0.10"}}]),
+    "annotation": ("eden_ingress", {"host": "eden.example.com", "annotations": {"a b": "c"}}),
+    "host": ("eden_ingress", {"host": "10.0.0.1"}),
 }
 
 
+@pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize(("name", "value"), WRONG_TYPES.values(), ids=WRONG_TYPES)
 def test_the_server_refuses_inputs_of_its_own_types(
-    control_plane: ControlPlane, namespace: str, check: Check, name: str, value: t.Any
+    control_plane: ControlPlane, namespace: str, check: Check, exists: bool, name: str, value: t.Any
 ) -> None:
+    absent = {} if exists else {"namespace": f"absent-{namespace}", "eden_manage_namespace": True}
     with pytest.raises(InputError) as error:
-        check(**{name: value})
+        check(**{name: value}, **absent)
     assert error.value.message.startswith(f"The API server refuses {name}. Could not create ")
     made = {
         (event["verb"], event["objectRef"]["resource"])
@@ -235,6 +240,8 @@ def test_the_server_takes_inputs_of_its_own_types(check: Check) -> None:
         "eden_resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi"}},
         "eden_web_ui_peers": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
         "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}],
+        "eden_dns_peers": [{"podSelector": {}, "namespaceSelector": {}}],
+        "eden_ingress": {"host": "eden.example.com", "annotations": {"example.com/auth": "sso"}},
     }
     assert check(**inputs)["changed"] is False
 

@@ -19,6 +19,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -149,6 +150,7 @@ def test_everything_is_read_once(cluster: FakeCluster) -> None:
     assert sorted(cluster.requests) == sorted(
         [
             "create SelfSubjectRulesReview",
+            "create Ingress",
             "list StorageClass",
             *(f"list {kind}" for kind in preflight.LISTED),
             *(f"read {name}" for name in single),
@@ -294,6 +296,10 @@ STRICT_FAULT = 'strict decoding error: unknown field "spec.template.spec.tolerat
 LIMITS_FAULT = "spec.template.spec.containers[1].resources.requests: Invalid value: must be less"
 EGRESS_FAULT = 'NetworkPolicy.networking.k8s.io "x" is invalid: spec.egress[0].ports[0].port: Invalid value'
 POLICY_FAULT = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: the image must be signed"
+POLICY_ON_TOLERATIONS = (
+    "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: failed expression: "
+    "size(object.spec.template.spec.tolerations) == 0"
+)
 
 
 @pytest.mark.parametrize(
@@ -313,18 +319,30 @@ POLICY_FAULT = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: t
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 403, "exceeded quota: q", ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 404, "namespaces lab not found", ""),
         ({"eden_node_selector": {"a": "b"}}, "NetworkPolicy", 422, EGRESS_FAULT, ""),
+        ({"eden_tolerations": [{}]}, "Deployment", 422, POLICY_ON_TOLERATIONS, ""),
     ],
 )
 def test_the_server_tries_inputs_of_its_own_types(
     cluster: FakeCluster, inputs: dict[str, t.Any], kind: str, status: int, said: str, refused: str
 ) -> None:
-    cluster.answers[kind] = ClusterError("create", f"{kind} lab", status, "Invalid", said)
+    error = cluster.answers[kind] = ClusterError("create", f"{kind} lab", status, "Invalid", said)
+    error.refusal = classify(said, status)
     if refused:
         message = refusal(InputError, **inputs)
         assert message.startswith(f"The API server refuses {refused}. Could not create {kind} lab: ")
         assert said in message
     else:
         assert run(**inputs)["changed"] is False
+
+
+def test_inputs_that_cannot_be_tried_in_another_namespace(cluster: FakeCluster) -> None:
+    del cluster.objects["Namespace", "lab"]
+    cluster.answers["NetworkPolicy"] = ClusterError("create", "NetworkPolicy default", 403, "Forbidden")
+    warnings = run(eden_worker_egress=[{}])["warnings"]
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        "Namespace lab does not exist yet, and whether the API server takes the inputs for a NetworkPolicy "
+        "could not be tried elsewhere"
+    ]
 
 
 # Volumes that exist

@@ -674,7 +674,9 @@ def test_connection_arguments_are_those_of_kubernetes_core() -> None:
         ours = CONNECTION_ARGUMENTS[name]
         assert theirs.get("aliases", []) == ours.get("aliases", []), name
         assert theirs.get("type", "str") == ours["type"], name
-        assert theirs.get("no_log", False) == ours.get("no_log", False), name
+        # Ours masks the secrets in a kubeconfig, so that messages can name its path.
+        if name != "kubeconfig":
+            assert theirs.get("no_log", False) == ours.get("no_log", False), name
 
 
 def test_kube_layer_knows_nothing_of_eden() -> None:
