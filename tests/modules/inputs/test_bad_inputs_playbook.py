@@ -79,11 +79,13 @@ def site(control_plane: ControlPlane, user: str, namespace: str, tmp_path: pathl
 
 
 def written(control_plane: ControlPlane, user: str) -> list[tuple[str, str]]:
-    """Verb and resource of the user's requests that are no reads."""
+    """Verb and resource of the user's requests that are neither reads nor dry runs."""
     requests = [
         (event["verb"], event.get("objectRef", {}).get("resource", ""))
         for event in control_plane.audit_events()
-        if event["stage"] == "ResponseComplete" and event["user"]["username"] == user
+        if event["stage"] == "ResponseComplete"
+        and event["user"]["username"] == user
+        and "dryRun=All" not in event["requestURI"]
     ]
     return [row for row in requests if row[0] not in READS and row[1] not in REVIEWS]
 

@@ -231,7 +231,7 @@ def test_volumes_that_exist_need_no_storage_class(cluster: FakeCluster) -> None:
     cluster.storage_classes = []
     assert "it has none. Install one." in refusal()
     cluster.objects |= {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(STORED), "spec": volume_spec("10Gi")}}
-    assert run(eden_storage_class="fast")["experiment_id"] == STORED
+    assert run()["experiment_id"] == STORED
 
 
 @pytest.mark.parametrize(

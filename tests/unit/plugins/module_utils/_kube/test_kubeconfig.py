@@ -435,7 +435,6 @@ def test_plugin_that_fails_is_quoted_without_secrets(
     assert JWT not in error.value.message
 
 
-OTHER_KEY = "its certificate and its key"
 UNUSABLE: list[tuple[str, str]] = [
     ("", "it is empty"),
     ("\0hunter2", "special characters are not allowed"),
