@@ -328,7 +328,12 @@ def concerns(name: str) -> bool:
 
 
 def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
-    """What valid inputs ask for and the task store cannot give."""
+    """What valid inputs ask for and cannot get."""
+    return [*_rate_warnings(variables), *_policy_warnings(variables)]
+
+
+def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """More requests than the task store can answer."""
     interval = float(variables.get("eden_poll_interval", 1))
     replicas = variables.get("eden_replicas", {})
     polling = sum(
@@ -345,6 +350,23 @@ def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
         f"and EDEN's services give up after {CLIENT_TIMEOUT} s. "
         f"Raise eden_poll_interval to {enough:.1f} or lower eden_replicas."
     ]
+
+
+def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Connections that the inputs need and their network policies forbid."""
+    if str(variables.get("eden_network_policies", True)).lower() not in ("yes", "true", "on", "1"):
+        return
+    enforced = "On a cluster that enforces network policies"
+    if variables.get("eden_ingress") and not variables.get("eden_web_ui_peers"):
+        yield (
+            f"{enforced}, no ingress controller reaches the web UI, but one on its node: "
+            "eden_ingress is set and eden_web_ui_peers is empty. Name the controller's pods there."
+        )
+    if variables.get("eden_dns_peers") == []:
+        yield (
+            f"{enforced}, no pod finds another by its name: eden_dns_peers is empty. "
+            "Name the cluster's DNS servers there, or leave it out for the usual ones."
+        )
 
 
 def config_text(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> str:

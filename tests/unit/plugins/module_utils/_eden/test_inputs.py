@@ -410,6 +410,30 @@ def test_more_requests_than_the_task_store_answers_give_a_warning(
     assert words in "".join(found)
 
 
+INGRESS = {"host": "eden.example.org"}
+PEERS = [{"podSelector": {}}]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ""),
+        ({"eden_ingress": INGRESS}, "no ingress controller reaches the web UI"),
+        ({"eden_ingress": INGRESS, "eden_web_ui_peers": PEERS}, ""),
+        ({"eden_ingress": INGRESS, "eden_network_policies": "no"}, ""),
+        ({"eden_dns_peers": []}, "no pod finds another by its name"),
+        ({"eden_dns_peers": PEERS}, ""),
+        ({"eden_dns_peers": [], "eden_network_policies": False}, ""),
+    ],
+)
+def test_policies_that_forbid_what_is_needed_give_a_warning(given: dict[str, t.Any], words: str) -> None:
+    wanted = {**RIGHT, "eden_ingress": {}, "eden_network_policies": True, **given}
+    assert inputs.check(wanted) == []
+    found = inputs.warnings(wanted)
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
 # The config file
 
 
