@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
-from truth_table import CONFIG_READERS, LASTING, READERS
+from truth_table import COMPONENTS_OF_WORKERS, CONFIG_READERS, LASTING, READERS
 
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
@@ -184,7 +184,7 @@ def test_the_token_lies_where_its_service_looks(manifests: dict[str, Manifests])
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts["credentials"] == directory
         assert mounts["identity"] == f"{directory}/{flags['--worker-id']}.token"
-    assert workers == 5
+    assert workers == len(COMPONENTS_OF_WORKERS)
 
 
 def test_replicas_are_workers_of_their_own(manifests: dict[str, Manifests]) -> None:
