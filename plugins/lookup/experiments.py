@@ -120,8 +120,8 @@ def tags_refusal(tags: list[str], variables: dict[str, t.Any], alone: bool) -> s
     skipped = {str(tag) for tag in variables.get("ansible_skip_tags") or ()}
     if forbidden := skipped & {CHECKS, "all", "tagged"}:
         return f"--skip-tags {min(forbidden)} {SKIPS_CHECKS}."
-    wanted = [str(tag) for tag in variables.get("ansible_run_tags") or ()]
-    for option, words, special in (("--tags", wanted, RUN_SPECIAL), ("--skip-tags", skipped, SKIP_SPECIAL)):
+    selected = [str(tag) for tag in variables.get("ansible_run_tags") or ()]
+    for option, words, special in (("--tags", selected, RUN_SPECIAL), ("--skip-tags", skipped, SKIP_SPECIAL)):
         for word in sorted(set(words) - special - set(tags)):
             meant = suggestion(word, tags)
             if meant or (alone and option == "--tags"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The exception tree of the collection.
 
-Every error says what was tried, on what, what the server said and what to do next.
+Every error says what was tried, on what, what the server message and what to do next.
 This module is private to the collection.
 """
 
@@ -48,12 +48,12 @@ class ClusterError(CollectionError):
     """
 
     def __init__(
-        self, action: str, target: str, status: int, reason: str, said: str = "", advice: str = ""
+        self, action: str, target: str, status: int, reason: str, message: str = "", advice: str = ""
     ) -> None:
         self.status = status
         self.refusal: Refusal | None = None
         answer = f"{status} {reason}".strip() if status else reason
-        words = f": {said}" if said and said != reason else ""
+        words = f": {message}" if message and message != reason else ""
         super().__init__(
             f"Could not {action} {target}: the Kubernetes API answered {answer}{words}."
             if status

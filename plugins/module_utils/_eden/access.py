@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "labels": {"type": "dict", "default": {}},
         },
     },
-    "timeout": {"type": "int", "default": int(task_store.RETRY_TIMEOUT)},
+    "timeout": {"type": "int", "default": int(task_store.RETRY_BUDGET)},
 }
 
 
@@ -138,7 +138,7 @@ def desired_of(parameters: t.Mapping[str, t.Any]) -> Desired:
             DesiredGroup(row["name"], tuple(row.get("members") or ()))
             for row in parameters.get("groups") or ()
         ),
-        timeout=parameters.get("timeout", int(task_store.RETRY_TIMEOUT)),
+        timeout=parameters.get("timeout", int(task_store.RETRY_BUDGET)),
     )
     problems = list(_problems(desired))
     if problems:
@@ -164,7 +164,7 @@ def _problems(desired: Desired) -> t.Iterator[str]:
         ("groups", [group.name for group in desired.groups]),
     ):
         for name in names:
-            if problem := ids.display_name_fault(name):
+            if problem := ids.display_name_problem(name):
                 yield f"{option} has the name {name!r}, which the task store refuses: {problem}."
         yield from (
             f"{option} has the name {name!r} twice." for name, count in Counter(names).items() if count > 1
@@ -220,9 +220,9 @@ def open_task_store(cluster: Cluster, desired: Desired, check_mode: bool) -> t.I
         yield store
 
 
-def _store(carrier: requests.Session, desired: Desired, token: str, retry_timeout: float) -> TaskStore:
+def _store(carrier: requests.Session, desired: Desired, token: str, retry_budget: float) -> TaskStore:
     url = desired.url or f"http://{desired.service}.{desired.namespace}:{desired.port}"
-    return TaskStore(carrier, url, desired.experiment_id, lambda: token, retry_timeout)
+    return TaskStore(carrier, url, desired.experiment_id, lambda: token, retry_budget)
 
 
 def _answers(carrier: requests.Session, desired: Desired, token: str) -> bool:

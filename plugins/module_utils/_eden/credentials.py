@@ -65,16 +65,16 @@ ARGUMENTS: dict[str, t.Any] = {
 # Others may write between our read and our write; more often than this it is no accident.
 ATTEMPTS = 5
 # What a header of an HTTP request and a string of a process's environment hold in any case.
-LONGEST = 4096
+MAX_LENGTH = 4096
 
 Values = dict[str, str]
 
 
 class Rule(t.NamedTuple):
-    """What all of a value must match, and the fault of one that does not."""
+    """What all of a value must match, and the problem of one that does not."""
 
     pattern: str
-    fault: str
+    problem: str
 
 
 _INI = Rule(
@@ -176,20 +176,22 @@ def fail_if_unusable(
         CredentialsError: lists the keys, what is wrong with each, and what to do; never a value.
     """
     data = ((live or {}).get("data") or {}).items()
-    faults = {
-        key: fault for key, value in data if key in keys and value and (fault := value_fault(key, value))
+    problems = {
+        key: problem
+        for key, value in data
+        if key in keys and value and (problem := value_problem(key, value))
     }
-    if faults:
-        listed = "; ".join(f"{key} {fault}" for key, fault in faults.items())
-        actions = " ".join(dict.fromkeys(map(advice, faults)))
+    if problems:
+        listed = "; ".join(f"{key} {problem}" for key, problem in problems.items())
+        actions = " ".join(dict.fromkeys(map(advice, problems)))
         raise CredentialsError(
             f"{describe('Secret', namespace, name)} has values that their services cannot use: {listed}. "
             f"{actions}".rstrip(),
-            unusable=sorted(faults),
+            unusable=sorted(problems),
         )
 
 
-def value_fault(key: str, encoded: str) -> str:
+def value_problem(key: str, encoded: str) -> str:
     """What is wrong with the value of a key, without the value; empty if its service can use it.
 
     Every value is passed in an environment variable, which holds no NUL and which kubelets want in UTF-8.
@@ -201,10 +203,10 @@ def value_fault(key: str, encoded: str) -> str:
         return "is not UTF-8"
     if "\0" in value:
         return "holds a NUL character, which no environment variable can"
-    if len(raw) > LONGEST:
-        return f"is longer than {LONGEST} bytes"
+    if len(raw) > MAX_LENGTH:
+        return f"is longer than {MAX_LENGTH} bytes"
     rules = RULES.get(key, ())
-    return next((rule.fault for rule in rules if not re.fullmatch(rule.pattern, value, re.DOTALL)), "")
+    return next((rule.problem for rule in rules if not re.fullmatch(rule.pattern, value, re.DOTALL)), "")
 
 
 def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:

@@ -20,6 +20,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     container_statuses,
     current_pods,
     current_replica_set,
+    desired_replicas,
     event_order,
     events_of,
     image_of,
@@ -28,12 +29,11 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     is_scheduled,
     job_failure,
     pods_of,
-    wanted_replicas,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import (
     MISSING_REFERENCE,
     Outcome,
-    judge,
+    classify_reason,
     pull_failure,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
@@ -91,7 +91,7 @@ class Cause:
         kind: one word for programs, see the module's documentation.
         subject: the object concerned, such as ``Pod eden-postgres-0``.
         problem: what is wrong with it, a clause without a full stop.
-        said: the words of the server, empty if it gave none.
+        message: the server's message, empty if it gave none.
         advice: what to do next, whole sentences.
         wait: for how many seconds it must have lasted to fail the rollout; infinite if it may pass by itself.
         pod: name of the pod, if it is about one.
@@ -101,7 +101,7 @@ class Cause:
     kind: str
     subject: str
     problem: str
-    said: str
+    message: str
     advice: str
     wait: float
     pod: str = ""
@@ -119,7 +119,7 @@ class Cause:
 
     def sentence(self) -> str:
         """The problem and the server's words, without a full stop."""
-        return f"{self.problem}: {self.said}" if self.said else self.problem
+        return f"{self.problem}: {self.message}" if self.message else self.problem
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,14 @@ def find_causes(state: RolloutState) -> list[Cause]:
 
 
 def last_probe_failure(state: RolloutState) -> str:
-    """What a probe said last about a pod of the workload that runs and is not ready, or nothing."""
+    """The last probe failure of a pod of the workload that runs and is not ready, or an empty string."""
     for pod in reversed(current_pods(state.workload, state.pods)):
         if is_pod_ready(pod) or any(container.down for container in container_statuses(pod)):
             continue
         failures = [event for event in events_of(pod, state.events) if event.get("reason") == "Unhealthy"]
         if failures:
-            said = mask_line(_one_line(failures[-1].get("message"))).rstrip(": ")
-            return f"pod {pod['metadata']['name']}: {said}"
+            message = mask_line(_one_line(failures[-1].get("message"))).rstrip(": ")
+            return f"pod {pod['metadata']['name']}: {message}"
     return ""
 
 
@@ -225,14 +225,14 @@ def baseline_restarts(pod: Object) -> dict[str, int]:
     }
 
 
-def mask_words(text: str) -> str:
+def mask_passwords(text: str) -> str:
     """Text without the passwords that its URLs may hold."""
     return _USERINFO.sub(r"\1:***@", text)
 
 
 def mask_line(line: str) -> str:
     """A line of a log without what may be secret: a URL's password, a token, a long hexadecimal string."""
-    return _LONG_HEX.sub("***", _ASSIGNED.sub(r"\1***", _BEARER.sub(r"\1***", mask_words(line))))
+    return _LONG_HEX.sub("***", _ASSIGNED.sub(r"\1***", _BEARER.sub(r"\1***", mask_passwords(line))))
 
 
 def _pod_causes(state: RolloutState, pod: Object) -> list[Cause]:
@@ -243,10 +243,10 @@ def _pod_causes(state: RolloutState, pod: Object) -> list[Cause]:
 
 
 def _pod_cause(
-    pod: Object, kind: str, problem: str, said: str, advice: str, wait: float, container: str = ""
+    pod: Object, kind: str, problem: str, message: str, advice: str, wait: float, container: str = ""
 ) -> Cause:
     name = pod["metadata"]["name"]
-    return Cause(kind, f"Pod {name}", problem, mask_words(said), advice, wait, name, container)
+    return Cause(kind, f"Pod {name}", problem, mask_passwords(message), advice, wait, name, container)
 
 
 def _failed_job(state: RolloutState, failure: Object) -> Cause:
@@ -262,7 +262,7 @@ def _failed_job(state: RolloutState, failure: Object) -> Cause:
         kind="job",
         subject=f"Job {metadata['name']}",
         problem=f"it has failed{tries}{code} and is not retried",
-        said=f"{reason}, {_one_line(failure.get('message'))}".rstrip(", "),
+        message=f"{reason}, {_one_line(failure.get('message'))}".rstrip(", "),
         advice="Fix what its log complains about and run again: the Job is then recreated.",
         wait=0.0,
         pod=pod["metadata"]["name"] if pod else "",
@@ -273,7 +273,7 @@ def _failed_job(state: RolloutState, failure: Object) -> Cause:
 def _refused(state: RolloutState) -> list[Cause]:
     """The API server refuses the pods, or the claims, that the controller wants to create."""
     workload = state.workload
-    if len(_standing_pods(workload, state.pods)) >= wanted_replicas(workload):
+    if len(_standing_pods(workload, state.pods)) >= desired_replicas(workload):
         return []
     tries = sorted(_creations(state), key=event_order)
     words = tries[-1].get("message") if tries and tries[-1]["reason"] != "SuccessfulCreate" else ""
@@ -281,15 +281,15 @@ def _refused(state: RolloutState) -> list[Cause]:
         words = (condition(workload, "ReplicaFailure", "True") or {}).get("message")
     if not words:
         return []
-    said = _refusal_words(words)
-    refusal = classify(said)
+    message = _refusal_words(words)
+    refusal = classify(message)
     if refusal is None:
-        wait = state.wait_for(judge("workload", "FailedCreate", said).outcome, final=APPEAR)
+        wait = state.wait_for(classify_reason("workload", "FailedCreate", message).outcome, final=APPEAR)
     else:
         wait = RETRIED if refusal.transient else APPEAR
-    kind, problem, advice = _explain_refusal(state, refusal, said)
+    kind, problem, advice = _explain_refusal(state, refusal, message)
     subject = f"{workload['kind']} {workload['metadata']['name']}"
-    return [Cause(kind, subject, problem, mask_words(said), advice, wait)]
+    return [Cause(kind, subject, problem, mask_passwords(message), advice, wait)]
 
 
 def _standing_pods(workload: Object, pods: t.Sequence[Object]) -> list[Object]:
@@ -334,14 +334,14 @@ _REFUSED = {
 }
 
 
-def _explain_refusal(state: RolloutState, refusal: Refusal | None, said: str) -> tuple[str, str, str]:
+def _explain_refusal(state: RolloutState, refusal: Refusal | None, message: str) -> tuple[str, str, str]:
     """The kind of a refusal, the problem and the advice."""
     again = f"The {state.workload['kind']}'s controller tries again by itself, with growing pauses."
     category = refusal.category if refusal else ""
     kind, problem = _REFUSED.get(category, ("refused", "the API server refuses its pod"))
     problem = " ".join(problem.format(name=refusal.name if refusal else "").split())
     advice = refusal.advice if refusal else "Fix what the message names."
-    if "service account" in said:
+    if "service account" in message:
         problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod asks for, does not exist"
         if refusal is None or not refusal.transient:
             advice = (
@@ -349,16 +349,16 @@ def _explain_refusal(state: RolloutState, refusal: Refusal | None, said: str) ->
                 "an admission webhook of the cluster names another. Create it, or change the webhook."
             )
     advice = advice.replace("kubectl describe", f"{state.kubectl} describe")
-    hint = _input_hint(state, category, said)
+    hint = _input_hint(state, category, message)
     return kind, problem, " ".join(filter(None, (advice, hint, again)))
 
 
-def _input_hint(state: RolloutState, category: str, said: str) -> str:
+def _input_hint(state: RolloutState, category: str, message: str) -> str:
     """The inputs that set what a quota, a limit or a policy objects to."""
     if category not in ("quota", "limit_range", "policy", "webhook"):
         return ""
     resources = state.input("resources")
-    said = said.replace("denied the request", "").replace("denied request", "")
+    message = message.replace("denied the request", "").replace("denied request", "")
     settings = (
         (
             r"persistentvolumeclaim|storage|PersistentVolumeClaim",
@@ -370,8 +370,8 @@ def _input_hint(state: RolloutState, category: str, said: str) -> str:
         (r"toleration|\btaint", "tolerations", "eden_tolerations"),
         (r"nodeSelector|affinity", "where pods run", "eden_node_selector and eden_affinity"),
     )
-    wanted = next((row for row in settings if re.search(row[0], said)), None)
-    return f"{wanted[2]} sets {wanted[1]}." if wanted else ""
+    setting = next((row for row in settings if re.search(row[0], message)), None)
+    return f"{setting[2]} sets {setting[1]}." if setting else ""
 
 
 def _controller_events(state: RolloutState) -> list[Cause]:
@@ -380,8 +380,8 @@ def _controller_events(state: RolloutState) -> list[Cause]:
     if not warnings or warnings[-1].get("reason") in ("FailedCreate", "ReplicaSetCreateError"):
         return []
     reason = str(warnings[-1].get("reason"))
-    topic, outcome = judge("workload", reason, said := _one_line(warnings[-1].get("message")))
-    if outcome == "harmless" or judge("condition", reason).topic == "job":
+    topic, outcome = classify_reason("workload", reason, message := _one_line(warnings[-1].get("message")))
+    if outcome == "harmless" or classify_reason("condition", reason).topic == "job":
         return []
     name = f"{state.workload['kind']} {state.workload['metadata']['name']}"
     return [
@@ -389,7 +389,7 @@ def _controller_events(state: RolloutState) -> list[Cause]:
             kind="refused" if topic == "refused" else "unknown",
             subject=name,
             problem=f"its controller reports {reason}",
-            said=mask_words(said),
+            message=mask_passwords(message),
             advice=f"See {state.kubectl} describe {name.lower().replace(' ', '/', 1)}.",
             wait=state.wait_for(outcome),
         )
@@ -403,15 +403,15 @@ def _rejected(state: RolloutState, pods: t.Sequence[Object]) -> list[Cause]:
     if state.workload["kind"] == "Job" or status.get("phase") != "Failed" or not reason:
         return []
     name = pods[-1]["metadata"]["name"]
-    said = ", ".join(filter(None, (reason, _one_line(status.get("message")))))
+    message = ", ".join(filter(None, (reason, _one_line(status.get("message")))))
     return [
         _pod_cause(
             pods[-1],
             "node",
             f"the node did not keep pod {name}",
-            said,
+            message,
             f"See {state.kubectl} describe pod {name}, and whether the node has room.",
-            state.wait_for(judge("pod", reason, said).outcome),
+            state.wait_for(classify_reason("pod", reason, message).outcome),
         )
     ]
 
@@ -420,25 +420,27 @@ def _images(state: RolloutState, pod: Object) -> list[Cause]:
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
-        if judge("container", container.reason).topic != "image" or not _is_news(state, pod, container):
+        if classify_reason("container", container.reason).topic != "image" or not _is_news(
+            state, pod, container
+        ):
             continue
-        reason, said = pull_failure(container.reason, _one_line(container.message))
-        said = said or _failed_pull(state, pod, container) or reason
-        outcome = judge("container", reason, said).outcome
+        reason, message = pull_failure(container.reason, _one_line(container.message))
+        message = message or _failed_pull(state, pod, container) or reason
+        outcome = classify_reason("container", reason, message).outcome
         causes.append(
             _pod_cause(
                 pod,
                 "image",
                 f"pod {name} cannot pull image {image_of(pod, container.name)}",
-                said,
-                _image_advice(state, pod, reason, said),
+                message,
+                _image_advice(state, pod, reason, message),
                 state.wait_for(outcome, pod),
             )
         )
     return causes[:1]
 
 
-def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> str:
+def _image_advice(state: RolloutState, pod: Object, reason: str, message: str) -> str:
     setting = state.input("image")
     if reason == "ErrImageNeverPull":
         return (
@@ -447,17 +449,21 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> s
         )
     if reason == "SignatureValidationFailed":
         return f"Name an image in {setting} whose signature the nodes accept, or have their policy changed."
-    if reason == "InvalidImageName" or "invalid reference format" in said:
+    if reason == "InvalidImageName" or "invalid reference format" in message:
         return f"Correct the name in {setting}, such as registry.example.org/eden/reference:1.0."
-    if re.search(r"short.name|ambiguous", said, re.IGNORECASE):
+    if re.search(r"short.name|ambiguous", message, re.IGNORECASE):
         return f"Write the registry in {setting}, such as docker.io/library/postgres:16.6-alpine."
-    if "no match for platform" in said or "no matching manifest" in said or "no image found in" in said:
+    if (
+        "no match for platform" in message
+        or "no matching manifest" in message
+        or "no image found in" in message
+    ):
         return f"The image in {setting} is not built for the nodes' processors: build it for them as well."
-    if re.search(r"x509|HTTP response to HTTPS", said):
+    if re.search(r"x509|HTTP response to HTTPS", message):
         return (
             "Have the nodes' container runtime set up for the certificate or the protocol of this registry."
         )
-    if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", said, re.IGNORECASE):
+    if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", message, re.IGNORECASE):
         advice = f"Check the name in {setting}, and the credentials that eden_image_pull_secrets names."
         missing = [
             e for e in events_of(pod, state.events) if e["reason"] == "FailedToRetrieveImagePullSecret"
@@ -494,8 +500,8 @@ def _configs(state: RolloutState, pod: Object) -> list[Cause]:
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
-        said = _one_line(container.message)
-        topic, outcome = judge("container", container.reason, said)
+        message = _one_line(container.message)
+        topic, outcome = classify_reason("container", container.reason, message)
         if (
             not container.reason
             or topic not in ("config", "sandbox", "other")
@@ -511,16 +517,16 @@ def _configs(state: RolloutState, pod: Object) -> list[Cause]:
                 f"pod {name} cannot start container {container.name}"
                 if known
                 else f"container {container.name} of pod {name} waits: {container.reason}",
-                said or (container.reason if known else ""),
-                _reference_advice(state, name, said, outcome),
+                message or (container.reason if known else ""),
+                _reference_advice(state, name, message, outcome),
                 state.wait_for(outcome, pod, APPEAR),
             )
         )
     return causes[:1]
 
 
-def _reference_advice(state: RolloutState, pod: str, said: str, outcome: Outcome) -> str:
-    if MISSING_REFERENCE.search(said):
+def _reference_advice(state: RolloutState, pod: str, message: str, outcome: Outcome) -> str:
+    if MISSING_REFERENCE.search(message):
         return (
             "Run `--tags infra` for credentials and configuration, `--tags identities` for tokens, or add it "
             "to the Secret that eden_existing_secret names."
@@ -546,13 +552,13 @@ def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
     if not tries or tries[-1]["reason"] in _PROGRESS:
         return []
     name = pod["metadata"]["name"]
-    reason, said = str(tries[-1]["reason"]), _one_line(tries[-1].get("message"))
-    topic, outcome = judge("pod", reason, said)
+    reason, message = str(tries[-1]["reason"]), _one_line(tries[-1].get("message"))
+    topic, outcome = classify_reason("pod", reason, message)
     if topic == "node":
         return []
-    kind: str = "config" if MISSING_REFERENCE.search(said) else topic
+    kind: str = "config" if MISSING_REFERENCE.search(message) else topic
     if kind == "config":
-        advice = _reference_advice(state, name, said, outcome)
+        advice = _reference_advice(state, name, message, outcome)
     elif topic == "mount":
         advice = (
             "See whether another node still holds the volume and whether its driver runs: "
@@ -565,7 +571,7 @@ def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
             pod,
             "unknown" if kind == "other" else kind,
             f"pod {name} {_POD_EVENTS[topic]}" if topic in _POD_EVENTS else f"pod {name}: {reason}",
-            said,
+            message,
             advice,
             state.wait_for(outcome, pod, APPEAR),
         )
@@ -574,7 +580,7 @@ def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
 
 def _is_try(event: Object) -> bool:
     reason = str(event.get("reason"))
-    topic, outcome = judge("pod", reason)
+    topic, outcome = classify_reason("pod", reason)
     if topic == "unschedulable" or outcome == "harmless":
         return reason in _PROGRESS
     return outcome != "unknown" or event.get("type") == "Warning"
@@ -582,9 +588,9 @@ def _is_try(event: Object) -> bool:
 
 def _volumes(state: RolloutState, pod: Object) -> list[Cause]:
     """Claims of an unscheduled pod that have no volume."""
-    wanted = claims_of(pod)
+    mounted = claims_of(pod)
     pending = [
-        claim for claim in state.claims or () if claim["metadata"]["name"] in wanted and not is_bound(claim)
+        claim for claim in state.claims or () if claim["metadata"]["name"] in mounted and not is_bound(claim)
     ]
     causes = [cause for claim in pending for cause in _volume(state, pod, claim)]
     return sorted(causes, key=lambda cause: cause.wait)[:1]
@@ -599,26 +605,26 @@ def _volume(state: RolloutState, pod: Object, claim: Object) -> list[Cause]:
     wait = APPEAR
     if asked == "":
         problem = f"claim {name} asks for a volume without a storage class, and no such volume is free"
-        said = ""
+        message = ""
         advice = f"{choose}, or make a PersistentVolume for it."
     elif asked is None:
         if classes is not None and has_default_class(classes):
             return []
         problem = f"claim {name} names no storage class and the cluster has no default one"
-        said = f"the cluster's storage classes: {known}" if classes is not None else ""
+        message = f"the cluster's storage classes: {known}" if classes is not None else ""
         advice = f"{choose}, or make one the default by the annotation {DEFAULT_CLASS_ANNOTATION}."
     elif classes is not None and all(entry["metadata"]["name"] != asked for entry in classes):
         problem = f"claim {name} asks for storage class {asked}, which does not exist"
-        said, advice = f"the cluster's storage classes: {known}", f"{choose}."
+        message, advice = f"the cluster's storage classes: {known}", f"{choose}."
     else:
         return _provisioning(state, pod, claim, str(asked))
-    return [_claim_cause(state, pod, claim, problem, said, advice, wait)]
+    return [_claim_cause(state, pod, claim, problem, message, advice, wait)]
 
 
 def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class: str) -> list[Cause]:
-    """What the provisioner of a storage class said last about a claim."""
+    """What the provisioner of a storage class reported last about a claim."""
     reported = [
-        (event, judge("claim", str(event.get("reason")), _one_line(event.get("message"))).outcome)
+        (event, classify_reason("claim", str(event.get("reason")), _one_line(event.get("message"))).outcome)
         for event in events_of(claim, state.events)
         # The claim waits for the pod, not the pod for the claim.
         if not str(event.get("reason")).startswith("WaitFor")
@@ -635,7 +641,7 @@ def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class
 
 
 def _claim_cause(
-    state: RolloutState, pod: Object, claim: Object, problem: str, said: str, advice: str, wait: float
+    state: RolloutState, pod: Object, claim: Object, problem: str, message: str, advice: str, wait: float
 ) -> Cause:
     name = claim["metadata"]["name"]
     workload = state.workload
@@ -646,7 +652,7 @@ def _claim_cause(
         "and run again."
     )
     subject = f"PersistentVolumeClaim {name}"
-    return Cause("volume", subject, problem, mask_words(said), advice, wait, pod["metadata"]["name"])
+    return Cause("volume", subject, problem, mask_passwords(message), advice, wait, pod["metadata"]["name"])
 
 
 def claims_of(pod: Object) -> set[str]:
@@ -668,49 +674,49 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
         return []
     name = pod["metadata"]["name"]
     # The rest says why evicting others would not help.
-    said = re.split(r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message")))[
-        0
-    ]
-    outcome = judge("condition", str(refusal.get("reason")), said).outcome
+    message = re.split(
+        r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message"))
+    )[0]
+    outcome = classify_reason("condition", str(refusal.get("reason")), message).outcome
     # What autoscalers say about the pod.
     announced = [
         event
         for event in events_of(pod, state.events)
-        if judge("pod", str(event.get("reason"))).topic == "unschedulable"
+        if classify_reason("pod", str(event.get("reason"))).topic == "unschedulable"
         and event["reason"] != "FailedScheduling"
     ]
     if announced:
-        if judge("pod", announced[-1]["reason"]).outcome == "retryable":
+        if classify_reason("pod", announced[-1]["reason"]).outcome == "retryable":
             outcome = "retryable"
-        said = f"{said}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
+        message = f"{message}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
     # A pod that is being stopped makes room.
     if any(other["metadata"].get("deletionTimestamp") for other in state.pods):
         outcome = "retryable"
     return [
         _pod_cause(
             pod,
-            "volume" if "persistentvolumeclaim" in said.lower() else "unschedulable",
+            "volume" if "persistentvolumeclaim" in message.lower() else "unschedulable",
             f"no node takes pod {name}",
-            said or str(refusal.get("reason") or ""),
-            _scheduling_advice(state, said),
+            message or str(refusal.get("reason") or ""),
+            _scheduling_advice(state, message),
             state.wait_for(outcome),
         )
     ]
 
 
-def _scheduling_advice(state: RolloutState, said: str) -> str:
+def _scheduling_advice(state: RolloutState, message: str) -> str:
     advice = []
-    if "persistentvolumeclaim" in said.lower() or "volume node affinity" in said:
+    if "persistentvolumeclaim" in message.lower() or "volume node affinity" in message:
         advice.append(f"See what its claims wait for: {state.kubectl} get pvc,events.")
-    if "Insufficient" in said:
+    if "Insufficient" in message:
         advice.append(f"Lower the requests in {state.input('resources')}, free some room, or add a node.")
-    if "node.kubernetes.io/" in said:
+    if "node.kubernetes.io/" in message:
         advice.append("See what is wrong with the nodes: kubectl describe nodes.")
-    elif "untolerated taint" in said:
+    elif "untolerated taint" in message:
         advice.append("Tolerate the taint by eden_tolerations, or add a node without it.")
-    if "affinity/selector" in said or "anti-affinity" in said or "topology spread" in said:
+    if "affinity/selector" in message or "anti-affinity" in message or "topology spread" in message:
         advice.append("Change eden_node_selector or eden_affinity, or label a node so that it fits.")
-    if "Too many pods" in said:
+    if "Too many pods" in message:
         advice.append("Free some room, or add a node.")
     return " ".join(advice) or f"See {state.kubectl} describe pod for what it asks of a node."
 
@@ -730,7 +736,7 @@ def _crashes(state: RolloutState, pod: Object) -> list[Cause]:
 def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Cause:
     name = pod["metadata"]["name"]
     end = container.last_end
-    kind, said, advice = "crash_loop", "", "Fix what its log complains about and run again."
+    kind, message, advice = "crash_loop", "", "Fix what its log complains about and run again."
     wait = SETTLE
     events = [event for event in events_of(pod, state.events) if _is_about(event, container)]
     hooks = [event for event in events if event.get("reason") == "FailedPostStartHook"]
@@ -746,26 +752,26 @@ def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Caus
         advice = f"Raise the memory limit in {state.input('resources')}."
     elif hooks:
         kind, how = "hook", ", because its postStart hook fails"
-        said = mask_line(
+        message = mask_line(
             _one_line(
                 container.message if container.reason == "PostStartHookError" else hooks[-1].get("message")
             )
         )
         advice = "The hook's own output is not kept: see what it waits for, and the log of the container."
     elif _cannot_run(container):
-        said = mask_words(_one_line(end.get("message") or container.message))
+        message = mask_passwords(_one_line(end.get("message") or container.message))
         advice = f"Check that {state.input('image')} names the right image: it cannot run the program."
-        wait = state.wait_for(judge("container", "RunContainerError", said).outcome)
+        wait = state.wait_for(classify_reason("container", "RunContainerError", message).outcome)
     elif probe:
-        how, said = ", each time killed because a probe failed", mask_line(probe)
+        how, message = ", each time killed because a probe failed", mask_line(probe)
         advice += " If it only needs longer to start, set a longer eden_timeout."
     elif end.get("message"):
-        said = mask_line(_one_line(end["message"]))
+        message = mask_line(_one_line(end["message"]))
     problem = (
         f"{'init ' if container.init else ''}container {container.name} of pod {name} "
         f"has ended {_times(container.restarts)}{how}"
     )
-    return _pod_cause(pod, kind, problem, said, advice, wait, container.name)
+    return _pod_cause(pod, kind, problem, message, advice, wait, container.name)
 
 
 def _times(count: int) -> str:
@@ -785,7 +791,7 @@ def _cannot_run(container: ContainerStatus) -> bool:
 
 
 def _killing_probe(events: t.Sequence[Object]) -> str:
-    """What the probe said whose failure ended the container, empty if no probe did."""
+    """The output of the probe whose failure ended the container, empty if no probe did."""
     killed = any(
         event.get("reason") == "Killing"
         and re.search(r"failed (?:startup|liveness) probe", event.get("message") or "")
@@ -806,19 +812,19 @@ def _memory_limit(pod: Object, container: str) -> str:
 def _node(state: RolloutState, pod: Object) -> list[Cause]:
     """What happened to the node of a pod, or to the pod on it."""
     events = events_of(pod, state.events)
-    lost = [event for event in events if judge("pod", str(event.get("reason"))).topic == "node"]
+    lost = [event for event in events if classify_reason("pod", str(event.get("reason"))).topic == "node"]
     if not lost:
         return []
     name = pod["metadata"]["name"]
     node = (pod.get("spec") or {}).get("nodeName") or "its node"
-    reason, said = str(lost[-1]["reason"]), _one_line(lost[-1].get("message"))
+    reason, message = str(lost[-1]["reason"]), _one_line(lost[-1].get("message"))
     problem = (
         f"node {node}, which runs pod {name}, is not ready"
         if reason == "NodeNotReady"
         else f"node {node} reports {reason} for pod {name}"
     )
-    wait = state.wait_for(judge("pod", reason, said).outcome)
-    return [_pod_cause(pod, "node", problem, said, f"See kubectl describe node {node}.", wait)]
+    wait = state.wait_for(classify_reason("pod", reason, message).outcome)
+    return [_pod_cause(pod, "node", problem, message, f"See kubectl describe node {node}.", wait)]
 
 
 def _is_about(event: Object, container: ContainerStatus) -> bool:

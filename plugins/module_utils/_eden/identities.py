@@ -205,7 +205,7 @@ def _observe_worker(
         worker_id=secret.worker_id,
         has_token=bool(secret.token),
         bearer=bearer,
-        held=None if proven or not secret.worker_id else store.worker(secret.worker_id),
+        registered=None if proven or not secret.worker_id else store.worker(secret.worker_id),
         namesakes=() if proven else tuple(store.find_workers(worker.name)),
     )
 

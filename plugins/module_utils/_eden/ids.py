@@ -32,7 +32,7 @@ _REFUSED_CATEGORIES = {
 }
 
 
-def display_name_fault(name: str) -> str:
+def display_name_problem(name: str) -> str:
     """What the task store would refuse in a display name, or an empty string if it takes the name."""
     if not 1 <= len(name) <= MAX_NAME:
         return f"it has {len(name)} characters, allowed are 1 to {MAX_NAME}"
@@ -41,9 +41,9 @@ def display_name_fault(name: str) -> str:
     if unicodedata.normalize("NFC", name) != name:
         return "it is not in Unicode's normal form C"
     for character in name:
-        fault = _REFUSED_CATEGORIES.get(unicodedata.category(character))
-        if fault:
-            return f"it holds {fault} (U+{ord(character):04X})"
+        problem = _REFUSED_CATEGORIES.get(unicodedata.category(character))
+        if problem:
+            return f"it holds {problem} (U+{ord(character):04X})"
     return ""
 
 
@@ -66,6 +66,6 @@ __all__ = [
     "EXPERIMENT_ID",
     "RESERVED_WORKER_NAMES",
     "WORKER_ID",
-    "display_name_fault",
+    "display_name_problem",
     "mint_experiment_id",
 ]

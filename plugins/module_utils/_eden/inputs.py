@@ -32,7 +32,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
     SURROGATE,
     Problem,
     TemplatingFailure,
-    flaw,
+    check_string,
     is_integer,
     is_number,
     member,
@@ -47,7 +47,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import Inpu
 Option = dict[str, t.Any]
 Reader = t.Callable[[str], bytes]
 # Returns None if a string is valid, and otherwise a clause that says why not, empty if the rule says it.
-Fault = t.Callable[[str], str | None]
+Check = t.Callable[[str], str | None]
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
 PREFIX = "eden_"
@@ -102,7 +102,7 @@ class StringRule:
 
     words: str
     example: str
-    fault: Fault = lambda value: None
+    check: Check = lambda value: None
 
 
 @dataclass(frozen=True)
@@ -125,21 +125,21 @@ class Limits:
         return self.low <= value <= self.high and not (self.positive and value == self.low)
 
 
-def _matches(pattern: re.Pattern[str], longest: int = MAX_NAME) -> Fault:
+def _matches(pattern: re.Pattern[str], longest: int = MAX_NAME) -> Check:
     return lambda value: None if len(value) <= longest and pattern.fullmatch(value) else ""
 
 
-def _at_most(longest: int) -> Fault:
+def _at_most(longest: int) -> Check:
     return lambda value: None if len(value) <= longest else ""
 
 
-def _namespace_fault(value: str) -> str | None:
+def _check_namespace(value: str) -> str | None:
     if not DNS_LABEL.fullmatch(value):
         return ""
     return "which is a namespace of Kubernetes itself" if value.startswith("kube-") else None
 
 
-def _image_fault(value: str) -> str | None:
+def _check_image(value: str) -> str | None:
     if re.search(r"\s", value):
         return "which holds whitespace"
     if "://" in value:
@@ -154,12 +154,12 @@ def _image_fault(value: str) -> str | None:
     return "which has the tag latest, whose content changes" if match["tag"] == "latest" else None
 
 
-def _size_fault(value: str) -> str | None:
+def _check_size(value: str) -> str | None:
     size = amount(value) if STORAGE_SIZE.fullmatch(value) else None
     return None if size is not None and size < MAX_SIZE else ""
 
 
-def _url_fault(value: str) -> str | None:
+def _check_url(value: str) -> str | None:
     try:
         url = urlsplit(value)
         host, port = url.hostname, url.port
@@ -185,14 +185,14 @@ def _is_host(value: str) -> bool:
 
 
 def _image(example: str) -> StringRule:
-    return StringRule(f"an image with a tag or a digest, such as {example}", example, _image_fault)
+    return StringRule(f"an image with a tag or a digest, such as {example}", example, _check_image)
 
 
 def _dns_name(what: str, example: str) -> StringRule:
     return StringRule(f"the name of {what}", example, _matches(DNS_NAME))
 
 
-_SIZE = StringRule("a size such as 10Gi (an integer and Mi, Gi or Ti)", "10Gi", _size_fault)
+_SIZE = StringRule("a size such as 10Gi (an integer and Mi, Gi or Ti)", "10Gi", _check_size)
 
 # By the path of an input. An input without an entry has the rule of its type alone.
 RULES: dict[str, StringRule | Limits] = {
@@ -205,7 +205,7 @@ RULES: dict[str, StringRule | Limits] = {
         "a DNS label of 1 to 63 lower-case letters, digits and -, with a letter or digit at both ends, "
         "and must not begin with kube-",
         "eden",
-        _namespace_fault,
+        _check_namespace,
     ),
     "eden_kubeconfig": StringRule(
         f"the path of a kubeconfig of at most {MAX_STRING} characters", "~/.kube/config", _at_most(MAX_STRING)
@@ -230,7 +230,7 @@ RULES: dict[str, StringRule | Limits] = {
     "eden_ingress.host": StringRule("a host name in lower case", "eden.example.org", _matches(DNS_NAME)),
     "eden_ingress.class_name": _dns_name("an IngressClass", "nginx"),
     "eden_ingress.tls_secret": _dns_name("a Secret", "eden-tls"),
-    "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _url_fault),
+    "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _check_url),
     "eden_max_unavailable": Limits(0, 99, "1"),
     "eden_timeout": Limits(1, 86400, "300"),
     "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
@@ -522,7 +522,7 @@ def _string_problems(variable: str, option: Option, value: t.Any, path: str) -> 
     start = value[: MAX_STRING + 1]
     # A URL may hold a password between the scheme and the host.
     got = shown(variable, re.sub(r"//[^/]*@", "//***@", start))
-    reason = flaw(start) or rule.fault(start) if value else ""
+    reason = check_string(start) or rule.check(start) if value else ""
     return (
         []
         if reason is None

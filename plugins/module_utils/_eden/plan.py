@@ -29,7 +29,7 @@ class WorkerObservation:
         has_token: whether the Secret holds a token.
         bearer: the id that the task store gives to the bearer of that token; empty if it refuses the
             token, if the bearer is another of the desired workers, and if there is no token.
-        held: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
+        registered: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
         namesakes: the registry's rows of ``name``, looked up unless ``bearer`` is ``worker_id``.
     """
 
@@ -38,7 +38,7 @@ class WorkerObservation:
     worker_id: str = ""
     has_token: bool = False
     bearer: str = ""
-    held: Worker | None = None
+    registered: Worker | None = None
     namesakes: tuple[Worker, ...] = ()
 
 
@@ -151,11 +151,11 @@ def decide(worker: WorkerObservation, instance: str) -> WorkerStep:
     """
     if worker.worker_id and worker.bearer == worker.worker_id:
         return WorkerStep(worker.name, "unchanged", worker.worker_id)
-    held = worker.held
+    registered = worker.registered
     # An id without a token was put there on purpose, or by a run that was cut short. One whose token was
     # refused may come from elsewhere, so its row must be that of our worker.
-    if held is not None and (not worker.has_token or _may_be_ours(held, worker.name, instance)):
-        return WorkerStep(worker.name, "reissued", held.worker_id)
+    if registered is not None and (not worker.has_token or _may_be_ours(registered, worker.name, instance)):
+        return WorkerStep(worker.name, "reissued", registered.worker_id)
     return _decide_by_name(worker, instance)
 
 

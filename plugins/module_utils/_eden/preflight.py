@@ -33,7 +33,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.apply import 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
     PARALLEL,
-    PATIENCE,
+    RETRY_BUDGET,
     Cluster,
     Object,
     connected,
@@ -61,9 +61,9 @@ ARGUMENTS: dict[str, t.Any] = {
 }
 
 # A running server answers at once: a wrong address should not cost a minute, nor a lost answer the run.
-FIRST_PATIENCE = 5.0
+FIRST_RETRY_BUDGET = 5.0
 FIRST_TIMEOUT = 4.0
-OLDEST_VERSION = (1, 27)
+MIN_VERSION = (1, 27)
 
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
@@ -81,19 +81,19 @@ POD_FIELDS = {
 RESOURCES = ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources")
 POLICY_FIELDS = {"ingress": "eden_web_ui_peers", "egress": "eden_worker_egress"}
 TYPED = (*POD_FIELDS.values(), *RESOURCES, *POLICY_FIELDS.values())
-DECODING_FAULT = "cannot be handled as a"
+DECODING_ERROR = "cannot be handled as a"
 
 Key: t.TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Refused:
+class Forbidden:
     """Stands in for an answer that the user is not allowed to have."""
 
     error: ClusterError
 
 
-Answer: t.TypeAlias = "Object | Refused | None"
+Answer: t.TypeAlias = "Object | Forbidden | None"
 
 
 @dataclass(frozen=True)
@@ -154,17 +154,17 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What the cluster holds. Every answer is an object, None if it does not exist, or a :class:`Refused`.
+    """What the cluster holds. Every answer is an object, None if it does not exist, or a :class:`Forbidden`.
 
     Attributes:
         objects: of the experiment and of the user, by kind and name.
-        storage_classes: all of them, or a :class:`Refused`.
+        storage_classes: all of them, or a :class:`Forbidden`.
     """
 
     rules: permissions.Rules
     namespace: Answer
     objects: t.Mapping[Key, Answer]
-    storage_classes: list[Object] | Refused
+    storage_classes: list[Object] | Forbidden
 
     def claims(self, experiment: Experiment) -> dict[str, Answer]:
         """The claims of the experiment, by name."""
@@ -174,9 +174,9 @@ class ClusterState:
 def run(task: Task) -> dict[str, t.Any]:
     """Read, check, and return what the phases build on."""
     experiment = Experiment.of(task.parameters)
-    with connected(task.parameters, FIRST_PATIENCE) as cluster:
+    with connected(task.parameters, FIRST_RETRY_BUDGET) as cluster:
         check_version(cluster)
-        cluster.patience = PATIENCE
+        cluster.retry_budget = RETRY_BUDGET
         state = collect_state(cluster, experiment)
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
@@ -205,8 +205,8 @@ def check_version(cluster: Cluster) -> None:
     """
     version = str(cluster.version(FIRST_TIMEOUT).get("gitVersion", ""))
     match = re.match(r"v?([0-9]+)\.([0-9]+)", version)
-    if match and (int(match[1]), int(match[2])) < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
+    if match and (int(match[1]), int(match[2])) < MIN_VERSION:
+        oldest = ".".join(map(str, MIN_VERSION))
         raise CollectionError(
             f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is needed. "
             "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
@@ -221,7 +221,7 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
     """
     namespace = experiment.namespace
     keys = dict.fromkeys([*experiment.objects(), *(("Secret", name) for name in experiment.user_secrets())])
-    listed = [kind for kind in LISTED if any(kind == wanted for wanted, _name in keys)]
+    listed = [kind for kind in LISTED if any(kind == row[0] for row in keys)]
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
 
         def submit(request: t.Callable[..., t.Any], *arguments: str) -> t.Any:
@@ -239,11 +239,11 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
     objects: dict[Key, Answer] = {key: future.result() for key, future in single.items()}
     for kind, future in lists.items():
         answer = future.result()
-        by_name = {} if isinstance(answer, Refused) else {item["metadata"]["name"]: item for item in answer}
+        by_name = {} if isinstance(answer, Forbidden) else {item["metadata"]["name"]: item for item in answer}
         objects |= {
-            (wanted, name): answer if isinstance(answer, Refused) else by_name.get(name)
-            for wanted, name in keys
-            if wanted == kind
+            (kind, name): answer if isinstance(answer, Forbidden) else by_name.get(name)
+            for key_kind, name in keys
+            if key_kind == kind
         }
     return ClusterState(rules.result(), found_namespace.result(), objects, classes.result())
 
@@ -379,7 +379,7 @@ def _refusal_of_types(cluster: Cluster, experiment: Experiment, definition: Obje
         if error.status not in (400, 422):
             return None
         names = _inputs_of(error.message)
-        if not names and DECODING_FAULT in error.message:
+        if not names and DECODING_ERROR in error.message:
             # It names no field.
             names = [name for name in TYPED if experiment.inputs[name]]
         if not names:
@@ -402,22 +402,22 @@ def _inputs_of(message: str) -> list[str]:
 
 def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
     """The warnings and the problems of the storage class, while there are volumes to be made."""
-    wanted = experiment.inputs["eden_storage_class"]
+    desired = experiment.inputs["eden_storage_class"]
     if all(state.claims(experiment).values()):
         return [], []
-    if isinstance(state.storage_classes, Refused):
-        which = f"the storage class {wanted}" if wanted else "a default storage class"
+    if isinstance(state.storage_classes, Forbidden):
+        which = f"the storage class {desired}" if desired else "a default storage class"
         return [f"Whether {which} exists could not be checked: {state.storage_classes.error.message}"], []
     names = sorted(item["metadata"]["name"] for item in state.storage_classes)
     has = f"it has {', '.join(names)}" if names else "it has none"
-    if wanted and wanted not in names:
+    if desired and desired not in names:
         advice = "Name one of these, or none for the cluster's default." if names else "Install one."
         return [], [
             MissingError(
-                f"The cluster has no StorageClass {wanted}, which eden_storage_class names: {has}. {advice}"
+                f"The cluster has no StorageClass {desired}, which eden_storage_class names: {has}. {advice}"
             )
         ]
-    if not wanted and not has_default_class(state.storage_classes):
+    if not desired and not has_default_class(state.storage_classes):
         advice = f"Set eden_storage_class to one of {', '.join(names)}." if names else "Install one."
         return [], [
             MissingError(
@@ -508,7 +508,7 @@ def check_volumes(state: ClusterState, experiment: Experiment) -> list[Collectio
 
     The volumes of a workload are as its claim templates say, even if a claim was enlarged since.
     """
-    wanted = experiment.inputs["eden_storage_class"]
+    desired = experiment.inputs["eden_storage_class"]
     problems: dict[str, CollectionError] = {}
     for volume in experiment.topology["volumes"]:
         workload, name, variable = volume["workload"], volume["claim"], volume["variable"]
@@ -524,11 +524,11 @@ def check_volumes(state: ClusterState, experiment: Experiment) -> list[Collectio
         size = str(spec.get("resources", {}).get("requests", {}).get("storage", "0"))
         if parse_quantity(size) != parse_quantity(volume["size"]):
             problems.setdefault(variable, _volume_problem(variable, volume["size"], holder, size))
-        held = spec.get("storageClassName") or ""
+        actual = spec.get("storageClassName") or ""
         # The server defaults the class of a claim, but not that of a template.
-        if wanted != held and (workload or wanted):
+        if desired != actual and (workload or desired):
             problems.setdefault(
-                "eden_storage_class", _volume_problem("eden_storage_class", wanted, holder, held)
+                "eden_storage_class", _volume_problem("eden_storage_class", desired, holder, actual)
             )
     return list(problems.values())
 
@@ -542,11 +542,11 @@ def _volume_spec(live: Answer, template: str) -> Object | None:
     return next((claim["spec"] for claim in claims if claim["metadata"]["name"] == template), None)
 
 
-def _volume_problem(variable: str, wanted: str, holder: str, held: str) -> CollectionError:
+def _volume_problem(variable: str, desired: str, holder: str, actual: str) -> CollectionError:
     return InputError(
-        f"{variable} is {wanted or 'empty'}, but {holder} was made with {held or 'none'}, and an existing "
+        f"{variable} is {desired or 'empty'}, but {holder} was made with {actual or 'none'}, and an existing "
         "volume is not changed. "
-        + (f"Set {variable} to {held}" if held else f"Leave {variable} empty")
+        + (f"Set {variable} to {actual}" if actual else f"Leave {variable} empty")
         + ", or make a new experiment with another eden_name."
     )
 
@@ -681,7 +681,7 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
         return request()
     except ClusterError as error:
         if error.status == 403:
-            return Refused(error)
+            return Forbidden(error)
         raise
 
 

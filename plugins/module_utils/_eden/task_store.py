@@ -32,7 +32,7 @@ else:
 ADMIN = "admin"
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
-RETRY_TIMEOUT = 60.0
+RETRY_BUDGET = 60.0
 MAX_QUOTED = 300
 _ADVICE = "Read the log of its pod; one that lost its database connection needs a restart."
 
@@ -106,7 +106,7 @@ class _Answer:
 class TaskStore:
     """One experiment's task store, asked as the admin.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again; ``retry_timeout`` seconds are the
+    A request that got no answer, or one of 408, 429 and 5xx, is sent again; ``retry_budget`` seconds are the
     budget of all requests through an object of this class. ``register`` and
     ``create_group`` are sent once: each of them makes something new.
 
@@ -122,7 +122,7 @@ class TaskStore:
         base_url: str,
         experiment_id: str,
         admin_token: t.Callable[[], str],
-        retry_timeout: float = RETRY_TIMEOUT,
+        retry_budget: float = RETRY_BUDGET,
         sleep: t.Callable[[float], None] = time.sleep,
         clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,7 +130,7 @@ class TaskStore:
         self.experiment_id = experiment_id
         self._base_url = base_url.rstrip("/")
         self._admin_token = admin_token
-        self._budget = RetryBudget(retry_timeout, sleep, clock)
+        self._budget = RetryBudget(retry_budget, sleep, clock)
 
     def state(self) -> str:
         """The experiment's state: ``running`` or ``terminated``."""

@@ -16,9 +16,9 @@ from ansible_collections.eden.reference.plugins.module_utils._collection import 
 Catalogue = t.Mapping[str, t.Mapping[str, t.Any]]
 Labels = dict[str, str]
 
-LONGEST_NAME = 63
+MAX_NAME = 63
 # A controller adds ten characters and a hyphen for the label controller-revision-hash.
-LONGEST_STATEFULSET = LONGEST_NAME - 11
+MAX_STATEFULSET_NAME = MAX_NAME - 11
 JOB = "Job"
 USER = 1000
 # Objects that belong to no single component.
@@ -101,7 +101,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
     }
 
 
-def object_name(release: str, *parts: str, longest: int = LONGEST_NAME) -> str:
+def object_name(release: str, *parts: str, longest: int = MAX_NAME) -> str:
     """The name of an object of the release."""
     name = "-".join((release, *parts))
     if len(name) > longest:
@@ -220,7 +220,7 @@ def _worker(spec: t.Mapping[str, t.Any], component: str, replica: int, inputs: I
     several = spec.get("replicas", {}).get("max", 1) > 1
     workload = {
         "kind": spec.get("kind"),
-        "name": object_name(inputs.name, numbered if several else component, longest=LONGEST_STATEFULSET),
+        "name": object_name(inputs.name, numbered if several else component, longest=MAX_STATEFULSET_NAME),
         "phase": spec.get("phase"),
         "component": component,
     }

@@ -150,7 +150,7 @@ def is_integer(value: t.Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def flaw(value: str) -> str:
+def check_string(value: str) -> str:
     """What is wrong with any string, as a clause, or an empty string."""
     if TEMPLATE.search(value):
         return "which holds a template that was not evaluated"
@@ -168,7 +168,7 @@ __all__ = [
     "CONTROL",
     "Problem",
     "TemplatingFailure",
-    "flaw",
+    "check_string",
     "is_integer",
     "is_number",
     "kind",

@@ -251,16 +251,16 @@ def find_orphans(
 ) -> list[Object]:
     """The objects of the rule's kind that carry all of its labels, were made by us and have no definition."""
     kind = rule["kind"]
-    wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
+    desired = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
     selector = ",".join(f"{key}={value}" for key, value in sorted(rule["labels"].items()))
     try:
         found = cluster.list(kind, namespace, labels=selector)
     except ClusterError as error:
         # A user who is not allowed to list an optional kind cannot have created any.
-        if rule["optional"] and not wanted and error.status == HTTPStatus.FORBIDDEN:
+        if rule["optional"] and not desired and error.status == HTTPStatus.FORBIDDEN:
             return []
         raise
-    return [item for item in found if item["metadata"]["name"] not in wanted and not foreign_owner(item)]
+    return [item for item in found if item["metadata"]["name"] not in desired and not foreign_owner(item)]
 
 
 def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:

@@ -59,10 +59,10 @@ READ_TIMEOUT = 15.0
 WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 WRONG_PROXY_LOGIN = "Tunnel connection failed: 407"
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-PATIENCE = 60.0
+RETRY_BUDGET = 60.0
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-LONGEST_RETRY_AFTER = 10.0
+MAX_DELAY = 5.0
+MAX_RETRY_AFTER = 10.0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CONNECTION_ARGUMENTS,
@@ -73,22 +73,22 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 class Cluster:
     """The objects of one Kubernetes cluster, as plain dicts.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again until ``patience`` seconds have
+    A request without an answer, or with one of 408, 429 and 5xx, is retried until ``retry_budget`` seconds have
     passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named objects,
-    whose second try answers 409.
+    whose second attempt answers 409.
     """
 
     def __init__(
-        self, client: t.Any, patience: float = PATIENCE, sleep: t.Callable[[float], None] = time.sleep
+        self, client: t.Any, retry_budget: float = RETRY_BUDGET, sleep: t.Callable[[float], None] = time.sleep
     ) -> None:
         self.client = client
-        self.patience = patience
+        self.retry_budget = retry_budget
         self._sleep = sleep
         # A discoverer of our own keeps DynamicClient from asking the server which kinds it serves.
         self._dynamic = DynamicClient(client, discoverer=lambda _client, _cache: None)
 
     @classmethod
-    def connect(cls, options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> Cluster:
+    def connect(cls, options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> Cluster:
         """A connection by the module options and ``K8S_AUTH_*``, as ``find_access`` finds it.
 
         Raises:
@@ -99,7 +99,7 @@ class Cluster:
                 f"The Python package 'kubernetes' cannot be imported ({IMPORT_ERROR}). "
                 "Install it into the Python that runs ansible: pip install kubernetes."
             )
-        return cls(client_of(Transport(find_access(options))), patience)
+        return cls(client_of(Transport(find_access(options))), retry_budget)
 
     @property
     def address(self) -> str:
@@ -221,16 +221,16 @@ class Cluster:
         """Delete the object with its pods, and return when no object of that name with its uid is left.
 
         Raises:
-            ClusterError: it is still there after ``patience`` seconds.
+            ClusterError: it is still there after ``retry_budget`` seconds.
         """
         metadata = live["metadata"]
         reference = (live["kind"], metadata.get("namespace", ""), metadata["name"])
         self.delete(*reference)
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.retry_budget
         while (left := self.read(*reference)) and left["metadata"]["uid"] == metadata["uid"]:
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    "delete", describe(*reference), 0, f"it is still there after {self.patience:.0f} s"
+                    "delete", describe(*reference), 0, f"it is still there after {self.retry_budget:.0f} s"
                 )
             self._sleep(FIRST_DELAY)
 
@@ -325,7 +325,7 @@ class Cluster:
         self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> bytes:
         """Send a request, again while that helps, and read the whole answer."""
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.retry_budget
         delay = FIRST_DELAY
         while True:
             try:
@@ -338,9 +338,9 @@ class Cluster:
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
                 failure = self._unreachable(action, target, error)
                 wait = 0.0
-                if _is_lasting(failure.message):
+                if _is_permanent(failure.message):
                     raise failure from error
-            delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
+            delay = min(MAX_DELAY, random.uniform(FIRST_DELAY, delay * 3))
             pause = max(delay, wait)
             if time.monotonic() + pause > deadline:
                 raise failure
@@ -404,9 +404,9 @@ def client_of(transport: Transport) -> ApiClient:
 
 
 @contextmanager
-def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.Iterator[Cluster]:
+def connected(options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> t.Iterator[Cluster]:
     """A connection whose sockets are closed at the end."""
-    cluster = Cluster.connect(options, patience)
+    cluster = Cluster.connect(options, retry_budget)
     try:
         yield cluster
     finally:
@@ -418,14 +418,14 @@ def refusal(
 ) -> ClusterError:
     """The error for an answer of the API server that is none of success, with what to do about it."""
     document = _status(body)
-    said = str(document.get("message") or "")
+    message = str(document.get("message") or "")
     causes = (document.get("details") or {}).get("causes") or ()
-    found = classify(said, status, causes)
+    found = classify(message, status, causes)
     advice = found.advice if found else ""
     if status == 401:
         advice = f"Renew the credentials of {transport.login.source}."
     kind = ConflictError if status == 409 else ClusterError
-    error = kind(action, target, status, str(document.get("reason") or reason or ""), said, advice)
+    error = kind(action, target, status, str(document.get("reason") or reason or ""), message, advice)
     error.refusal = found
     return error
 
@@ -445,7 +445,7 @@ def _status(body: t.Any) -> Object:
     return document if isinstance(document, dict) else {"message": " ".join(text.split())[:500]}
 
 
-def _is_lasting(reason: str) -> bool:
+def _is_permanent(reason: str) -> bool:
     """Whether another try cannot help: the certificate or the proxy's login is wrong."""
     return any(words in reason for words in (*WRONG_CERTIFICATE, WRONG_PROXY_LOGIN))
 
@@ -460,7 +460,7 @@ def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
 def _retry_after(error: DynamicApiError) -> float:
     headers = getattr(error, "headers", None) or {}
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", 0))))
+        return min(MAX_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", 0))))
     except (TypeError, ValueError):
         return 0.0
 

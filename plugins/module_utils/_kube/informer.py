@@ -17,7 +17,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 # The server ends a watch after this time; the client gives up one that has stalled 5 s later.
 WATCH_SECONDS = 20.0
 # A watch that ends at once is opened again after this time.
-SHORTEST_CYCLE = 1.0
+MIN_CYCLE = 1.0
 
 
 class Informer:
@@ -68,7 +68,7 @@ class Informer:
             while not self._closed.is_set():
                 began = time.monotonic()
                 self._watch_once(kind, version)
-                if self._closed.wait(max(0.0, began + SHORTEST_CYCLE - time.monotonic())):
+                if self._closed.wait(max(0.0, began + MIN_CYCLE - time.monotonic())):
                     return
                 items, version = self._cluster.list_with_version(kind, self._namespace)
                 self._report(self._replace, kind, items)

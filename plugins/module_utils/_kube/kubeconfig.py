@@ -192,9 +192,9 @@ def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ)
         user = {name: value for name, value in user.items() if name in _CREDENTIALS}
         user |= {"as": given.get("impersonate_user"), "as-groups": given.get("impersonate_groups")}
     access = replace(access, cluster=cluster, user=user, proxy_headers=given.get("proxy_headers", {}))
-    fault = _fault(access)
-    if fault:
-        raise access.error(fault)
+    problem = _problem(access)
+    if problem:
+        raise access.error(problem)
     proxy = given.get("proxy") or cluster.get("proxy-url") or _proxy_of_environment(access.server)
     if proxy and given.get("no_proxy") and should_bypass_proxies(access.server, given["no_proxy"]):
         proxy = ""
@@ -352,13 +352,13 @@ def _absolute(entry: Mapping, folder: str) -> Mapping:
 
 def _typed(entry: Mapping, fields: t.Mapping[str, type], kind: str) -> Mapping:
     words = {str: "a string", bool: "a boolean", list: "a list", dict: "a mapping"}
-    for name, wanted in fields.items():
-        if entry.get(name) is not None and not isinstance(entry[name], wanted):
-            raise _Unusable(f"{name} of its {kind} is not {words[wanted]}")
+    for name, expected in fields.items():
+        if entry.get(name) is not None and not isinstance(entry[name], expected):
+            raise _Unusable(f"{name} of its {kind} is not {words[expected]}")
     return entry
 
 
-def _fault(access: Access) -> str:
+def _problem(access: Access) -> str:
     """What makes the access unusable, or would be passed over in silence."""
     cluster, user = access.cluster, access.user
     try:

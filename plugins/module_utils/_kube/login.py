@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access, Mapping
 
 PLUGIN_TIMEOUT = 60.0
-LONGEST_WORDS = 500
+MAX_OUTPUT = 500
 _PLUGIN_API = "client.authentication.k8s.io/"
 _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
 _SECRET = re.compile(
@@ -152,14 +152,16 @@ class Login:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            words = self._words(error.stderr)
+            words = self._shown_output(error.stderr)
             raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{words}") from None
         except OSError as error:
             hint = plugin.get("installHint")
             reason = f"it cannot be run ({error.strerror})"
             raise self._plugin_error(f"{reason}: {' '.join(hint.split())}" if hint else reason) from None
         if ended.returncode:
-            raise self._plugin_error(f"it ended with exit code {ended.returncode}{self._words(ended.stderr)}")
+            raise self._plugin_error(
+                f"it ended with exit code {ended.returncode}{self._shown_output(ended.stderr)}"
+            )
         return ended.stdout
 
     def _plugin_input(self) -> dict[str, t.Any]:
@@ -185,15 +187,15 @@ class Login:
             }
         return {"apiVersion": self._plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
 
-    def _words(self, stderr: str | bytes | None) -> str:
+    def _shown_output(self, stderr: str | bytes | None) -> str:
         """What the plugin said, on one line, with everything masked that may be a secret."""
-        said = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
+        output = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
         for entry in self._plugin.get("env") or []:
             if len(entry["value"]) > 3:
-                said = said.replace(entry["value"], "***")
-        said = _SECRET.sub(lambda found: f"{next(filter(None, found.groups()), '')}***", said)
-        said = " ".join(_RANDOM.sub("***", said).split())
-        return f": {said[-LONGEST_WORDS:]}" if said else ""
+                output = output.replace(entry["value"], "***")
+        output = _SECRET.sub(lambda found: f"{next(filter(None, found.groups()), '')}***", output)
+        output = " ".join(_RANDOM.sub("***", output).split())
+        return f": {output[-MAX_OUTPUT:]}" if output else ""
 
     def _plugin_error(self, reason: str) -> CollectionError:
         arguments = " (with arguments)" if self._plugin.get("args") else ""

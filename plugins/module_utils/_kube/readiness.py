@@ -13,7 +13,7 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
-from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import judge
+from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import classify_reason
 
 WORKLOAD_KINDS = ("StatefulSet", "Deployment", "Job")
 DOWN_REASONS = frozenset({"CrashLoopBackOff", "RunContainerError", "PostStartHookError"})
@@ -64,9 +64,9 @@ class ContainerStatus(t.NamedTuple):
 
 
 def is_ready(workload: Object) -> bool:
-    """Every wanted replica runs the current revision and is available; of a Job: it is complete.
+    """Every desired replica runs the current revision and is available; of a Job: it is complete.
 
-    A status that is older than the spec says nothing, hence is not ready. No wanted replica is ready.
+    A status that is older than the spec says nothing, hence is not ready. No desired replicas are ready.
     """
     if workload["metadata"].get("deletionTimestamp"):
         return False
@@ -128,17 +128,17 @@ def shortfall(workload: Object) -> str:
         return "it is not complete" + (f", failed pods: {status['failed']}" if status.get("failed") else "")
     if not is_observed(workload):
         return "its controller has not observed its latest change"
-    wanted = wanted_replicas(workload)
+    desired = desired_replicas(workload)
     counts = {key: int(status.get(f"{key}Replicas") or 0) for key in ("ready", "updated", "available")}
     for key, count in counts.items():
-        if count < wanted:
-            return f"{count} of {wanted} replicas {key}"
-    if int(status.get("replicas") or 0) > wanted:
-        return f"{status['replicas']} replicas instead of {wanted}"
+        if count < desired:
+            return f"{count} of {desired} replicas {key}"
+    if int(status.get("replicas") or 0) > desired:
+        return f"{status['replicas']} replicas instead of {desired}"
     return "its update is not finished"
 
 
-def wanted_replicas(workload: Object) -> int:
+def desired_replicas(workload: Object) -> int:
     """The replicas that the spec asks for; a Job asks for one pod at a time."""
     if workload["kind"] == "Job":
         return 1
@@ -237,7 +237,9 @@ def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
     if _holds(pod, "Ready"):
         return "started" if ephemeral else "ready"
     for container in statuses:
-        topic, outcome = judge("container", container.reason) if container.reason else ("other", "harmless")
+        topic, outcome = (
+            classify_reason("container", container.reason) if container.reason else ("other", "harmless")
+        )
         if topic == "image":
             return f"cannot pull image {image_of(pod, container.name)}"
         if container.down:
@@ -303,23 +305,23 @@ def parse_time(text: str) -> datetime:
 
 def _statefulset_ready(workload: Object) -> bool:
     status = _status(workload)
-    wanted = wanted_replicas(workload)
-    if int(status.get("replicas") or 0) != wanted or int(status.get("readyReplicas") or 0) < wanted:
+    desired = desired_replicas(workload)
+    if int(status.get("replicas") or 0) != desired or int(status.get("readyReplicas") or 0) < desired:
         return False
-    if int(status.get("availableReplicas") or 0) < wanted:
+    if int(status.get("availableReplicas") or 0) < desired:
         return False
     return bool(status.get("currentRevision") == status.get("updateRevision"))
 
 
 def _deployment_ready(workload: Object) -> bool:
     status = _status(workload)
-    wanted = wanted_replicas(workload)
+    desired = desired_replicas(workload)
     updated = int(status.get("updatedReplicas") or 0)
     return (
-        updated >= wanted
+        updated >= desired
         and int(status.get("replicas") or 0) <= updated
-        and int(status.get("readyReplicas") or 0) >= wanted
-        and int(status.get("availableReplicas") or 0) >= wanted
+        and int(status.get("readyReplicas") or 0) >= desired
+        and int(status.get("availableReplicas") or 0) >= desired
     )
 
 

@@ -288,24 +288,24 @@ _BACK_OFF = re.compile(
 MISSING_REFERENCE = re.compile(_MISSING_REFERENCE, re.IGNORECASE)
 
 
-class Judgement(t.NamedTuple):
+class Classification(t.NamedTuple):
     """What a reason and its words mean."""
 
     topic: Topic
     outcome: Outcome
 
 
-def judge(place: Place, reason: str, words: str = "") -> Judgement:
+def classify_reason(place: Place, reason: str, words: str = "") -> Classification:
     """What a reason means for a rollout, by the table and by the words that came with it."""
     row = REASONS.get((place, reason))
     if row is None:
-        return Judgement("other", "unknown")
+        return Classification("other", "unknown")
     if row.outcome == "harmless" or reason in _CERTAIN:
-        return Judgement(row.topic, row.outcome)
+        return Classification(row.topic, row.outcome)
     outcome = next(
         (outcome for outcome, pattern in _COMPILED.get(row.topic, ()) if pattern.search(words)), row.outcome
     )
-    return Judgement(row.topic, outcome)
+    return Classification(row.topic, outcome)
 
 
 def pull_failure(reason: str, words: str) -> tuple[str, str]:

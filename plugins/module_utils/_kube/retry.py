@@ -13,8 +13,8 @@ import typing as t
 from http import HTTPStatus
 
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-LONGEST_RETRY_AFTER = 10.0
+MAX_DELAY = 5.0
+MAX_RETRY_AFTER = 10.0
 
 
 def is_retryable(status: int) -> bool:
@@ -25,7 +25,7 @@ def is_retryable(status: int) -> bool:
 def retry_after(headers: t.Mapping[str, str] | None) -> float:
     """The seconds that a server asks to wait, as far as that is reasonable."""
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float((headers or {}).get("Retry-After", 0))))
+        return min(MAX_RETRY_AFTER, max(0.0, float((headers or {}).get("Retry-After", 0))))
     except (TypeError, ValueError):
         return 0.0
 
@@ -51,7 +51,7 @@ class RetryBudget:
         Raises:
             Exception: ``failure``, if the budget is spent.
         """
-        delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
+        delay = min(MAX_DELAY, random.uniform(FIRST_DELAY, delay * 3))
         seconds = max(delay, at_least)
         self._left -= self.clock() - since + seconds
         if self._left < 0:

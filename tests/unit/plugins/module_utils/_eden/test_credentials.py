@@ -188,7 +188,7 @@ CLASSES: dict[str, tuple[bytes, frozenset[str]]] = {
     "short": (b"hunter2", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
     "longer-than-255": (b"a" * 256, frozenset({"FORGEJO_REMOTE_PASSWORD"})),
     "sign-of-a-token": (b"x-oauth-basic", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
-    "longer-than-a-header": (b"a" * (credentials.LONGEST + 1), EVERY),
+    "longer-than-a-header": (b"a" * (credentials.MAX_LENGTH + 1), EVERY),
     "empty": (b"", EVERY),
 }
 

@@ -720,4 +720,4 @@ def test_mask_line(line: str, masked: str) -> None:
 
 def test_server_words_keep_digests() -> None:
     words = f"failed to resolve eden@sha256:{'0' * 64}: not found"
-    assert diagnosis.mask_words(words) == words
+    assert diagnosis.mask_passwords(words) == words

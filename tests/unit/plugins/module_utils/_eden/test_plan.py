@@ -222,7 +222,7 @@ def test_nothing_to_do() -> None:
 def test_two_secrets_with_one_id() -> None:
     workers = (
         observed(name="a", secret="id-a", worker_id=wid(1), has_token=True, bearer=wid(1)),
-        observed(name="b", secret="id-b", worker_id=wid(1), held=row(1, name="a")),
+        observed(name="b", secret="id-b", worker_id=wid(1), registered=row(1, name="a")),
     )
     with pytest.raises(IdentityError, match="a and b share the id") as caught:
         plan(Observation(OURS, workers, ()))
@@ -275,14 +275,14 @@ def observations(draw: st.DrawFn) -> WorkerObservation:
         worker_id=worker_id,
         has_token=has_token,
         bearer=bearer,
-        held=next((found for found in rows if found.worker_id == worker_id), None),
+        registered=next((found for found in rows if found.worker_id == worker_id), None),
         namesakes=tuple(found for found in rows if found.name == "w"),
     )
 
 
 @given(observations())
 def test_whatever_was_observed(worker: WorkerObservation) -> None:
-    candidates = {found.worker_id: found for found in (worker.held, *worker.namesakes) if found}
+    candidates = {found.worker_id: found for found in (worker.registered, *worker.namesakes) if found}
     instances = [found.labels.get(INSTANCE_LABEL) for found in worker.namesakes]
     try:
         step = decide(worker, OURS)

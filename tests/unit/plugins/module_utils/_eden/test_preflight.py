@@ -20,7 +20,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     MissingError,
     UnreachableError,
 )
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import RETRY_BUDGET
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -71,15 +71,15 @@ class FakeCluster:
         self.failing: set[tuple[str, str]] = set()
         self.answers: dict[str, ClusterError] = {}
         self.git_version = "v1.31.2"
-        self.patience = 5.0
+        self.retry_budget = 5.0
         self.requests: list[str] = []
 
     def version(self, timeout: float) -> Object:
-        assert timeout < self.patience == preflight.FIRST_PATIENCE
+        assert timeout < self.retry_budget == preflight.FIRST_RETRY_BUDGET
         return {"gitVersion": self.git_version}
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
-        assert self.patience == PATIENCE
+        assert self.retry_budget == RETRY_BUDGET
         assert namespace == ("" if kind == "Namespace" else "lab")
         self._refuse("read", kind, name)
         return self.objects.get((kind, name))
@@ -122,8 +122,8 @@ def cluster() -> FakeCluster:
 @pytest.fixture(autouse=True)
 def connection(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def connected(_options: t.Any, patience: float) -> t.Iterator[FakeCluster]:
-        cluster.patience = patience
+    def connected(_options: t.Any, retry_budget: float) -> t.Iterator[FakeCluster]:
+        cluster.retry_budget = retry_budget
         yield cluster
 
     monkeypatch.setattr(preflight, "connected", connected)

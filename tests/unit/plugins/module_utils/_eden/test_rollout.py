@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import rollout
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import APPEAR, SECOND_TRY
-from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import Rollout, Wanted
+from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import Rollout, Target
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
@@ -132,7 +132,7 @@ class Trial:
         self.clock = clock or FakeClock()
         self.lines: list[str] = []
         self.cluster = cluster or FakeCluster()
-        names = [Wanted(thing["kind"], thing["metadata"]["name"], phase) for thing in wanted]
+        names = [Target(thing["kind"], thing["metadata"]["name"], phase) for thing in wanted]
         options = parameters(*wanted, timeout=timeout)
         view = Script(self.clock, start, *steps)
         self.rollout = Rollout(self.cluster, view, names, options, self.lines.append, self.clock)  # type: ignore[arg-type]

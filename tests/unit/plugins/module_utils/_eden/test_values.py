@@ -115,7 +115,7 @@ def test_parts_have_names(key: object, name: str) -> None:
     ],
 )
 def test_what_is_wrong_with_any_string(value: str, clause: str) -> None:
-    assert values.flaw(value) == clause
+    assert values.check_string(value) == clause
 
 
 @pytest.mark.parametrize("value", [True, "1", float("inf"), float("nan")])
