@@ -73,9 +73,9 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 class Cluster:
     """The objects of one Kubernetes cluster, as plain dicts.
 
-    A request without an answer, or with one of 408, 429 and 5xx, is retried until ``retry_budget`` seconds have
-    passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named objects,
-    whose second attempt answers 409.
+    A request without an answer, or with one of 408, 429 and 5xx, is retried until ``retry_budget`` seconds
+    have passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named
+    objects, whose second attempt answers 409.
     """
 
     def __init__(

@@ -748,7 +748,7 @@ def test_url_that_does_not_answer_yet(world: World) -> None:
         ({"task_store_url": "store:8080"}, "task_store_url 'store:8080' is not scheme, host and port"),
         ({"task_store_url": "http://store/v0"}, "'http://store/v0' is not scheme, host and port"),
         ({"workers": [{"name": "admin", "secret": "a"}]}, "'admin', which the task store reserves"),
-        ({"workers": [{"name": " a", "secret": "a"}]}, "begins or ends with white space"),
+        ({"workers": [{"name": " a", "secret": "a"}]}, "begins or ends with whitespace"),
         ({"workers": [{"name": "a", "secret": s} for s in "ab"]}, "workers has the name 'a' twice"),
         ({"workers": [{"name": n, "secret": "a"} for n in "ab"]}, "workers has the Secret 'a' twice"),
         ({"groups": [{"name": "g"}, {"name": "g"}]}, "groups has the name 'g' twice"),

@@ -55,28 +55,28 @@ TOKEN_ONLY = {"has_token": True}
         pytest.param({**HELD, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
         # Complete, and refused: by the id where its row is ours, else by the name.
         pytest.param(
-            {**HELD, "held": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, row is ours"
+            {**HELD, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, row is ours"
         ),
         pytest.param(
-            {**HELD, "held": row(1, None), "namesakes": (row(1, None),)},
+            {**HELD, "registered": row(1, None), "namesakes": (row(1, None),)},
             ("reissued", 1),
             id="refused, row has no label",
         ),
         pytest.param(
-            {**HELD, "held": row(1), "namesakes": (row(1), row(2))},
+            {**HELD, "registered": row(1), "namesakes": (row(1), row(2))},
             ("reissued", 1),
             id="refused, the id decides between two rows",
         ),
         pytest.param(
-            {**HELD, "held": row(1, name="other")}, ("minted", None), id="refused, row has another name"
+            {**HELD, "registered": row(1, name="other")}, ("minted", None), id="refused, row has another name"
         ),
         pytest.param(
-            {**HELD, "held": row(1, name="other"), "namesakes": (row(2),)},
+            {**HELD, "registered": row(1, name="other"), "namesakes": (row(2),)},
             ("reissued", 2),
             id="refused, row has another name, one of our name",
         ),
         pytest.param(
-            {**HELD, "held": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
+            {**HELD, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
             ("minted", None),
             id="refused, row is another instance's",
         ),
@@ -87,19 +87,23 @@ TOKEN_ONLY = {"has_token": True}
             id="refused, id not registered, one row of ours",
         ),
         pytest.param(
-            {**HELD, "bearer": wid(2), "held": row(1), "namesakes": (row(1),)},
+            {**HELD, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
             ("reissued", 1),
             id="accepted as another worker",
         ),
         # An id without a token: that id if it is registered, whatever its row says.
-        pytest.param({**ID_ONLY, "held": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="id only"),
         pytest.param(
-            {**ID_ONLY, "held": row(1), "namesakes": (row(1), row(2))},
+            {**ID_ONLY, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="id only"
+        ),
+        pytest.param(
+            {**ID_ONLY, "registered": row(1), "namesakes": (row(1), row(2))},
             ("reissued", 1),
             id="id only decides between two rows",
         ),
         pytest.param(
-            {**ID_ONLY, "held": row(1, "eden/two", "other")}, ("reissued", 1), id="id only, row of elsewhere"
+            {**ID_ONLY, "registered": row(1, "eden/two", "other")},
+            ("reissued", 1),
+            id="id only, row of elsewhere",
         ),
         pytest.param({**ID_ONLY}, ("minted", None), id="id only, not registered, no row"),
         pytest.param(
