@@ -126,9 +126,9 @@ def _is_entry(name: str, entry: t.Any) -> bool:
 def preparing_patch(live: Object, desired: Object) -> Object:
     """The strategic merge patch for what server-side apply cannot revert; empty if it can revert everything.
 
-    Server-side apply keeps a list entry whose merge key was edited by another manager, beside the definition's
-    entry. Such an entry is recognised by its other fields. Apply also keeps a field that the definition sets to
-    null, such as one that the server defaulted because of a neighbouring field.
+    Server-side apply keeps a list entry whose merge key was edited by another manager, beside that of the
+    definition. Such an entry is recognised by its other fields. Apply also keeps a field that the definition
+    sets to null, such as one that the server defaulted because of a neighbouring field.
     """
     return _patch(live, desired, [fields for ours, fields in _fields(live) if not ours])
 

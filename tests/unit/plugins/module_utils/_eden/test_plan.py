@@ -44,7 +44,7 @@ def observed(**facts: t.Any) -> WorkerObservation:
     return dataclasses.replace(WorkerObservation(name="w", secret="id-w"), **facts)
 
 
-HELD = {"worker_id": wid(1), "has_token": True}
+COMPLETE = {"worker_id": wid(1), "has_token": True}
 ID_ONLY = {"worker_id": wid(1)}
 TOKEN_ONLY = {"has_token": True}
 
@@ -52,42 +52,44 @@ TOKEN_ONLY = {"has_token": True}
 @pytest.mark.parametrize(
     ("facts", "step"),
     [
-        pytest.param({**HELD, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
+        pytest.param({**COMPLETE, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
         # Complete, and refused: by the id where its row is ours, else by the name.
         pytest.param(
-            {**HELD, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, row is ours"
+            {**COMPLETE, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, ours"
         ),
         pytest.param(
-            {**HELD, "registered": row(1, None), "namesakes": (row(1, None),)},
+            {**COMPLETE, "registered": row(1, None), "namesakes": (row(1, None),)},
             ("reissued", 1),
             id="refused, row has no label",
         ),
         pytest.param(
-            {**HELD, "registered": row(1), "namesakes": (row(1), row(2))},
+            {**COMPLETE, "registered": row(1), "namesakes": (row(1), row(2))},
             ("reissued", 1),
             id="refused, the id decides between two rows",
         ),
         pytest.param(
-            {**HELD, "registered": row(1, name="other")}, ("minted", None), id="refused, row has another name"
+            {**COMPLETE, "registered": row(1, name="other")},
+            ("minted", None),
+            id="refused, row has another name",
         ),
         pytest.param(
-            {**HELD, "registered": row(1, name="other"), "namesakes": (row(2),)},
+            {**COMPLETE, "registered": row(1, name="other"), "namesakes": (row(2),)},
             ("reissued", 2),
             id="refused, row has another name, one of our name",
         ),
         pytest.param(
-            {**HELD, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
+            {**COMPLETE, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
             ("minted", None),
             id="refused, row is another instance's",
         ),
-        pytest.param({**HELD}, ("minted", None), id="refused, id not registered, no row"),
+        pytest.param({**COMPLETE}, ("minted", None), id="refused, id not registered, no row"),
         pytest.param(
-            {**HELD, "namesakes": (row(2),)},
+            {**COMPLETE, "namesakes": (row(2),)},
             ("reissued", 2),
             id="refused, id not registered, one row of ours",
         ),
         pytest.param(
-            {**HELD, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
+            {**COMPLETE, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
             ("reissued", 1),
             id="accepted as another worker",
         ),
@@ -156,7 +158,7 @@ def test_decide(facts: dict[str, t.Any], step: tuple[t.Any, int | None]) -> None
             {"namesakes": (row(1, None), row(2, None))}, "without the label", [1, 2], id="without label"
         ),
         pytest.param(
-            {**HELD, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="refused, id not registered"
+            {**COMPLETE, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="refused, id not registered"
         ),
         pytest.param(
             {**ID_ONLY, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="id only, id not registered"
@@ -216,7 +218,7 @@ def test_two_groups_of_one_name() -> None:
 
 
 def test_nothing_to_do() -> None:
-    worker = observed(**HELD, bearer=wid(1))
+    worker = observed(**COMPLETE, bearer=wid(1))
     group = GroupObservation("g", ("w",), (Group(gid(1), "g", (wid(9), wid(1))),))
     steps = plan(Observation(OURS, (worker,), (group,)))
     assert not steps.changes
@@ -251,7 +253,7 @@ def test_unseen_registry_of_nothing() -> None:
 
 
 def test_unseen_registry_that_the_secrets_vouch_for() -> None:
-    verbs, group = unseen(observed(name="a", **HELD), observed(name="b", **HELD))
+    verbs, group = unseen(observed(name="a", **COMPLETE), observed(name="b", **COMPLETE))
     assert verbs == ["unchanged", "unchanged"]
     assert (group.verb, group.add) == ("unchanged", ())
 
