@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Why a workload does not become ready, by the objects around it.
+"""Finds the causes that keep a workload from becoming ready.
 
 Pure functions over objects as the Kubernetes API returns them.
 This module is private to the collection.
@@ -45,21 +45,21 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.storage impor
     is_default_class,
 )
 
-# For how many seconds something must have lasted to be the cause.
+# The seconds that a problem must last to be the cause.
 # Long enough for controllers to replace what a new revision has just made obsolete.
 SETTLE = 1.0
-# What is missing may be applied, or made by a controller, a moment later.
+# A missing object may be applied, or created by a controller, a moment later.
 APPEAR = 5.0
-# Long enough for a second try of the kubelet or the scheduler, and for an autoscaler to announce a node.
+# Long enough for a second attempt of the kubelet or the scheduler, and for an autoscaler to announce a node.
 SECOND_TRY = 18.0
-# It may pass by itself, or it is not known: the timeout of the rollout ends the wait.
+# It may pass, or is unknown: the timeout of the rollout ends the wait.
 RETRIED = math.inf
-# A container that has ended so many times is in a crash loop. A program that cannot be started
-# will not be found at a later try either.
+# A container that has exited so many times is in a crash loop. A program that cannot be started will not be
+# found on a later attempt either.
 CRASHES = 3
 FAILED_STARTS = 2
 
-# The components that have settings of their own, under the same names with their prefix.
+# The components with their own inputs, whose names contain the component.
 _OWN_SETTINGS = ("postgres", "forgejo")
 
 # The kubelet pulls and starts containers once all volumes are mounted.
@@ -90,12 +90,12 @@ class Cause:
     Attributes:
         kind: one word for programs, see the module's documentation.
         subject: the object concerned, such as ``Pod eden-postgres-0``.
-        problem: what is wrong with it, a clause without a full stop.
+        problem: its problem, a clause without a full stop.
         message: the server's message, empty if it gave none.
         advice: what to do next, whole sentences.
-        wait: for how many seconds it must have lasted to fail the rollout; infinite if it may pass by itself.
+        wait: the seconds that it must last to fail the rollout; infinite if it may pass.
         pod: name of the pod, if it is about one.
-        container: the container whose log says more, if there is one.
+        container: the container whose log helps, if there is one.
     """
 
     kind: str
@@ -109,33 +109,33 @@ class Cause:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What distinguishes one cause from another while its words change."""
+        """Identifies a cause while its message changes."""
         return self.kind, self.subject, self.container
 
     @property
     def is_retried(self) -> bool:
-        """It may pass by itself, hence is waited for until the timeout."""
+        """Whether it may pass, so that the rollout waits until the timeout."""
         return self.wait == RETRIED
 
     def sentence(self) -> str:
-        """The problem and the server's words, without a full stop."""
+        """The problem and the server's message, without a full stop."""
         return f"{self.problem}: {self.message}" if self.message else self.problem
 
 
 @dataclass(frozen=True)
 class RolloutState:
-    """A workload that is not ready and what surrounds it.
+    """A workload that is not ready, and the objects related to it.
 
     Attributes:
         workload: the StatefulSet, Deployment or Job.
-        component: the component that it is.
+        component: its component.
         pods: the pods of its namespace.
-        events: the events of its namespace that count as news.
+        events: the new events of its namespace.
         claims: the PersistentVolumeClaims of its namespace, None if they were not read.
         storage_classes: the StorageClasses, None if they were not read.
-        baseline_restarts: for each pod (uid) older than the rollout, how many restarts of each container do
-            not count. What was wrong with such a pod may have been repaired: it takes news to be a cause.
-        timed_out: nothing more will be waited for, so that old news counts as well.
+        baseline_restarts: per pod (uid) older than the rollout, how many restarts of each container do not
+            count. Old problems of such a pod may have been repaired, so that only new ones are causes.
+        timed_out: whether the wait is over, so that old problems count as well.
     """
 
     workload: Object
@@ -154,19 +154,19 @@ class RolloutState:
 
     @property
     def kubectl(self) -> str:
-        """The beginning of a command about the namespace."""
+        """The start of a kubectl command for the namespace."""
         return f"kubectl -n {self.namespace}"
 
     def input(self, setting: str) -> str:
-        """The input of the collection that sets something of the workload, such as its image."""
+        """The input that sets a property of the workload, such as its image."""
         return f"eden_{self.component}_{setting}" if self.component in _OWN_SETTINGS else f"eden_{setting}"
 
     def is_old(self, pod: Object) -> bool:
-        """The pod was there before the rollout began. What has failed again since needs no second try."""
+        """Whether the pod existed before the rollout began. Its new failures need no second attempt."""
         return pod["metadata"]["uid"] in self.baseline_restarts
 
     def wait_for(self, outcome: Outcome, pod: Object | None = None, final: float = SETTLE) -> float:
-        """For how many seconds something of this outcome must have lasted to be the cause."""
+        """The seconds that a problem with this outcome must last to be the cause."""
         if outcome not in ("final", "repeated"):
             return RETRIED
         if pod is not None and self.is_old(pod):
@@ -175,15 +175,15 @@ class RolloutState:
 
 
 def component_of(workload: Object) -> str:
-    """The component that a workload is labelled as, or else its name."""
+    """The component in a workload's label, or else the workload's name."""
     metadata = workload["metadata"]
     return str((metadata.get("labels") or {}).get("app.kubernetes.io/component") or metadata["name"])
 
 
 def find_causes(state: RolloutState) -> list[Cause]:
-    """What keeps the workload from being ready, the most specific first; empty if nothing is wrong with it.
+    """The causes that keep the workload from being ready, the most specific first.
 
-    A cause holds once it has lasted for its ``wait`` seconds.
+    A cause counts once it has lasted for its ``wait`` seconds.
     """
     failure = job_failure(state.workload)
     if failure is not None:
@@ -214,8 +214,8 @@ def last_probe_failure(state: RolloutState) -> str:
 def baseline_restarts(pod: Object) -> dict[str, int]:
     """How many restarts of each container of a pod that is older than the rollout do not count.
 
-    Of a container that runs, all. Of one that crashes again and again, so many that its next end is the last
-    one: it may wait for minutes to be restarted, and that start decides.
+    For a running container, all. For one in a crash loop, all but enough that the next crash is decisive: the
+    container may wait for minutes to be restarted.
     """
     return {
         container.name: max(0, container.restarts - _max_restarts(container) + 1)
@@ -226,7 +226,7 @@ def baseline_restarts(pod: Object) -> dict[str, int]:
 
 
 def mask_passwords(text: str) -> str:
-    """Text without the passwords that its URLs may hold."""
+    """Text without the passwords in its URLs."""
     return _USERINFO.sub(r"\1:***@", text)
 
 
@@ -271,7 +271,7 @@ def _failed_job(state: RolloutState, failure: Object) -> Cause:
 
 
 def _refused(state: RolloutState) -> list[Cause]:
-    """The API server refuses the pods, or the claims, that the controller wants to create."""
+    """Refusals of the pods or claims that the controller tries to create."""
     workload = state.workload
     if len(_standing_pods(workload, state.pods)) >= desired_replicas(workload):
         return []
@@ -297,7 +297,7 @@ def _standing_pods(workload: Object, pods: t.Sequence[Object]) -> list[Object]:
 
 
 def _creations(state: RolloutState) -> list[Object]:
-    """The events about the controller's tries to create pods and claims."""
+    """The events about the controller's attempts to create pods and claims."""
     workload = state.workload
     reasons = ("FailedCreate", "SuccessfulCreate", "ReplicaSetCreateError")
     tries = [event for event in state.events if event.get("reason") in reasons]
@@ -315,7 +315,7 @@ def _creations(state: RolloutState) -> list[Object]:
 
 
 def _refusal_words(message: str) -> str:
-    """The API server's words without the controller's preamble."""
+    """The API server's message without the controller's preamble."""
     text = re.sub(r"^\(combined from similar events\):\s*", "", _one_line(message))
     text = re.sub(r"^(?:Error creating|Failed to create new replica set \"[^\"]*\"):\s*", "", text)
     return re.sub(r"^[Cc]reate (?:Pod|Claim) .*? failed error:\s*", "", text)
@@ -336,17 +336,17 @@ _REFUSED = {
 
 def _explain_refusal(state: RolloutState, refusal: Refusal | None, message: str) -> tuple[str, str, str]:
     """The kind of a refusal, the problem and the advice."""
-    again = f"The {state.workload['kind']}'s controller tries again by itself, with growing pauses."
+    again = f"The {state.workload['kind']}'s controller retries by itself, with growing pauses."
     category = refusal.category if refusal else ""
     kind, problem = _REFUSED.get(category, ("refused", "the API server refuses its pod"))
     problem = " ".join(problem.format(name=refusal.name if refusal else "").split())
     advice = refusal.advice if refusal else "Fix what the message names."
     if "service account" in message:
-        problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod asks for, does not exist"
+        problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod names, does not exist"
         if refusal is None or not refusal.transient:
             advice = (
-                "The collection's pods name no ServiceAccount, hence each gets the namespace's default one: "
-                "an admission webhook of the cluster names another. Create it, or change the webhook."
+                "The collection's pods name no ServiceAccount, so each gets the namespace's default one: "
+                "an admission webhook of the cluster sets another. Create it, or change the webhook."
             )
     advice = advice.replace("kubectl describe", f"{state.kubectl} describe")
     hint = _input_hint(state, category, message)
@@ -354,7 +354,7 @@ def _explain_refusal(state: RolloutState, refusal: Refusal | None, message: str)
 
 
 def _input_hint(state: RolloutState, category: str, message: str) -> str:
-    """The inputs that set what a quota, a limit or a policy objects to."""
+    """The inputs for the property that a quota, a limit or a policy refuses."""
     if category not in ("quota", "limit_range", "policy", "webhook"):
         return ""
     resources = state.input("resources")
@@ -368,14 +368,14 @@ def _input_hint(state: RolloutState, category: str, message: str) -> str:
         (r"\b(?:cpu|memory|requests?|limits?|ephemeral-storage)\b", "requests and limits", resources),
         (r"\bimages?\b|registr|signed", "the image", state.input("image")),
         (r"toleration|\btaint", "tolerations", "eden_tolerations"),
-        (r"nodeSelector|affinity", "where pods run", "eden_node_selector and eden_affinity"),
+        (r"nodeSelector|affinity", "the nodes of pods", "eden_node_selector and eden_affinity"),
     )
     setting = next((row for row in settings if re.search(row[0], message)), None)
     return f"{setting[2]} sets {setting[1]}." if setting else ""
 
 
 def _controller_events(state: RolloutState) -> list[Cause]:
-    """What else the controller of the workload warns of."""
+    """Other warnings of the workload's controller."""
     warnings = [event for event in events_of(state.workload, state.events) if event.get("type") == "Warning"]
     if not warnings or warnings[-1].get("reason") in ("FailedCreate", "ReplicaSetCreateError"):
         return []
@@ -397,7 +397,7 @@ def _controller_events(state: RolloutState) -> list[Cause]:
 
 
 def _rejected(state: RolloutState, pods: t.Sequence[Object]) -> list[Cause]:
-    """The node rejected or evicted the newest pod; the controller makes another one."""
+    """The node rejected or evicted the newest pod; the controller creates another one."""
     status = (pods[-1].get("status") or {}) if pods else {}
     reason = str(status.get("reason") or "")
     if state.workload["kind"] == "Job" or status.get("phase") != "Failed" or not reason:
@@ -410,7 +410,7 @@ def _rejected(state: RolloutState, pods: t.Sequence[Object]) -> list[Cause]:
             "node",
             f"the node did not keep pod {name}",
             message,
-            f"See {state.kubectl} describe pod {name}, and whether the node has room.",
+            f"See {state.kubectl} describe pod {name}, and whether the node has free resources.",
             state.wait_for(classify_reason("pod", reason, message).outcome),
         )
     ]
@@ -458,11 +458,9 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, message: str) -
         or "no matching manifest" in message
         or "no image found in" in message
     ):
-        return f"The image in {setting} is not built for the nodes' processors: build it for them as well."
+        return f"The image in {setting} is not built for the nodes' architecture: build it for that, too."
     if re.search(r"x509|HTTP response to HTTPS", message):
-        return (
-            "Have the nodes' container runtime set up for the certificate or the protocol of this registry."
-        )
+        return "Have the nodes' container runtime configured for this registry's certificate or protocol."
     if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", message, re.IGNORECASE):
         advice = f"Check the name in {setting}, and the credentials that eden_image_pull_secrets names."
         missing = [
@@ -473,11 +471,11 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, message: str) -
 
 
 def _is_news(state: RolloutState, pod: Object, container: ContainerStatus) -> bool:
-    """What is wrong with the container began, or was found again, since the rollout began."""
+    """Whether the problem of the container began, or occurred again, since the rollout began."""
     return not state.is_old(pod) or any(
         event.get("reason") in ("Failed", "InspectFailed", "ErrImageNeverPull")
         and _is_about(event, container)
-        # This one repeats what was found earlier, without a try.
+        # This one repeats an earlier failure, without a new attempt.
         and event.get("message") != "Error: ImagePullBackOff"
         for event in events_of(pod, state.events)
     )
@@ -496,7 +494,7 @@ def _failed_pull(state: RolloutState, pod: Object, container: ContainerStatus) -
 
 
 def _configs(state: RolloutState, pod: Object) -> list[Cause]:
-    """Containers that cannot be created, and those that wait for a reason that is not known."""
+    """Containers that cannot be created, and those that wait for an unknown reason."""
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
@@ -533,7 +531,7 @@ def _reference_advice(state: RolloutState, pod: str, message: str, outcome: Outc
         )
     if outcome == "final":
         return f"Fix what the message names: {state.input('image')} names the image."
-    return f"The kubelet tries again by itself: {state.kubectl} describe pod {pod}."
+    return f"The kubelet retries by itself: {state.kubectl} describe pod {pod}."
 
 
 _POD_EVENTS = {
@@ -545,7 +543,7 @@ _POD_EVENTS = {
 
 
 def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
-    """What kept a pod from starting at the latest try, before any of its containers was started."""
+    """The failure of the latest attempt to start a pod, before any of its containers was started."""
     if any(container.running or container.restarts for container in container_statuses(pod)):
         return []
     tries = [event for event in events_of(pod, state.events) if _is_try(event)]
@@ -561,11 +559,11 @@ def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
         advice = _reference_advice(state, name, message, outcome)
     elif topic == "mount":
         advice = (
-            "See whether another node still holds the volume and whether its driver runs: "
+            "Check whether another node still holds the volume and whether its driver runs: "
             f"{state.kubectl} describe pod {name}."
         )
     else:
-        advice = f"The kubelet tries again by itself: {state.kubectl} describe pod {name}."
+        advice = f"The kubelet retries by itself: {state.kubectl} describe pod {name}."
     return [
         _pod_cause(
             pod,
@@ -604,17 +602,17 @@ def _volume(state: RolloutState, pod: Object, claim: Object) -> list[Cause]:
     choose = "Name a storage class of the cluster in eden_storage_class"
     wait = APPEAR
     if asked == "":
-        problem = f"claim {name} asks for a volume without a storage class, and no such volume is free"
+        problem = f"claim {name} requests a volume without a storage class, and none is available"
         message = ""
-        advice = f"{choose}, or make a PersistentVolume for it."
+        advice = f"{choose}, or create a PersistentVolume for it."
     elif asked is None:
         if classes is not None and has_default_class(classes):
             return []
-        problem = f"claim {name} names no storage class and the cluster has no default one"
+        problem = f"claim {name} has no storage class, and the cluster has no default one"
         message = f"the cluster's storage classes: {known}" if classes is not None else ""
-        advice = f"{choose}, or make one the default by the annotation {DEFAULT_CLASS_ANNOTATION}."
+        advice = f"{choose}, or make one the default with the annotation {DEFAULT_CLASS_ANNOTATION}."
     elif classes is not None and all(entry["metadata"]["name"] != asked for entry in classes):
-        problem = f"claim {name} asks for storage class {asked}, which does not exist"
+        problem = f"claim {name} requests storage class {asked}, which does not exist"
         message, advice = f"the cluster's storage classes: {known}", f"{choose}."
     else:
         return _provisioning(state, pod, claim, str(asked))
@@ -635,7 +633,7 @@ def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class
     if outcome == "unknown" and event.get("type") != "Warning":
         return []
     problem = f"claim {claim['metadata']['name']} gets no volume from storage class {storage_class}"
-    advice = "Ask who runs the storage of the cluster, or name another class in eden_storage_class."
+    advice = "Ask the storage administrator, or name another class in eden_storage_class."
     wait = state.wait_for(outcome, final=APPEAR)
     return [_claim_cause(state, pod, claim, problem, _one_line(event.get("message")), advice, wait)]
 
@@ -647,9 +645,8 @@ def _claim_cause(
     workload = state.workload
     owner = f"statefulset/{workload['metadata']['name']} " if workload["kind"] == "StatefulSet" else ""
     advice += (
-        " A claim keeps the class that it was made with. This one has no volume, thus holds no data: for "
-        f"another class delete it with what waits for it, {state.kubectl} delete {owner}pvc/{name}, "
-        "and run again."
+        " The class of a claim cannot change. This claim has no volume and holds no data: for another class, "
+        f"delete it with {state.kubectl} delete {owner}pvc/{name}, and run the playbook again."
     )
     subject = f"PersistentVolumeClaim {name}"
     return Cause("volume", subject, problem, mask_passwords(message), advice, wait, pod["metadata"]["name"])
@@ -673,12 +670,12 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
     if refusal is None:
         return []
     name = pod["metadata"]["name"]
-    # The rest says why evicting others would not help.
+    # The rest explains why preemption does not help.
     message = re.split(
         r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message"))
     )[0]
     outcome = classify_reason("condition", str(refusal.get("reason")), message).outcome
-    # What autoscalers say about the pod.
+    # Events of autoscalers about the pod.
     announced = [
         event
         for event in events_of(pod, state.events)
@@ -689,14 +686,14 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
         if classify_reason("pod", announced[-1]["reason"]).outcome == "retryable":
             outcome = "retryable"
         message = f"{message}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
-    # A pod that is being stopped makes room.
+    # A terminating pod frees resources.
     if any(other["metadata"].get("deletionTimestamp") for other in state.pods):
         outcome = "retryable"
     return [
         _pod_cause(
             pod,
             "volume" if "persistentvolumeclaim" in message.lower() else "unschedulable",
-            f"no node takes pod {name}",
+            f"no node can run pod {name}",
             message or str(refusal.get("reason") or ""),
             _scheduling_advice(state, message),
             state.wait_for(outcome),
@@ -707,22 +704,24 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
 def _scheduling_advice(state: RolloutState, message: str) -> str:
     advice = []
     if "persistentvolumeclaim" in message.lower() or "volume node affinity" in message:
-        advice.append(f"See what its claims wait for: {state.kubectl} get pvc,events.")
+        advice.append(f"Check its claims: {state.kubectl} get pvc,events.")
     if "Insufficient" in message:
-        advice.append(f"Lower the requests in {state.input('resources')}, free some room, or add a node.")
+        advice.append(
+            f"Lower the requests in {state.input('resources')}, free some resources, or add a node."
+        )
     if "node.kubernetes.io/" in message:
-        advice.append("See what is wrong with the nodes: kubectl describe nodes.")
+        advice.append("Check the nodes: kubectl describe nodes.")
     elif "untolerated taint" in message:
-        advice.append("Tolerate the taint by eden_tolerations, or add a node without it.")
+        advice.append("Tolerate the taint with eden_tolerations, or add a node without it.")
     if "affinity/selector" in message or "anti-affinity" in message or "topology spread" in message:
         advice.append("Change eden_node_selector or eden_affinity, or label a node so that it fits.")
     if "Too many pods" in message:
-        advice.append("Free some room, or add a node.")
-    return " ".join(advice) or f"See {state.kubectl} describe pod for what it asks of a node."
+        advice.append("Free some resources, or add a node.")
+    return " ".join(advice) or f"See {state.kubectl} describe pod for its requirements."
 
 
 def _crashes(state: RolloutState, pod: Object) -> list[Cause]:
-    # The pods of a Job may fail as often as its backoffLimit says.
+    # The pods of a Job may fail as often as its backoffLimit allows.
     if state.workload["kind"] == "Job":
         return []
     baseline = state.baseline_restarts.get(pod["metadata"]["uid"], {})
@@ -757,19 +756,19 @@ def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Caus
                 container.message if container.reason == "PostStartHookError" else hooks[-1].get("message")
             )
         )
-        advice = "The hook's own output is not kept: see what it waits for, and the log of the container."
+        advice = "The hook's output is not kept: check what it waits for, and the log of the container."
     elif _cannot_run(container):
         message = mask_passwords(_one_line(end.get("message") or container.message))
-        advice = f"Check that {state.input('image')} names the right image: it cannot run the program."
+        advice = f"Check that {state.input('image')} names the right image: the program cannot be started."
         wait = state.wait_for(classify_reason("container", "RunContainerError", message).outcome)
     elif probe:
         how, message = ", each time killed because a probe failed", mask_line(probe)
-        advice += " If it only needs longer to start, set a longer eden_timeout."
+        advice += " If it only needs more time to start, set a longer eden_timeout."
     elif end.get("message"):
         message = mask_line(_one_line(end["message"]))
     problem = (
         f"{'init ' if container.init else ''}container {container.name} of pod {name} "
-        f"has ended {_times(container.restarts)}{how}"
+        f"has exited {_times(container.restarts)}{how}"
     )
     return _pod_cause(pod, kind, problem, message, advice, wait, container.name)
 
@@ -779,7 +778,7 @@ def _times(count: int) -> str:
 
 
 def _max_restarts(container: ContainerStatus) -> int:
-    """How many restarts make a crash loop."""
+    """The number of restarts that make a crash loop."""
     return FAILED_STARTS if _cannot_run(container) else CRASHES
 
 
@@ -810,7 +809,7 @@ def _memory_limit(pod: Object, container: str) -> str:
 
 
 def _node(state: RolloutState, pod: Object) -> list[Cause]:
-    """What happened to the node of a pod, or to the pod on it."""
+    """Problems of the node of a pod, or of the pod on it."""
     events = events_of(pod, state.events)
     lost = [event for event in events if classify_reason("pod", str(event.get("reason"))).topic == "node"]
     if not lost:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Checks the cluster before the first write: can the run succeed, and which experiment lives there?
+"""Checks before the first write whether a run can succeed, and finds the experiment in the cluster.
 
-Everything is read at once, then checked. Nothing is written: reviews of permissions store nothing, and
-objects are created only in dry runs.
+Everything is read at once, then checked. Nothing is written: access reviews are not stored, and objects are
+created only in dry runs.
 This module is private to the collection.
 """
 
@@ -60,16 +60,16 @@ ARGUMENTS: dict[str, t.Any] = {
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
 }
 
-# A running server answers at once: a wrong address should not cost a minute, nor a lost answer the run.
+# A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
 FIRST_RETRY_BUDGET = 5.0
 FIRST_TIMEOUT = 4.0
 MIN_VERSION = (1, 27)
 
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
-# ConfigMaps that belong to no single component, by their names in the topology.
+# ConfigMaps that several components share, by their names in the topology.
 CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
-# Of these one list answers for all names.
+# Kinds of which one list covers all names.
 LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 # The inputs of Kubernetes' own types, by the field of a workload that they set.
@@ -88,7 +88,7 @@ Key: t.TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Forbidden:
-    """Stands in for an answer that the user is not allowed to have."""
+    """Stands in for an object that the user is not allowed to read."""
 
     error: ClusterError
 
@@ -98,10 +98,10 @@ Answer: t.TypeAlias = "Object | Forbidden | None"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the run is to bring about.
+    """The experiment that the run is to deploy.
 
     Attributes:
-        topology: what follows from the catalogue of components, as the filter ``topology`` gives it.
+        topology: the result of the filter ``topology``.
         inputs: the inputs of the role that are checked here, by their names.
     """
 
@@ -129,7 +129,7 @@ class Experiment:
         return "ConfigMap", self.topology["names"][part]
 
     def objects(self) -> list[Key]:
-        """Kind and name of every object of the experiment, but Jobs, whose names hold a digest."""
+        """Kind and name of every object of the experiment except Jobs, whose names contain a digest."""
         names, inputs = self.topology["names"], self.inputs
         components = self.topology["components"]
         keys: list[Key] = [(row["kind"], row["name"]) for row in self.topology["objects"]]
@@ -154,10 +154,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What the cluster holds. Every answer is an object, None if it does not exist, or a :class:`Forbidden`.
+    """The state of the cluster. An answer is an object, None if it does not exist, or a :class:`Forbidden`.
 
     Attributes:
-        objects: of the experiment and of the user, by kind and name.
+        objects: those of the experiment and of the user, by kind and name.
         storage_classes: all of them, or a :class:`Forbidden`.
     """
 
@@ -172,7 +172,7 @@ class ClusterState:
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Read, check, and return what the phases build on."""
+    """Read, check, and return the values that the phases need."""
     experiment = Experiment.of(task.parameters)
     with connected(task.parameters, FIRST_RETRY_BUDGET) as cluster:
         check_version(cluster)
@@ -208,7 +208,7 @@ def check_version(cluster: Cluster) -> None:
     if match and (int(match[1]), int(match[2])) < MIN_VERSION:
         oldest = ".".join(map(str, MIN_VERSION))
         raise CollectionError(
-            f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is needed. "
+            f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is required. "
             "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
         )
 
@@ -217,7 +217,7 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
     """Read everything that is checked, in parallel.
 
     Raises:
-        ClusterError: a request failed, other than for a missing permission.
+        ClusterError: a request failed for another reason than a missing permission.
     """
     namespace = experiment.namespace
     keys = dict.fromkeys([*experiment.objects(), *(("Secret", name) for name in experiment.user_secrets())])
@@ -249,11 +249,11 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
 
 
 def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -> None:
-    """Refuse a namespace that cannot be written to, or that belongs to others and would be relabelled.
+    """Refuse a namespace that is being deleted, or that belongs to others and would be relabelled.
 
     Raises:
         MissingError: it does not exist and is not to be created.
-        CollectionError: it is being deleted, or it was made by others.
+        CollectionError: it is being deleted, or it belongs to others.
     """
     namespace, live = experiment.namespace, state.namespace
     manage = experiment.inputs["eden_manage_namespace"]
@@ -267,7 +267,7 @@ def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -
     metadata = live.get("metadata", {})
     if metadata.get("deletionTimestamp"):
         raise CollectionError(
-            f"{describe('Namespace', '', namespace)} has been in deletion since "
+            f"{describe('Namespace', '', namespace)} has been terminating since "
             f"{metadata['deletionTimestamp']}{_held_up(live)}. "
             "Nothing can be created in it. Wait until it is gone "
             f"(kubectl wait --for=delete namespace/{namespace}), or choose another with eden_namespace."
@@ -277,17 +277,17 @@ def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -
         level = (metadata.get("labels") or {}).get(POD_SECURITY_LABEL, "")
         enforced = f"enforces Pod Security {level!r}" if level else "enforces no Pod Security Standard"
         raise CollectionError(
-            f"{describe('Namespace', '', namespace)} exists and is {owner}. It {enforced}, and with "
+            f"{describe('Namespace', '', namespace)} already exists, {owner}. It {enforced}, and with "
             "eden_manage_namespace: true the run would label it restricted, for everything in it. Set "
             "eden_manage_namespace to false to use it as it is, or choose another with eden_namespace. If it "
-            f"is this experiment's alone, hand it over: {hand_over_command('Namespace', '', namespace)}."
+            f"belongs to this experiment only, hand it over: {hand_over_command('Namespace', '', namespace)}."
         )
 
 
 def fail_if_permissions_are_missing(
     cluster: Cluster, state: ClusterState, experiment: Experiment, role: t.Sequence[Object]
 ) -> None:
-    """Refuse to begin what could not be completed.
+    """Refuse to start a run that could not be completed.
 
     Raises:
         CollectionError: lists every missing permission with its reason.
@@ -321,7 +321,7 @@ def check_types(cluster: Cluster, state: ClusterState, experiment: Experiment) -
     """The problems that the API server finds in inputs of Kubernetes' own types.
 
     They are tried in dry runs: a Deployment of no replicas and a NetworkPolicy carry them all. In a namespace
-    that does not exist yet the server finds unknown fields only; the rest is refused when first applied.
+    that does not exist yet the server only finds unknown fields; the rest is found when it is applied.
     """
     return [
         problem
@@ -331,7 +331,7 @@ def check_types(cluster: Cluster, state: ClusterState, experiment: Experiment) -
 
 
 def trial_objects(experiment: Experiment) -> list[Object]:
-    """The objects that carry the inputs of Kubernetes' own types, as far as these are set."""
+    """The objects with the inputs of Kubernetes' own types, if these are set."""
     inputs = experiment.inputs
     metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": experiment.namespace}
     objects: list[Object] = []
@@ -368,10 +368,9 @@ def trial_objects(experiment: Experiment) -> list[Object]:
 
 
 def _refusal_of_types(cluster: Cluster, experiment: Experiment, definition: Object) -> CollectionError | None:
-    """The refusal of an object that carries inputs, if it names one of their fields.
+    """The refusal of a trial object, if it names the field of an input.
 
-    Others are not about the inputs: a policy, a quota or a webhook may refuse the trial and take the real
-    objects.
+    Others are ignored: a policy, a quota or a webhook may refuse the trial and accept the real object.
     """
     try:
         cluster.create(definition, dry_run=True)
@@ -380,7 +379,7 @@ def _refusal_of_types(cluster: Cluster, experiment: Experiment, definition: Obje
             return None
         names = _inputs_of(error.message)
         if not names and DECODING_ERROR in error.message:
-            # It names no field.
+            # The message names no field.
             names = [name for name in TYPED if experiment.inputs[name]]
         if not names:
             return None
@@ -401,7 +400,7 @@ def _inputs_of(message: str) -> list[str]:
 
 
 def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
-    """The warnings and the problems of the storage class, while there are volumes to be made."""
+    """The warnings and problems of the storage class, while there are volumes to be provisioned."""
     desired = experiment.inputs["eden_storage_class"]
     if all(state.claims(experiment).values()):
         return [], []
@@ -411,7 +410,7 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
     names = sorted(item["metadata"]["name"] for item in state.storage_classes)
     has = f"it has {', '.join(names)}" if names else "it has none"
     if desired and desired not in names:
-        advice = "Name one of these, or none for the cluster's default." if names else "Install one."
+        advice = "Use one of these, or leave it empty for the cluster's default." if names else "Install one."
         return [], [
             MissingError(
                 f"The cluster has no StorageClass {desired}, which eden_storage_class names: {has}. {advice}"
@@ -428,13 +427,13 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
 
 
 def check_claims(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of claims that are being deleted, and exist only until their pods are gone."""
+    """The problems of claims that are being deleted once their pods are gone."""
     return [
         CollectionError(
-            f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been in deletion since "
-            f"{claim['metadata']['deletionTimestamp']}, and exists only as long as a pod uses it; a deletion "
-            "cannot be taken back. Copy what you need from its volume first: its data goes with it. Then "
-            "delete the pods that use it and run again, which makes an empty one."
+            f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been terminating since "
+            f"{claim['metadata']['deletionTimestamp']}, and exists only while a pod uses it; a deletion "
+            "cannot be undone. First copy what you need from its volume, because its data is deleted with it. "
+            "Then delete the pods that use it and run again: an empty claim is created."
         )
         for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")
@@ -442,9 +441,9 @@ def check_claims(state: ClusterState, experiment: Experiment) -> list[Collection
 
 
 def check_secrets(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of the Secrets that belong to the user, and of values that were damaged in our own.
+    """The problems of the Secrets that belong to the user, and of damaged values in our own.
 
-    Those with the credentials of registries are looked for in a namespace that exists.
+    Secrets for registries are checked only if the namespace exists.
     """
     namespace, existing = experiment.namespace, experiment.inputs["eden_existing_secret"]
     keys = experiment.topology["credential_keys"]
@@ -455,14 +454,14 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
         problems.append(
             MissingError(
                 f"There is no {describe('Secret', namespace, existing)}, which eden_existing_secret names. "
-                "Create it, or leave eden_existing_secret empty to have one made."
+                "Create it, or leave eden_existing_secret empty to have one generated."
             )
         )
     try:
         if not isinstance(live, dict):
             pass
         elif existing:
-            advice = "Add them, or leave eden_existing_secret empty to have a Secret made."
+            advice = "Add them, or leave eden_existing_secret empty to have a Secret generated."
             credentials.usable(live, namespace, existing, keys, advice)
         elif not foreign_owner(live):
             restoring = credentials.restoring_advice(namespace, name)
@@ -474,7 +473,7 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
             MissingError(
                 f"There is no {describe('Secret', namespace, pull)}, which eden_image_pull_secrets names. "
                 f"Create it (kubectl create secret docker-registry {pull} --namespace {namespace} …), "
-                "or take it out of the list."
+                "or remove it from the list."
             )
             for pull in dict.fromkeys(experiment.inputs["eden_image_pull_secrets"])
             if state.objects["Secret", pull] is None
@@ -483,7 +482,7 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
 
 
 def check_owners(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problem of objects under the experiment's names that were made by others."""
+    """The problem of objects of others under the experiment's names."""
     namespace = experiment.namespace
     foreign = {
         describe(kind, namespace, name): owner
@@ -504,9 +503,9 @@ def check_owners(state: ClusterState, experiment: Experiment) -> list[Collection
 
 
 def check_volumes(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of inputs that would change a volume that exists, which Kubernetes refuses.
+    """The problems of inputs that would change an existing volume, which Kubernetes refuses.
 
-    The volumes of a workload are as its claim templates say, even if a claim was enlarged since.
+    For the volumes of a StatefulSet its claim templates count, even if a claim was enlarged since.
     """
     desired = experiment.inputs["eden_storage_class"]
     problems: dict[str, CollectionError] = {}
@@ -544,19 +543,19 @@ def _volume_spec(live: Answer, template: str) -> Object | None:
 
 def _volume_problem(variable: str, desired: str, holder: str, actual: str) -> CollectionError:
     return InputError(
-        f"{variable} is {desired or 'empty'}, but {holder} was made with {actual or 'none'}, and an existing "
-        "volume is not changed. "
+        f"{variable} is {desired or 'empty'}, but {holder} was created with {actual or 'none'}, and an "
+        "existing volume is never changed. "
         + (f"Set {variable} to {actual}" if actual else f"Leave {variable} empty")
-        + ", or make a new experiment with another eden_name."
+        + ", or start a new experiment with another eden_name."
     )
 
 
 def find_experiment_id(
     state: ClusterState, experiment: Experiment, mint: t.Callable[[], str] = mint_experiment_id
 ) -> tuple[str, list[CollectionError]]:
-    """The experiment's id, and what is wrong with it.
+    """The experiment's id, and its problems.
 
-    The database is bound to the id that it was made with, so the one in the cluster counts: that of the
+    The database is bound to the id that it was created with, so the one in the cluster counts: that of the
     ConfigMap, else that on the claims, which outlive it. A label that others have changed is ignored.
     """
     namespace, given = experiment.namespace, experiment.inputs["eden_experiment_id"]
@@ -588,23 +587,23 @@ def find_experiment_id(
 def _id_problem(
     holder: str, stored: str, given: str, labelled: t.Mapping[str, str]
 ) -> CollectionError | None:
-    """What is wrong with the id that ``holder`` holds, beside the given one and those on the claims."""
+    """The problem of the id in ``holder``, compared with the given one and those on the claims."""
     if not EXPERIMENT_ID.match(stored):
         return InputError(
-            f"{holder} holds no experiment id but {stored[:60]!r}. The database is bound to the right one: "
-            "restore it, or start a new experiment with another eden_name."
+            f"{holder} contains {stored[:60]!r} instead of an experiment id. The database is bound to the "
+            "original id: restore it, or start a new experiment with another eden_name."
         )
     if given and given != stored:
         return InputError(
-            f"eden_experiment_id is {given}, but {holder} says {stored}, and the database is bound to that. "
-            f"Leave eden_experiment_id out or set it to {stored}; a new experiment needs another eden_name."
+            f"eden_experiment_id is {given}, but {holder} contains {stored}, to which the database is bound. "
+            f"Remove eden_experiment_id or set it to {stored}; a new experiment needs another eden_name."
         )
     others = [f"{claim} ({value})" for claim, value in labelled.items() if value != stored]
     if others:
         return InputError(
-            f"{holder} says that the experiment is {stored}, but volumes of another are there: "
+            f"{holder} names the experiment {stored}, but there are volumes of another one: "
             f"{', '.join(others)}. Choose another eden_name; if nothing in these volumes is needed any "
-            "more, delete their claims."
+            "longer, delete their claims."
         )
     return None
 
@@ -612,8 +611,8 @@ def _id_problem(
 def find_seed_commit(state: ClusterState, experiment: Experiment) -> tuple[str | None, list[CollectionError]]:
     """The first commit of the experiment's repository, None if it was not seeded yet.
 
-    If its ConfigMap is gone, or others have changed it, the task store still has the commit, which takes no
-    other one for its database.
+    If its ConfigMap is gone, or others have changed it, the commit is that of the task store, whose database
+    accepts no other.
     """
     key = experiment.key("seed")
     live = state.objects[key]
@@ -628,8 +627,9 @@ def find_seed_commit(state: ClusterState, experiment: Experiment) -> tuple[str |
         return found, []
     return None, [
         InputError(
-            f"{describe(key[0], experiment.namespace, key[1])} holds no commit id but {commit[:60]!r}. "
-            "Delete this ConfigMap: the phase seed reads the commit again from the repository, which stays."
+            f"{describe(key[0], experiment.namespace, key[1])} contains {commit[:60]!r} instead of a "
+            "commit id. Delete this ConfigMap: the phase seed then reads it from the repository, which "
+            "is kept."
         )
     ]
 
@@ -650,7 +650,7 @@ def _commit_of_task_store(state: ClusterState, experiment: Experiment) -> str | 
 
 
 def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
-    """Raise the one problem as it is, or several as one that lists them.
+    """Raise a single problem as it is, or one error that lists several.
 
     Raises:
         CollectionError: there is a problem.
@@ -661,7 +661,7 @@ def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
         raise CollectionError(
             "\n".join(
                 [
-                    f"{len(problems)} problems keep this experiment from the cluster; nothing was written.",
+                    f"{len(problems)} problems prevent the deployment; nothing was written.",
                     *(problem.message for problem in problems),
                 ]
             )
@@ -670,8 +670,8 @@ def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
 
 def _unknown_data(claims: t.Sequence[str]) -> CollectionError:
     return InputError(
-        f"Whose data is on {', '.join(claims)} is not known: no ConfigMap and no label {EXPERIMENT_LABEL} "
-        "says it, and a database is bound to one experiment. "
+        f"The experiment of the data on {', '.join(claims)} is unknown: neither a ConfigMap nor the label "
+        f"{EXPERIMENT_LABEL} has its id, and a database is bound to one experiment. "
         "Set eden_experiment_id to its id, or choose another eden_name."
     )
 
@@ -686,7 +686,7 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
 
 
 def _held_up(namespace: Object) -> str:
-    """What holds up the deletion of a namespace, in the server's words."""
+    """The server's messages about a delayed deletion of a namespace."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     words = [condition.get("message", "") for condition in conditions if condition.get("status") == "True"]
     return f" ({'; '.join(filter(None, words))})" if any(words) else ""

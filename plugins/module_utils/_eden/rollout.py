@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waits until workloads are ready, reports how they get there, and why they do not.
+"""Waits until workloads are ready, and reports their progress, or why they do not become ready.
 
 This module is private to the collection.
 """
@@ -57,14 +57,14 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.resources imp
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 TIMEOUT = 300
-# The longest time between two checks of how long each cause has lasted.
+# The longest interval between two checks of how long each cause has lasted.
 TICK = 0.5
 QUIET = 15.0
 VOLUMES_INTERVAL = 3.0
-# A cause that was gone for this long and comes back counts anew.
+# A cause that returns after this time counts from the start.
 FLICKER = 5.0
-# What is this much older than the rollout still belongs to it, since the objects are applied just before.
-# More would take the traces of a failed run for its own if the cause was repaired at once.
+# Objects and events this much older than the rollout belong to it, because the objects are applied just
+# before. A longer time would include traces of a failed run if its cause was repaired at once.
 RECENT = timedelta(seconds=5)
 MAX_HINT = 300
 LOG_LINES = 15
@@ -88,7 +88,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 class Target(t.NamedTuple):
-    """A workload that is to become ready, and the phase that makes it, if that is known."""
+    """A workload that is to become ready, and its phase and component, if they are known."""
 
     kind: str
     name: str
@@ -109,13 +109,13 @@ class Clock:
 
 
 class View(t.Protocol):
-    """The objects of a namespace, as they are by now."""
+    """The current objects of a namespace."""
 
     def objects(self, kind: str) -> list[Object]:
         """The objects of a kind."""
 
     def wait(self, seconds: float) -> None:
-        """Return when something has changed, or after so many seconds."""
+        """Return when something has changed, or after that many seconds."""
 
 
 class Rollout:
@@ -162,7 +162,7 @@ class Rollout:
         Raises:
             RolloutError: a workload cannot become ready, or did not in time.
             MissingError: a workload does not exist.
-            ClusterError: the API server refuses what has to be read.
+            ClusterError: the API server refuses a request.
         """
         while True:
             found = self.found()
@@ -178,11 +178,11 @@ class Rollout:
             self.view.wait(min(TICK, left))
 
     def found(self) -> dict[Target, Object | None]:
-        """The workloads as they are by now, None for one that does not exist."""
+        """The current workloads, None for one that does not exist."""
         return find_workloads(self.targets, self.view.objects)
 
     def _record_baseline(self) -> None:
-        """Record what was there well before the rollout began: it is no news about it."""
+        """Record the state well before the rollout began: it is not news."""
         horizon = self.clock.wall() - RECENT
         workloads = [workload for workload in self.found().values() if workload is not None]
         young = set()
@@ -212,7 +212,7 @@ class Rollout:
         )
 
     def _check(self, pending: t.Sequence[Target], found: t.Mapping[Target, Object | None]) -> None:
-        """Raise when something that has lasted too long keeps a workload from being ready."""
+        """Raise the cause that has kept a workload from being ready for too long, if there is one."""
         self._read_volumes(pending, found)
         causes: list[tuple[Object, Cause]] = []
         expired: tuple[Object, Cause] | None = None
@@ -225,7 +225,7 @@ class Rollout:
             state = self._state(target, workload)
             for cause in find_causes(state):
                 causes.append((workload, cause))
-                # A second try counts from the first one that had the same answer.
+                # A second attempt counts from the first one with the same result.
                 lasted = self._lasted((target, cause.key, cause.wait))
                 if lasted >= cause.wait and expired is None:
                     expired = workload, cause
@@ -235,14 +235,14 @@ class Rollout:
             raise self._failure(*expired, causes)
 
     def _report_retried(self, state: RolloutState, cause: Cause) -> None:
-        """Show once what is tried again until the timeout; after that it is among what is waited for."""
+        """Show a retried cause once; after that it appears in the lines about what is waited for."""
         key = f"{cause.subject} {cause.container}", cause.kind
         if key not in self._reported:
             self._reported.add(key)
             self._show(f"{state.component}: {_shortened(cause.sentence())}; still waiting")
 
     def _lasted(self, key: t.Hashable) -> float:
-        """For how long a cause has been seen, up to now."""
+        """The seconds for which a cause has been seen."""
         now = self.clock.now()
         first, last = self._seen.get(key, (now, now))
         if now - last > FLICKER:
@@ -277,7 +277,7 @@ class Rollout:
         )
 
     def _log(self, cause: Cause) -> list[str]:
-        """The last lines of the container's latest run that has ended, or else of the one that runs."""
+        """The last lines of the container's previous run, or else of the current one."""
         # A log that cannot be read must not hide the cause.
         for previous in (False, True):
             try:
@@ -291,9 +291,9 @@ class Rollout:
         return []
 
     def _missing(self, target: Target) -> MissingError:
-        tags = f"with `--tags {target.phase}`, which makes it" if target.phase else "without tags"
+        tags = f"`--tags {target.phase}` first" if target.phase else "the playbook without tags"
         return MissingError(
-            f"{describe(target.kind, self.namespace, target.name)} does not exist. Run the playbook {tags}.",
+            f"{describe(target.kind, self.namespace, target.name)} does not exist: run {tags}.",
             cause="missing",
             kind=target.kind,
             name=target.name,
@@ -304,7 +304,7 @@ class Rollout:
     def _out_of_time(
         self, pending: t.Sequence[Target], found: t.Mapping[Target, Object | None]
     ) -> CollectionError:
-        """What to say at the timeout: the cause that there is, however new or old, or what is waited for."""
+        """The error at the timeout: the current cause, however new or old, or what is waited for."""
         slow: list[tuple[Target, Object]] = []
         for target in pending:
             workload = found[target]
@@ -329,7 +329,7 @@ class Rollout:
         )
 
     def _slowness(self, target: Target, workload: Object) -> Cause:
-        """No cause is visible: what is still waited for, and the log of the pod that is not ready."""
+        """The cause if none was found: what is waited for, and the log of the pod that is not ready."""
         pods = current_pods(workload, self.view.objects("Pod"))
         running = [
             pod for pod in pods if not is_pod_ready(pod) and pod.get("status", {}).get("phase") == "Running"
@@ -347,7 +347,7 @@ class Rollout:
         )
 
     def _hint(self, target: Target, workload: Object) -> str:
-        """What the pods of a workload are doing, or what is wrong with them."""
+        """The stages of the pods of a workload, or their problem."""
         state = self._state(target, workload)
         causes = [cause.sentence() for cause in find_causes(state)]
         complaint = causes[0] if causes else last_probe_failure(state)
@@ -357,10 +357,12 @@ class Rollout:
         waiting = [
             f"pod {pod['metadata']['name']} {pod_stage(pod, events)}" for pod in pods if not is_pod_ready(pod)
         ]
-        return "; ".join(waiting) or ("its controller has not noticed yet" if pods else "it has no pod yet")
+        return "; ".join(waiting) or (
+            "its controller has not updated its status yet" if pods else "it has no pod yet"
+        )
 
     def _report(self, found: t.Mapping[Target, Object | None]) -> None:
-        """Show what has changed since the last time, or after a while what is waited for."""
+        """Show changes, or after a while what is waited for."""
         pods, events = self.view.objects("Pod"), self.view.objects("Event")
         for target, workload in found.items():
             if workload is None:
@@ -421,9 +423,9 @@ class Rollout:
         self._volumes = claims, self._readable("StorageClass", "")
 
     def _readable(self, kind: str, namespace: str) -> list[Object] | None:
-        """The objects of a kind, or None if listing them is not allowed or no answer comes soon.
+        """The objects of a kind, or None if listing them is not allowed or takes too long.
 
-        They only make a cause more exact. The watches report that the API server is lost.
+        They only make a cause more exact. The watches report an unreachable API server.
         """
         try:
             return self.cluster.list(kind, namespace)
@@ -435,7 +437,7 @@ def run(task: Task) -> dict[str, t.Any]:
     """Wait for the workloads; see the module's documentation for the result.
 
     Raises:
-        CollectionError: a workload cannot become ready, does not exist, or the API server refuses.
+        CollectionError: a workload cannot become ready or does not exist, or the API server refuses.
     """
     with connected(task.parameters) as cluster:
         return roll_out(task, cluster, Clock())
@@ -463,7 +465,7 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
             informer.watch(kind, *cluster.list_with_version(kind, namespace))
         for kind, (items, version) in lists.items():
             informer.watch(kind, items, version)
-        # What only makes a cause more exact, such as a log, must not keep it waiting.
+        # Details of a cause, such as a log, must not delay it.
         details = Cluster(cluster.client, DETAILS_BUDGET)
         rollout = Rollout(details, informer, targets, task.parameters, task.progress, clock)
         rollout.wait()
@@ -493,7 +495,7 @@ def read_logs(
 ) -> dict[str, str]:
     """The log of each complete Job by the Job's name; a Job whose pod is gone has none.
 
-    ``pods`` are those of the namespace, if they are known already.
+    ``pods`` are those of the namespace, if they are already known.
     """
     jobs = [
         workload
@@ -537,7 +539,7 @@ def _result(
 
 
 def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool:
-    """The event is about one of these workloads or pods, or about something whose age is not known."""
+    """Whether the event is about one of these workloads or pods, or about an object of unknown age."""
     about = event.get("involvedObject") or {}
     kind, name = str(about.get("kind")), str(about.get("name"))
     if kind == "ReplicaSet":

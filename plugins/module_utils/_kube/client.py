@@ -55,7 +55,7 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
-# In the words of Python's ssl and of urllib3, which are wrapped too often to look for their types.
+# Messages of Python's ssl and of urllib3, whose exceptions are wrapped too often to check their types.
 WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 WRONG_PROXY_LOGIN = "Tunnel connection failed: 407"
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -84,12 +84,12 @@ class Cluster:
         self.client = client
         self.retry_budget = retry_budget
         self._sleep = sleep
-        # A discoverer of our own keeps DynamicClient from asking the server which kinds it serves.
+        # This discoverer keeps DynamicClient from asking the server which kinds it serves.
         self._dynamic = DynamicClient(client, discoverer=lambda _client, _cache: None)
 
     @classmethod
     def connect(cls, options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> Cluster:
-        """A connection by the module options and ``K8S_AUTH_*``, as ``find_access`` finds it.
+        """A connection from the module options and ``K8S_AUTH_*``, see ``find_access``.
 
         Raises:
             CollectionError: the Python package is missing, or no usable access was found.
@@ -108,12 +108,12 @@ class Cluster:
 
     @property
     def transport(self) -> Transport:
-        """The way to the API server."""
+        """The transport to the API server."""
         transport: Transport = self.client.rest_client.pool_manager
         return transport
 
     def version(self, timeout: float = READ_TIMEOUT) -> Object:
-        """The answer of ``/version``: ``gitVersion``, ``major``, ``minor``…; a try takes ``timeout`` s."""
+        """The answer of ``/version``: ``gitVersion``, ``major``…; an attempt takes ``timeout`` s."""
         return self._json(
             "read",
             f"the version of the API server {self.address}",
@@ -124,7 +124,7 @@ class Cluster:
         )
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
-        """The object, or None if the server says 404."""
+        """The object, or None if the server answers 404."""
         try:
             return self._json(
                 "read",
@@ -169,7 +169,7 @@ class Cluster:
         return self._write("create", definition, self._dynamic.create, dry_run="All" if dry_run else None)
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
-        """Server-side apply, which takes over fields that others own; the object as the server holds it."""
+        """Server-side apply, which takes over fields that others own; returns the server's object."""
         return self._write(
             "apply",
             definition,
@@ -180,7 +180,7 @@ class Cluster:
         )
 
     def merge(self, definition: Object, patch: Object, dry_run: bool = False) -> Object:
-        """Strategic merge patch of the object of that definition; the object as the server holds it."""
+        """Strategic merge patch of the object of that definition; returns the server's object."""
         return self._write(
             "patch",
             definition,
@@ -287,11 +287,11 @@ class Cluster:
     def _write(
         self, action: str, definition: Object, call: t.Callable[..., t.Any], **parameters: t.Any
     ) -> Object:
-        """Send the ``body``, by default the definition, to where the object of the definition is."""
+        """Send the ``body``, by default the definition, to the object of the definition."""
         kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
-        # A field that the server does not know is an error, where it would drop it silently.
+        # Makes an unknown field an error, which the server would drop silently.
         parameters["query_params"] = [("fieldValidation", "Strict")]
         return self._json(
             action,
@@ -317,14 +317,14 @@ class Cluster:
             action,
             target,
             0,
-            f"what answers at {self.address} is no Kubernetes API",
+            f"the server at {self.address} is not a Kubernetes API server",
             advice=f"Check the address: kubectl version. {KUBECONFIG_ADVICE}",
         )
 
     def _send(
         self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> bytes:
-        """Send a request, again while that helps, and read the whole answer."""
+        """Send a request, retry it while that can help, and read the whole answer."""
         deadline = time.monotonic() + self.retry_budget
         delay = FIRST_DELAY
         while True:
@@ -361,7 +361,7 @@ class Cluster:
         if any(words in reason for words in WRONG_CERTIFICATE):
             advice = (
                 "Check certificate-authority and tls-server-name in the kubeconfig, or the option ca_cert: "
-                "they must fit the certificate of the API server."
+                "they must match the certificate of the API server."
             )
         elif WRONG_PROXY_LOGIN in reason:
             advice = (
@@ -380,7 +380,7 @@ class Cluster:
 
 @functools.cache
 def resource_of(kind: str) -> Resource:
-    """The kind as the client's own type, which knows its paths."""
+    """The kind as the client's own type, which has its paths."""
     row = KINDS[kind]
     return Resource(
         prefix="apis" if row.group else "api",
@@ -393,10 +393,10 @@ def resource_of(kind: str) -> Resource:
 
 
 def client_of(transport: Transport) -> ApiClient:
-    """The client of the Python package ``kubernetes``, with our way to the API server."""
+    """The client of the Python package ``kubernetes``, with our transport."""
     configuration = Configuration()
     configuration.host = transport.access.server
-    # What the environment says about proxies is in the access.
+    # The access already has the proxy of the environment.
     configuration.proxy = None
     client = ApiClient(configuration=configuration)
     client.rest_client.pool_manager = transport  # type: ignore[assignment]
@@ -416,7 +416,7 @@ def connected(options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET
 def refusal(
     action: str, target: str, status: int, reason: t.Any, body: t.Any, transport: Transport
 ) -> ClusterError:
-    """The error for an answer of the API server that is none of success, with what to do about it."""
+    """The error for an answer of the API server that is not a success, with advice."""
     document = _status(body)
     message = str(document.get("message") or "")
     causes = (document.get("details") or {}).get("causes") or ()
@@ -436,7 +436,7 @@ def is_retryable(error: ClusterError) -> bool:
 
 
 def _status(body: t.Any) -> Object:
-    """The Status object that the server sent; the words of anything else are its message."""
+    """The Status object that the server sent; the text of anything else becomes its message."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:
         document = json.loads(text)
@@ -446,7 +446,7 @@ def _status(body: t.Any) -> Object:
 
 
 def _is_permanent(reason: str) -> bool:
-    """Whether another try cannot help: the certificate or the proxy's login is wrong."""
+    """Whether retrying cannot help: the certificate or the proxy's login is wrong."""
     return any(words in reason for words in (*WRONG_CERTIFICATE, WRONG_PROXY_LOGIN))
 
 

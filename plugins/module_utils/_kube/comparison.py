@@ -32,7 +32,7 @@ MERGE_KEYS: dict[str, tuple[str, ...]] = {
 
 
 def contains(live: t.Any, desired: t.Any) -> bool:
-    """Whether ``live`` holds all that ``desired`` states; lists must match item by item.
+    """Whether ``live`` contains everything in ``desired``; lists must match item by item.
 
     An empty mapping or list that the server dropped counts as live.
     """
@@ -50,7 +50,7 @@ def contains(live: t.Any, desired: t.Any) -> bool:
 
 
 def differing(live: t.Any, desired: t.Any, path: Path = ()) -> t.Iterator[Path]:
-    """The paths at which ``live`` does not hold what ``desired`` states."""
+    """The paths at which ``live`` does not contain ``desired``."""
     if contains(live, desired):
         return
     if isinstance(desired, dict) and isinstance(live, dict):
@@ -70,10 +70,10 @@ def show(path: Path) -> str:
 
 
 def foreign_owner(live: Object) -> str:
-    """Who an object belongs to, in words, if it is not ours; empty if it is.
+    """Who manages or created an object, if it is not ours; empty if it is.
 
-    Ours has our label, or fields that we applied: either may have been lost, the one to an edit, the other
-    in a restore from a backup. A claim with neither may be a restored one.
+    Ours has our label, or fields that we applied: an edit may have removed the label, and a restore from a
+    backup the record of the fields. A claim with neither may be a restored one.
     """
     metadata = live.get("metadata", {})
     label = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL, "")
@@ -84,8 +84,8 @@ def foreign_owner(live: Object) -> str:
         return ""
     if label:
         return f"managed by {label}"
-    made = f"made with {managers[0]}" if managers and managers[0] else "made by another tool"
-    return f"{made}, not by {NAME}"
+    creator = managers[0] if managers and managers[0] else "another tool"
+    return f"created by {creator}, not by {NAME}"
 
 
 def other_owners(live: Object, desired: Object) -> dict[str, list[str]]:
@@ -100,7 +100,7 @@ def other_owners(live: Object, desired: Object) -> dict[str, list[str]]:
 
 
 def _owns_path(fields: Object, live: t.Any, path: Path) -> bool:
-    """Whether the fields of one manager hold the path; a list of no merge key is owned as a whole."""
+    """Whether the fields of one manager include the path; a list without a merge key is owned as a whole."""
     for number, step in enumerate(path):
         if not fields:
             return number > 0
@@ -189,7 +189,7 @@ def _of_entry(foreign: t.Sequence[Object], key: str, value: t.Any) -> list[Objec
 
 
 def set_by_others(live: Object, *place: str) -> bool:
-    """Whether another manager has since set the value at the place, which we apply.
+    """Whether another manager has changed the value at the place since we applied it.
 
     False for an object that we never applied.
     """

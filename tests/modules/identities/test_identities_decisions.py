@@ -291,7 +291,7 @@ def test_the_task_store_of_another_experiment(world: World) -> None:
     world.run()
     before = world.state()
     world.parameters["experiment_id"] = OTHER_EXPERIMENT
-    with pytest.raises(TaskStoreError, match=f"serves another experiment than {OTHER_EXPERIMENT}"):
+    with pytest.raises(TaskStoreError, match=f"does not serve experiment {OTHER_EXPERIMENT}"):
         world.run()
     assert world.state() == before
 

@@ -128,7 +128,7 @@ def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
     values = {"inventory_hostname": "lab", "eden_image": "eden:1", "eden_context": "{{ inventory_hostname }}"}
     result = action(values).run(task_vars=values)
     assert [problem["variable"] for problem in result["problems"]] == ["eden_context"]
-    assert "which holds a template that was not evaluated" in result["msg"]
+    assert "which contains a template that was not evaluated" in result["msg"]
 
 
 def test_variables_that_are_no_inputs_are_not_templated() -> None:

@@ -244,7 +244,7 @@ def test_a_header_carries_what_is_accepted_for_the_admin_token() -> None:
 def test_no_key_is_added_to_a_secret_that_others_made(check_mode: bool) -> None:
     cluster = FakeCluster({**secret(KEY="k"), "metadata": {"managedFields": [{"manager": "kubectl-create"}]}})
     with pytest.raises(
-        CredentialsError, match=r"^Secret ns/s exists and is made with kubectl-create, not by"
+        CredentialsError, match=r"^Secret ns/s already exists, created by kubectl-create, not by"
     ):
         completed(cluster, check_mode)
     assert not cluster.writes
@@ -254,7 +254,7 @@ def test_a_damaged_value_of_our_own_secret_is_not_overwritten() -> None:
     cluster = FakeCluster(secret(KEY="k", POSTGRES_PASSWORD="hunter2\n"))
     parameters = {**PARAMETERS, "keys": ["KEY", "POSTGRES_PASSWORD", "PASSWORD"]}
     with pytest.raises(
-        CredentialsError, match=r"POSTGRES_PASSWORD holds a line break.*Restore POSTGRES_"
+        CredentialsError, match=r"POSTGRES_PASSWORD contains a line break.*Restore POSTGRES_"
     ) as error:
         credentials.completed(cluster, Task(parameters))  # type: ignore[arg-type]
     assert error.value.data == {"unusable": ["POSTGRES_PASSWORD"]}

@@ -538,7 +538,7 @@ def test_killed_between_the_secret_and_the_mint(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         world.run()
     world.registry.before = lambda _line: None
-    # What it holds is taken for no identity.
+    # What it contains is taken for no identity.
     assert set(world.cluster.values("id-operator")) == {"token"}
     assert not is_token(world.cluster.values("id-operator")["token"])
     assert world.run(check_mode=True)["identities"]["operator"]["action"] == "minted"
@@ -645,9 +645,9 @@ def no_admin_key(world: World) -> None:
         (
             no_pod,
             MissingError,
-            "run `--tags task_store` first (looked for a ready pod behind Service ns/store)",
+            "run `--tags task_store` first (no ready pod behind Service ns/store)",
         ),
-        (no_admin_secret, MissingError, "run `--tags infra` first (looked for Secret ns/credentials)"),
+        (no_admin_secret, MissingError, "run `--tags infra` first (missing: Secret ns/credentials)"),
         (no_admin_key, CredentialsError, "Secret ns/credentials lacks the key EDEN_ADMIN_TOKEN"),
     ],
 )
@@ -680,7 +680,7 @@ def test_admin_token_refused(world: World, check_mode: bool) -> None:
     with pytest.raises(TaskStoreError, match="401 Unauthorized") as caught:
         world.run(check_mode)
     assert "read from key EDEN_ADMIN_TOKEN of Secret ns/credentials" in caught.value.message
-    assert "another" not in caught.value.message.replace("started with another:", "")
+    assert "another" not in caught.value.message.replace("started with another one:", "")
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
@@ -688,7 +688,7 @@ def test_another_experiment(world: World, check_mode: bool) -> None:
     complete(world)
     tokens = dict(world.registry.tokens)
     world.registry.experiment_id = "exp_" + "2" * 26
-    with pytest.raises(TaskStoreError, match=f"serves another experiment than {E}"):
+    with pytest.raises(TaskStoreError, match=f"does not serve experiment {E}"):
         world.run(check_mode)
     assert world.registry.tokens == tokens
 
@@ -742,7 +742,7 @@ def test_url_that_does_not_answer_yet(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"experiment_id": "exp-1"}, "experiment_id 'exp-1' is no experiment id"),
+        ({"experiment_id": "exp-1"}, "experiment_id 'exp-1' is not an experiment id"),
         ({"instance": ""}, "instance is empty"),
         ({"namespace": ""}, "namespace is empty"),
         ({"task_store_url": "store:8080"}, "task_store_url 'store:8080' is not scheme, host and port"),

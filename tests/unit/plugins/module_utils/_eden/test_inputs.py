@@ -316,7 +316,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
             {"eden_image": "eden:latest"},
             f"eden_image: {IMAGE_RULE} 'eden:latest', which has the tag latest, whose content changes",
         ),
-        ({"eden_image": "eden @1"}, f"eden_image: {IMAGE_RULE} 'eden @1', which holds whitespace"),
+        ({"eden_image": "eden @1"}, f"eden_image: {IMAGE_RULE} 'eden @1', which contains whitespace"),
         ({"eden_image": "https://a/b:1"}, f"eden_image: {IMAGE_RULE} 'https://a/b:1', which is a URL"),
         (
             {"eden_storage_sizes": {"postgres": "10G"}},
@@ -347,7 +347,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
         (
             {"eden_context": "{{ nope }}"},
             "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
-            "got '{{ nope }}', which holds a template that was not evaluated; for example kind-eden",
+            "got '{{ nope }}', which contains a template that was not evaluated; for example kind-eden",
         ),
         (
             {"eden_resources": {"limits": {"cpu": NOPE}}},
@@ -367,7 +367,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
         (
             {"eden_task_store_url": "http://user:hunter2@eden"},
             "eden_task_store_url: must be an http or https URL, or empty, got 'http://***@eden', "
-            "which holds a user name; for example https://eden.example.org:8080",
+            "which contains a user name; for example https://eden.example.org:8080",
         ),
         ({"eden_image": ...}, "eden_image: is required; for example registry.example.org/eden:1.0.0"),
         # Names that are not inputs
@@ -407,7 +407,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
                 "eden_experiment_config_file": "/nowhere",
                 "eden_experiment_config": config(parallel_variants=2),
             },
-            "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out; "
+            "eden_experiment_config_file: excludes eden_experiment_config: remove one of the two; "
             "for example ''",
         ),
     ],
@@ -558,7 +558,7 @@ def test_a_file_is_read_and_checked(tmp_path: pathlib.Path, monkeypatch: pytest.
     ("content", "words"),
     [
         *(
-            (content, "which holds no mapping")
+            (content, "which does not contain a mapping")
             for content in ("hunter2", "- hunter2", "12345", "", "hunter2:hunter3")
         ),
         ("password: 'hunter2\n", "got one that cannot be read"),

@@ -211,7 +211,7 @@ def test_group_verb(group_id: str, add: tuple[str, ...], verb: str) -> None:
 
 def test_two_groups_of_one_name() -> None:
     found = (Group(gid(1), "g", (), "2026-04-01T00:00:00Z"), Group(gid(2), "g"))
-    with pytest.raises(IdentityError, match="2 of that name") as caught:
+    with pytest.raises(IdentityError, match="2 with that name") as caught:
         plan(Observation(OURS, (), (GroupObservation("g", (), found),)))
     assert f"{gid(1)} created 2026-04-01T00:00:00Z" in caught.value.message
     assert f"{gid(2)} created at an unknown time" in caught.value.message

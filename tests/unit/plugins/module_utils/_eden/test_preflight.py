@@ -190,7 +190,7 @@ def test_the_version_of_the_api_server(cluster: FakeCluster, version: str, accep
         assert run()["changed"] is False
         return
     assert refusal() == (
-        f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is needed. "
+        f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is required. "
         "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
     )
     assert cluster.requests == []
@@ -297,7 +297,7 @@ def test_a_namespace_in_deletion(cluster: FakeCluster) -> None:
         "status": {"phase": "Terminating", "conditions": conditions},
     }
     assert refusal() == (
-        "Namespace lab has been in deletion since 2026-01-02T03:04:05Z (Some resources are remaining). "
+        "Namespace lab has been terminating since 2026-01-02T03:04:05Z (Some resources are remaining). "
         "Nothing can be created in it. Wait until it is gone (kubectl wait --for=delete namespace/lab), "
         "or choose another with eden_namespace."
     )
@@ -308,10 +308,10 @@ def test_a_namespace_in_deletion(cluster: FakeCluster) -> None:
     [
         (
             {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
-            "is made by another tool, not by eden.reference. It enforces Pod Security 'privileged', and",
+            "created by another tool, not by eden.reference. It enforces Pod Security 'privileged', and",
         ),
-        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "is managed by Helm. It enforces no Pod"),
-        ({"managedFields": [{"manager": "kubectl-create"}]}, "is made with kubectl-create, not by eden"),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm. It enforces no Pod"),
+        ({"managedFields": [{"manager": "kubectl-create"}]}, "created by kubectl-create, not by eden"),
         ({"managedFields": APPLIED}, ""),
     ],
 )
@@ -322,7 +322,7 @@ def test_a_namespace_that_others_made(cluster: FakeCluster, metadata: Object, wo
         assert run()["changed"] is False
         return
     message = refusal()
-    assert message.startswith(f"Namespace lab exists and {words}")
+    assert message.startswith(f"Namespace lab already exists, {words}")
     assert "Set eden_manage_namespace to false to use it as it is, or choose another" in message
 
 
@@ -342,7 +342,7 @@ def test_a_default_storage_class(cluster: FakeCluster, annotation: str) -> None:
         (
             ["b", "a"],
             "fast",
-            "no StorageClass fast, which eden_storage_class names: it has a, b. Name one",
+            "no StorageClass fast, which eden_storage_class names: it has a, b. Use one",
         ),
         ([], "fast", "no StorageClass fast, which eden_storage_class names: it has none. Install one."),
         (["b", "a"], "", "no default StorageClass, and eden_storage_class is empty: it has a, b. Set eden_"),
@@ -382,7 +382,7 @@ TOKEN, PASSWORD = b"the-admin-token", b"the database password"
         (secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=b""), "Secret lab/mine lacks POSTGRES_PASSWORD."),
         (
             secret(EDEN_ADMIN_TOKEN=TOKEN, POSTGRES_PASSWORD=b"hunter2\n"),
-            "Secret lab/mine has values that their services cannot use: POSTGRES_PASSWORD holds a line break",
+            "Secret lab/mine has values that their services cannot use: POSTGRES_PASSWORD contains a line",
         ),
     ],
 )
@@ -413,7 +413,7 @@ def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> N
     cluster.objects["Secret", "a"] = {}
     message = refusal(eden_image_pull_secrets=["a", "b", "c", "b"])
     assert [line.split(",")[0] for line in message.splitlines()] == [
-        "2 problems keep this experiment from the cluster; nothing was written.",
+        "2 problems prevent the deployment; nothing was written.",
         "There is no Secret lab/b",
         "There is no Secret lab/c",
     ]
@@ -432,7 +432,7 @@ KEYS_OF_OBJECTS = preflight.Experiment.of(options("lab")).objects()
     ("metadata", "owner"),
     [
         ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm"),
-        ({"managedFields": [{"manager": "velero"}]}, "made with velero, not by eden.reference"),
+        ({"managedFields": [{"manager": "velero"}]}, "created by velero, not by eden.reference"),
     ],
 )
 def test_each_object_that_others_made(
@@ -527,27 +527,27 @@ def volume_spec(size: str, storage_class: str | None = None) -> Object:
             volume_spec("10Gi"),
             "",
             "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
-            "made with 20Gi, and an existing volume is not changed. "
-            "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name.",
+            "created with 20Gi, and an existing volume is never changed. "
+            "Set eden_storage_sizes.postgres to 20Gi, or start a new experiment with another eden_name.",
         ),
         (
             volume_spec("10Gi"),
             volume_spec("5Gi"),
             "",
-            "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was made with 5Gi, ",
+            "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was created with 5Gi, ",
         ),
         (
             volume_spec("10Gi", "fast"),
             volume_spec("10Gi", "fast"),
             "standard",
-            "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was made "
-            "with fast, ",
+            "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was "
+            "created with fast, ",
         ),
         (
             volume_spec("10Gi"),
             volume_spec("10Gi", "standard"),
             "standard",
-            "was made with none, and an existing volume is not changed. Leave eden_storage_class empty, ",
+            "was created with none, and an existing volume is never changed. Leave eden_storage_class empty",
         ),
         (volume_spec("10Gi", "fast"), volume_spec("10Gi"), "", "eden_storage_class is empty, but the"),
     ],
@@ -602,39 +602,39 @@ CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLI
         (
             {EXPERIMENT: configmap(experiment_id=STORED)},
             OTHER,
-            f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment says {STORED}, and the "
-            f"database is bound to that. Leave eden_experiment_id out or set it to {STORED}; a new",
+            f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment contains {STORED}, to which "
+            f"the database is bound. Remove eden_experiment_id or set it to {STORED}; a new",
         ),
         (
             {POSTGRES_CLAIM: claim(STORED)},
             OTHER,
-            f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} says {STORED}, and",
+            f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} contains {STORED}",
         ),
         *(
             (
                 {EXPERIMENT: configmap(experiment_id=stored)},
                 STORED,
-                f"ConfigMap lab/eden-experiment holds no experiment id but {stored!r}.",
+                f"ConfigMap lab/eden-experiment contains {stored!r} instead of an experiment id.",
             )
             for stored in ("", "exp-1", STORED.upper(), STORED + "\n")
         ),
         (
             {POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(OTHER), "spec": volume_spec("10Gi")}},
             "",
-            f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, but volumes of "
-            f"another are there: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;",
+            f"PersistentVolumeClaim lab/{CLAIMS[0]} names the experiment {STORED}, but there are "
+            f"volumes of another one: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another",
         ),
         (
             {EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim(OTHER)},
             "",
-            f"ConfigMap lab/eden-experiment says that the experiment is {STORED}, but volumes of another",
+            f"ConfigMap lab/eden-experiment names the experiment {STORED}, but there are volumes",
         ),
         (
             {POSTGRES_CLAIM: claim()},
             "",
-            f"Whose data is on PersistentVolumeClaim lab/{CLAIMS[0]} is not",
+            f"The experiment of the data on PersistentVolumeClaim lab/{CLAIMS[0]} is unknown",
         ),
-        ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "Whose data is on "),
+        ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "The experiment of the data on "),
     ],
 )
 def test_an_id_that_is_refused(cluster: FakeCluster, objects: Objects, given: str, words: str) -> None:
@@ -661,9 +661,9 @@ def test_a_claim_that_goes_with_its_pod(cluster: FakeCluster) -> None:
     cluster.objects[POSTGRES_CLAIM] = going
     message = refusal()
     assert message.startswith(
-        f"PersistentVolumeClaim lab/{CLAIMS[0]} has been in deletion since 2026-11-24T10:00:00Z, and "
+        f"PersistentVolumeClaim lab/{CLAIMS[0]} has been terminating since 2026-11-24T10:00:00Z, and "
     )
-    assert "Copy what you need from its volume first: its data goes with it." in message
+    assert "First copy what you need from its volume, because its data is deleted with it." in message
 
 
 # Seed commit
@@ -715,8 +715,8 @@ def test_the_seed_commit(
 def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
     cluster.objects[SEED] = configmap(commit="main")
     assert refusal(InputError) == (
-        "ConfigMap lab/eden-seed holds no commit id but 'main'. Delete this ConfigMap: "
-        "the phase seed reads the commit again from the repository, which stays."
+        "ConfigMap lab/eden-seed contains 'main' instead of a commit id. Delete this ConfigMap: "
+        "the phase seed then reads it from the repository, which is kept."
     )
 
 
@@ -725,4 +725,4 @@ def test_several_problems_are_reported_at_once(cluster: FakeCluster) -> None:
     cluster.objects[EXPERIMENT] = configmap(experiment_id=STORED)
     message = refusal(eden_existing_secret="mine", eden_experiment_id=OTHER)
     assert len(message.splitlines()) == 4
-    assert message.startswith("3 problems keep this experiment from the cluster; nothing was written.\n")
+    assert message.startswith("3 problems prevent the deployment; nothing was written.\n")

@@ -251,8 +251,8 @@ def test_unchanged_objects_have_no_diff() -> None:
 
 FOREIGN = {
     "label": ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm"),
-    "manager": ({"managedFields": [{"manager": "kubectl-create"}]}, "made with kubectl-create, not by eden"),
-    "nothing": ({}, "made by another tool, not by eden.reference"),
+    "manager": ({"managedFields": [{"manager": "kubectl-create"}]}, "created by kubectl-create, not by eden"),
+    "nothing": ({}, "created by another tool, not by eden.reference"),
 }
 
 
@@ -262,7 +262,7 @@ def test_an_object_that_others_made_is_refused(metadata: Object, owner: str, che
     cluster = FakeCluster({**CONFIG, "metadata": metadata, "data": {"k": "theirs"}})
     with pytest.raises(CollectionError) as caught:
         apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
-    assert f"Could not apply ConfigMap ns/c: it exists and is {owner}" in caught.value.message
+    assert f"Could not apply ConfigMap ns/c: it already exists, {owner}" in caught.value.message
     assert caught.value.message.endswith(
         "kubectl label configmap c --namespace ns app.kubernetes.io/managed-by=eden.reference --overwrite."
     )

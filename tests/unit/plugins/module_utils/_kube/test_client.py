@@ -231,6 +231,6 @@ def test_log_is_text(script: t.Callable[..., Script]) -> None:
 @pytest.mark.parametrize("body", [b"<html>hunter2</html>", b"[]", b"null", b"\xff"])
 def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body: bytes) -> None:
     cluster = script(Answer(200, body)).cluster()
-    with pytest.raises(UnreachableError, match=r"what answers at http://\S+ is no Kubernetes API") as error:
+    with pytest.raises(UnreachableError, match=r"the server at http://\S+ is not a Kubernetes API") as error:
         cluster.version()
     assert "hunter2" not in error.value.message

@@ -238,7 +238,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
     (
         k.pod(POSTGRES, k.container(k.terminated(3)), phase="Running"),
         [],
-        "container main ended with exit code 3, once",
+        "container main exited with exit code 3, once",
     ),
     (
         k.pod(
@@ -247,7 +247,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
             phase="Running",
         ),
         [],
-        "container main ended for lack of memory, 3 times",
+        "container main exited because it ran out of memory, 3 times",
     ),
     (k.pod(POSTGRES, k.container(k.running(), ready=True), phase="Running", ready=True), [], "ready"),
     (changed(k.pod(POSTGRES), metadata={"deletionTimestamp": k.CREATED}), [], "is stopping"),
