@@ -432,7 +432,7 @@ def check_claims(state: ClusterState, experiment: Experiment) -> list[Collection
         CollectionError(
             f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been terminating since "
             f"{claim['metadata']['deletionTimestamp']}, and exists only while a pod uses it; a deletion "
-            "cannot be undone. First copy what you need from its volume, because its data is deleted with it. "
+            "cannot be undone. First copy what you need from its volume: its data is deleted with it. "
             "Then delete the pods that use it and run again: an empty claim is created."
         )
         for name, claim in state.claims(experiment).items()

@@ -162,7 +162,7 @@ def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: 
     with pytest.raises(InputError) as error:
         check(eden_experiment_id=OTHER)
     assert error.value.message.startswith(
-        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment says {STORED}"
+        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment contains {STORED}"
     )
 
 
@@ -507,7 +507,7 @@ def test_a_volume_that_exists_keeps_its_size(
     assert error.value.message == (
         f"eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
         "was created with 20Gi, and an existing volume is never changed. Set eden_storage_sizes.postgres to "
-        "20Gi, or make a new experiment with another eden_name."
+        "20Gi, or start a new experiment with another eden_name."
     )
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):
@@ -699,9 +699,7 @@ def test_the_role_stops_at_wrong_inputs_before_it_asks_the_cluster(
     status, printed = play(eden_kubeconfig=kubeconfig, eden_storage_sizes={"postgres": "10G"}, **replicas)
     assert status == 2
     assert "2 inputs of eden break a rule; nothing was written." in printed
-    assert (
-        "eden_storage_sizes.postgres: must be a size such as 10Gi (whole number and Mi, Gi or Ti)" in printed
-    )
+    assert "eden_storage_sizes.postgres: must be a size such as 10Gi (an integer and Mi, Gi or Ti)" in printed
     assert "eden_replica: is not an input; did you mean eden_replicas?" in printed
     assert "Traceback" not in printed
     assert asked(control_plane, user) == []

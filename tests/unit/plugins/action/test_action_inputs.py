@@ -155,7 +155,7 @@ def test_a_value_without_an_end_is_a_problem() -> None:
 
 
 def test_a_number_that_cannot_be_written_out_is_a_problem() -> None:
-    assert "a number that is too large to be written out" in lines(eden_timeout="{{ 10 ** 5000 }}")[0]
+    assert "a number that is too large" in lines(eden_timeout="{{ 10 ** 5000 }}")[0]
 
 
 def test_more_requests_than_the_task_store_answers_give_a_warning() -> None:

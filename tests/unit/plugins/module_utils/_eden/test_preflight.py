@@ -663,7 +663,7 @@ def test_a_claim_that_goes_with_its_pod(cluster: FakeCluster) -> None:
     assert message.startswith(
         f"PersistentVolumeClaim lab/{CLAIMS[0]} has been terminating since 2026-11-24T10:00:00Z, and "
     )
-    assert "First copy what you need from its volume, because its data is deleted with it." in message
+    assert "First copy what you need from its volume: its data is deleted with it." in message
 
 
 # Seed commit
