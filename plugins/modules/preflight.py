@@ -78,6 +78,7 @@ EXAMPLES = r"""
       eden_forgejo_resources: {}
       eden_web_ui_peers: []
       eden_worker_egress: []
+      eden_dns_peers: []
   register: preflight
 """
 

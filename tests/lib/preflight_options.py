@@ -55,6 +55,7 @@ INPUTS: dict[str, t.Any] = {
     "eden_forgejo_resources": {},
     "eden_web_ui_peers": [],
     "eden_worker_egress": [],
+    "eden_dns_peers": [],
 }
 ROLE: list[dict[str, t.Any]] = yaml.safe_load((CHECKOUT / "roles/eden/files/deployer-role.yaml").read_text())[
     "items"

@@ -202,7 +202,7 @@ def test_bring_up_reads_the_experiments_that_the_playbook_shows() -> None:
     [
         ({"test_a": "def test_one(): pass"}, [], True),
         ({"test_a": "def test_one(): pass\ndef test_two(): pass"}, ["-k", "one"], False),
-        ({"test_a": "import pytest\ndef test_one(): pass\ndef test_two(): pytest.skip()"}, [], False),
+        ({"test_a": "from pytest import skip\ndef test_one(): pass\ndef test_two(): skip()"}, [], False),
         ({"test_a": "def test_one(): pass", "test_b": "def other(): pass"}, [], False),
         ({"test_a": "def test_one(): raise ValueError"}, [], False),
     ],

@@ -22,6 +22,7 @@ _POD = (
     "Pods are set by eden_resources, eden_postgres_resources, eden_forgejo_resources, eden_node_selector, "
     "eden_tolerations, eden_affinity and the images."
 )
+_RULES = "Its rules are set by eden_web_ui_peers, eden_worker_egress and eden_dns_peers."
 _WORKLOADS = ("StatefulSet", "Deployment", "Job")
 
 # The inputs that set the refused fields, by kind of object and category of refusal.
@@ -33,7 +34,10 @@ HINTS: dict[tuple[str, Category], str] = {
     **{(kind, "quota"): _NUMBER for kind in _WORKLOADS},
     **{(kind, category): _POD for kind in _WORKLOADS for category in ("policy", "webhook", "invalid")},
     ("NetworkPolicy", "quota"): "With eden_network_policies: false none are created.",
-    ("NetworkPolicy", "invalid"): "Its rules are set by eden_web_ui_peers and eden_worker_egress.",
+    (
+        "NetworkPolicy",
+        "invalid",
+    ): _RULES,
     ("PodDisruptionBudget", "quota"): "With eden_disruption_budgets: false none are created.",
     ("Ingress", "quota"): "With an empty eden_ingress none is created.",
     ("Ingress", "invalid"): "It is set by eden_ingress.",

@@ -79,9 +79,20 @@ POD_FIELDS = {
     "nodeSelector": "eden_node_selector",
 }
 RESOURCES = ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources")
-POLICY_FIELDS = {"ingress": "eden_web_ui_peers", "egress": "eden_worker_egress"}
-TYPED = (*POD_FIELDS.values(), *RESOURCES, *POLICY_FIELDS.values())
+POLICY_FIELDS = {
+    "ingress[0]": "eden_web_ui_peers",
+    "ingress[1]": "eden_dns_peers",
+    "egress": "eden_worker_egress",
+}
+# By the kind of the trial object that carries them.
+TYPED = {
+    "Deployment": (*POD_FIELDS.values(), *RESOURCES),
+    "NetworkPolicy": tuple(POLICY_FIELDS.values()),
+    "Ingress": ("eden_ingress",),
+}
 DECODING_ERROR = "cannot be handled as a"
+# It exists in every cluster.
+TRIAL_NAMESPACE = "default"
 
 Key: t.TypeAlias = tuple[str, str]
 
@@ -180,8 +191,8 @@ def run(task: Task) -> dict[str, t.Any]:
         state = collect_state(cluster, experiment)
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
-        problems = check_types(cluster, state, experiment)
-    warnings, more = check_storage(state, experiment)
+        warnings, problems = check_types(cluster, state, experiment)
+    more_warnings, more = check_storage(state, experiment)
     problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
@@ -192,7 +203,7 @@ def run(task: Task) -> dict[str, t.Any]:
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
-        "warnings": warnings,
+        "warnings": warnings + more_warnings,
     }
 
 
@@ -317,25 +328,43 @@ def fail_if_permissions_are_missing(
         )
 
 
-def check_types(cluster: Cluster, state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems that the API server finds in inputs of Kubernetes' own types.
+def check_types(
+    cluster: Cluster, state: ClusterState, experiment: Experiment
+) -> tuple[list[str], list[CollectionError]]:
+    """The warnings and the problems of inputs of Kubernetes' own types.
 
-    They are tried in dry runs: a Deployment of no replicas and a NetworkPolicy carry them all. In a namespace
-    that does not exist yet the server only finds unknown fields; the rest is found when it is applied.
+    They are tried in dry runs: a Deployment of no replicas, a NetworkPolicy and an Ingress carry them all. In
+    a namespace that does not exist the server would find unknown fields only, so another one is used.
     """
-    return [
-        problem
-        for definition in trial_objects(experiment)
-        if (problem := _refusal_of_types(cluster, experiment, definition)) is not None
-    ]
+    absent = state.namespace is None
+    namespace = TRIAL_NAMESPACE if absent else experiment.namespace
+    warnings: list[str] = []
+    problems: list[CollectionError] = []
+    for definition in trial_objects(experiment, namespace):
+        try:
+            cluster.create(definition, dry_run=True)
+        except ClusterError as error:
+            names = _refused_inputs(experiment, definition["kind"], error)
+            if names:
+                where = f" It was tried in a dry run in namespace {namespace}." if absent else ""
+                problems.append(
+                    InputError(f"The API server refuses {', '.join(names)}. {error.message}{where}")
+                )
+            elif absent and error.status == 403:
+                warnings.append(
+                    f"Namespace {experiment.namespace} does not exist yet, and whether the API server "
+                    f"accepts the inputs for a {definition['kind']} could not be tried elsewhere: "
+                    f"{error.message}"
+                )
+    return warnings, problems
 
 
-def trial_objects(experiment: Experiment) -> list[Object]:
-    """The objects with the inputs of Kubernetes' own types, if these are set."""
+def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
+    """The objects that carry the inputs of Kubernetes' own types, as far as these are set."""
     inputs = experiment.inputs
-    metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": experiment.namespace}
+    metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": namespace}
     objects: list[Object] = []
-    if any(inputs[name] for name in (*POD_FIELDS.values(), *RESOURCES)):
+    if any(inputs[name] for name in TYPED["Deployment"]):
         labels = {"app.kubernetes.io/component": "preflight"}
         pod = {
             "containers": [
@@ -344,47 +373,48 @@ def trial_objects(experiment: Experiment) -> list[Object]:
             ],
             **{field: inputs[name] for field, name in POD_FIELDS.items()},
         }
-        spec = {
+        spec: Object = {
             "replicas": 0,
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
         }
         objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
-    if inputs["eden_network_policies"] and any(inputs[name] for name in POLICY_FIELDS.values()):
-        policy = {
+    if inputs["eden_network_policies"] and any(inputs[name] for name in TYPED["NetworkPolicy"]):
+        spec = {
             "podSelector": {},
-            "ingress": [{"from": inputs["eden_web_ui_peers"]}],
+            "ingress": [{"from": inputs["eden_web_ui_peers"]}, {"from": inputs["eden_dns_peers"]}],
             "egress": inputs["eden_worker_egress"],
         }
-        objects.append(
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": metadata,
-                "spec": policy,
-            }
-        )
+        objects.append(_networking("NetworkPolicy", metadata, spec))
+    ingress = inputs["eden_ingress"]
+    if ingress:
+        # Without the class: an Ingress of an unknown class is valid.
+        spec = {
+            "rules": [{"host": ingress["host"]}],
+            "defaultBackend": {"service": {"name": "none", "port": {"name": "http"}}},
+        }
+        annotated = {**metadata, "annotations": ingress.get("annotations") or {}}
+        objects.append(_networking("Ingress", annotated, spec))
     return objects
 
 
-def _refusal_of_types(cluster: Cluster, experiment: Experiment, definition: Object) -> CollectionError | None:
-    """The refusal of a trial object, if it names the field of an input.
+def _networking(kind: str, metadata: Object, spec: Object) -> Object:
+    return {"apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
-    Others are ignored: a policy, a quota or a webhook may refuse the trial and accept the real object.
+
+def _refused_inputs(experiment: Experiment, kind: str, error: ClusterError) -> list[str]:
+    """The inputs that the API server refuses.
+
+    Other refusals are not about the inputs: a policy, a quota or a webhook may refuse the trial and take the
+    real objects.
     """
-    try:
-        cluster.create(definition, dry_run=True)
-    except ClusterError as error:
-        if error.status not in (400, 422):
-            return None
-        names = _inputs_of(error.message)
-        if not names and DECODING_ERROR in error.message:
-            # The message names no field.
-            names = [name for name in TYPED if experiment.inputs[name]]
-        if not names:
-            return None
-        return InputError(f"The API server refuses {', '.join(names)}. {error.message}")
-    return None
+    if error.status not in (400, 422) or (error.refusal and error.refusal.category != "invalid"):
+        return []
+    names = ["eden_ingress"] if kind == "Ingress" else _inputs_of(error.message)
+    if not names and DECODING_ERROR in error.message:
+        # It names no field.
+        names = [name for name in TYPED[kind] if experiment.inputs[name]]
+    return names
 
 
 def _inputs_of(message: str) -> list[str]:
@@ -395,7 +425,7 @@ def _inputs_of(message: str) -> list[str]:
             rf"spec\.template\.spec\.(?:({'|'.join(POD_FIELDS)})\b|containers\[([0-9])\]\.resources)", message
         )
     ]
-    found += [POLICY_FIELDS[field] for field in re.findall(rf"spec\.({'|'.join(POLICY_FIELDS)})\b", message)]
+    found += [name for field, name in POLICY_FIELDS.items() if f"spec.{field}" in message]
     return list(dict.fromkeys(found))
 
 

@@ -281,35 +281,21 @@ def test_a_field_that_the_server_does_not_know_is_an_error(run: Run) -> None:
     assert "replcas" in refusal(run, changed(SET, replcas=1))
 
 
+# fmt: off
 FOREIGN: list[dict[str, Any]] = [
     *DEFINITIONS,
     CLAIM | {"metadata": {"name": "claim", "labels": {"app.kubernetes.io/managed-by": "Helm"}}},
-    {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "deployment"},
-        "spec": {"selector": {"matchLabels": LABELS}, "template": POD},
-    },
+    {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "deployment"},
+     "spec": {"selector": {"matchLabels": LABELS}, "template": POD}},
     {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}},
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "policy"},
-        "spec": {"podSelector": {}},
-    },
-    {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": "budget"},
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}},
-    },
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": {"name": "ingress"},
-        "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}},
-    },
+    {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "policy"},
+     "spec": {"podSelector": {}}},
+    {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "budget"},
+     "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}},
+    {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "ingress"},
+     "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}},
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize("definition", FOREIGN, ids=lambda definition: definition["kind"])

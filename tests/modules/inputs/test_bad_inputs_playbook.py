@@ -161,27 +161,6 @@ def test_a_server_that_is_not_there(control_plane: ControlPlane, site: Site, tmp
     )
 
 
-def test_an_existing_secret_that_lacks_keys(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str, user: str, site: Site
-) -> None:
-    secret = {"metadata": {"name": "mine"}, "stringData": {"EDEN_ADMIN_TOKEN": "hunter2"}}
-    CoreV1Api(admin).create_namespaced_secret(namespace, secret)
-    ended = site(eden_existing_secret="mine")
-    assert_refused(ended, f"Secret {namespace}/mine lacks ", "EDEN_SESSION_SECRET")
-    assert "hunter2" not in ended[1]
-    assert written(control_plane, user) == []
-
-
-def test_a_service_of_somebody_else(
-    control_plane: ControlPlane, admin: ApiClient, namespace: str, user: str, site: Site
-) -> None:
-    labels = {"app.kubernetes.io/managed-by": "Helm"}
-    service = {"metadata": {"name": "eden-postgres", "labels": labels}, "spec": {"ports": [{"port": 1}]}}
-    CoreV1Api(admin).create_namespaced_service(namespace, service)
-    assert_refused(site(), f"Service {namespace}/eden-postgres (managed by Helm)", "another eden_name")
-    assert written(control_plane, user) == []
-
-
 def test_a_volume_that_would_shrink(
     control_plane: ControlPlane, admin: ApiClient, namespace: str, user: str, site: Site
 ) -> None:

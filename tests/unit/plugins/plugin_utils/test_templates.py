@@ -132,7 +132,10 @@ def test_strings_arrive_as_they_are(tmp_path: Path) -> None:
         ("a: 1\n\n{% include 'zz.j2' %}", "{}/t.j2:3: Error rendering template: 'zz.j2' not found"),
         ("a: 1\nb: [", "The template t.j2 renders to invalid YAML: "),
         ("a: {{ lone }}", "The template t.j2 renders to invalid YAML: "),
-        ("a: {{ null }}", "Could not render the template t.j2: It renders to a string with a null character."),
+        (
+            "a: {{ null }}",
+            "Could not render the template t.j2: It renders to a string with a null character.",
+        ),
         ("[1]", "The template t.j2 renders to a list instead of an object."),
     ],
 )

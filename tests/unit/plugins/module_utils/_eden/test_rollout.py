@@ -221,32 +221,21 @@ def failing(pod: Object, *events: Object, **more: t.Any) -> Trial:
     return Trial([POSTGRES], [POSTGRES], (2.0, [pod, *events]), **more)
 
 
+# fmt: off
 FAILURES: list[tuple[str, Trial, str, float]] = [
     ("image for good", failing(BAD_IMAGE), "image", 3.0),
     ("image at the second try", failing(NO_REGISTRY), "image", 20.0),
-    (
-        "config",
-        failing(
-            k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "s" not found')))
-        ),
-        "config",
-        7.0,
-    ),
-    (
-        "unschedulable",
-        failing(k.pod(POSTGRES, node="", unschedulable="1 Insufficient cpu.")),
-        "unschedulable",
-        20.0,
-    ),
+    ("config",
+     failing(k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "s" not found')))),
+     "config", 7.0),
+    ("unschedulable", failing(k.pod(POSTGRES, node="", unschedulable="1 Insufficient cpu.")), "unschedulable",
+     20.0),
     ("crash loop", failing(CRASHED), "crash_loop", 3.0),
-    (
-        "quota",
-        Trial([POSTGRES], [EMPTY_POSTGRES], (2.0, [k.event(POSTGRES, "FailedCreate", EXCEEDED)])),
-        "quota",
-        7.0,
-    ),
+    ("quota", Trial([POSTGRES], [EMPTY_POSTGRES], (2.0, [k.event(POSTGRES, "FailedCreate", EXCEEDED)])),
+     "quota", 7.0),
     ("failed Job", Trial([k.job()], [k.job()], (2.0, [k.failed_job()])), "job", 2.0),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Comparisons of live objects with their definitions."""
+"""Comparisons of what is there with what is desired."""
 
 from __future__ import annotations
 
@@ -113,32 +113,21 @@ LIVE_POD: dict[str, t.Any] = {
 }
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("fields", "desired", "expected"),
     [
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 3}}, []),
         ({"f:spec": {"f:other": {}}}, {"spec": {"replicas": 1}}, []),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            ["spec.containers[0].image"],
-        ),
-        (
-            {"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            [],
-        ),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
-            {"spec": {"containers": [{"name": "main", "args": ["y"]}]}},
-            ["spec.containers[0].args[0]"],
-        ),
-        (
-            {"f:metadata": {"f:labels": {"f:a/b.c": {}}}},
-            {"metadata": {"labels": {"a/b.c": "y"}}},
-            ["metadata.labels.a/b.c"],
-        ),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, ["spec.containers[0].image"]),
+        ({"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, []),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
+         {"spec": {"containers": [{"name": "main", "args": ["y"]}]}}, ["spec.containers[0].args[0]"]),
+        ({"f:metadata": {"f:labels": {"f:a/b.c": {}}}}, {"metadata": {"labels": {"a/b.c": "y"}}},
+         ["metadata.labels.a/b.c"]),
     ],
 )
 @pytest.mark.parametrize("manager", ["kube-controller-manager", "eden.reference"])
@@ -148,3 +137,4 @@ def test_who_else_set_a_field_that_differs(
     live = {**LIVE_POD, "metadata": {**LIVE_POD["metadata"], **owned(fields, manager)["metadata"]}}
     theirs = {manager: expected} if expected and manager != "eden.reference" else {}
     assert comparison.other_owners(live, desired) == theirs
+# fmt: on
