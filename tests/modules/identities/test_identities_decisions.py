@@ -314,7 +314,7 @@ def test_the_task_store_of_another_experiment(world: World) -> None:
     before = world.state()
     world.parameters["experiment_id"] = OTHER_EXPERIMENT
     for check_mode in (True, False):
-        with pytest.raises(TaskStoreError, match=f"serves another experiment than {OTHER_EXPERIMENT}"):
+        with pytest.raises(TaskStoreError, match=f"does not serve experiment {OTHER_EXPERIMENT}"):
             world.run(check_mode)
     assert world.state() == before
 

@@ -128,7 +128,7 @@ def assert_refused(ended: tuple[int, str], *words: str) -> None:
             {"eden_experiment_config_file": "../../../../../../../../etc/passwd"},
             (
                 "eden_experiment_config_file: must name a YAML file on this machine with the experiment",
-                "which holds no mapping",
+                "which does not contain a mapping",
             ),
         ),
     ],
@@ -179,7 +179,7 @@ def test_a_volume_that_would_shrink(
     CoreV1Api(admin).create_namespaced_persistent_volume_claim(namespace, claim)
     assert_refused(
         site(eden_storage_sizes={"blob": "10Gi"}),
-        f"blob is 10Gi, but PersistentVolumeClaim {namespace}/eden-blob was made with 20Gi",
+        f"blob is 10Gi, but PersistentVolumeClaim {namespace}/eden-blob was created with 20Gi",
         "Set eden_storage_sizes.blob to 20Gi",
     )
     assert written(control_plane, user) == []

@@ -132,7 +132,7 @@ def test_a_label_that_others_have_changed_is_ignored(
     assert check()["experiment_id"] == STORED
     # The same label as the collection itself sets it.
     applied(OTHER)
-    with pytest.raises(InputError, match="volumes of another are there"):
+    with pytest.raises(InputError, match="there are volumes of another one"):
         check()
 
 
@@ -141,14 +141,14 @@ def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: 
     with pytest.raises(InputError) as error:
         check(eden_experiment_id=OTHER)
     assert error.value.message.startswith(
-        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment says {STORED}"
+        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment contains {STORED}"
     )
 
 
 def test_a_namespace_in_deletion_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:
     # Its finalizer stays: the controller that removes it does not run.
     CoreV1Api(admin).delete_namespace(namespace)
-    with pytest.raises(CollectionError, match=f"^Namespace {namespace} has been in deletion since 20"):
+    with pytest.raises(CollectionError, match=f"^Namespace {namespace} has been terminating since 20"):
         check()
 
 
@@ -166,7 +166,7 @@ def test_a_namespace_that_others_made_is_used_as_it_is_or_handed_over(
     api.patch_namespace(namespace, {"metadata": {"labels": {preflight.POD_SECURITY_LABEL: "privileged"}}})
     with pytest.raises(CollectionError) as error:
         check(eden_manage_namespace=True)
-    assert error.value.message.startswith(f"Namespace {namespace} exists and is made with ")
+    assert error.value.message.startswith(f"Namespace {namespace} already exists, created by ")
     assert "It enforces Pod Security 'privileged', and" in error.value.message
     assert f"kubectl label namespace {namespace} app.kubernetes.io/managed-by=eden.reference" in (
         error.value.message
@@ -290,7 +290,7 @@ def test_the_existing_secret_is_read(admin: ApiClient, namespace: str, check: Ch
         check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
     api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "hunter2\n"}})
-    with pytest.raises(CredentialsError, match=r"POSTGRES_PASSWORD holds a line break") as error:
+    with pytest.raises(CredentialsError, match=r"POSTGRES_PASSWORD contains a line break") as error:
         check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
     api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "-hunter2"}})
@@ -365,8 +365,8 @@ def test_a_volume_that_exists_keeps_its_size(
         check()
     assert error.value.message == (
         f"eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
-        "was made with 20Gi, and an existing volume is not changed. Set eden_storage_sizes.postgres to "
-        "20Gi, or make a new experiment with another eden_name."
+        "was created with 20Gi, and an existing volume is never changed. Set eden_storage_sizes.postgres to "
+        "20Gi, or start a new experiment with another eden_name."
     )
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):

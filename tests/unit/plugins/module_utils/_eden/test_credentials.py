@@ -132,7 +132,7 @@ CLASSES: dict[str, tuple[bytes, frozenset[str]]] = {
     "short": (b"hunter2", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
     "longer-than-255": (b"a" * 256, frozenset({"FORGEJO_REMOTE_PASSWORD"})),
     "sign-of-a-token": (b"x-oauth-basic", frozenset({"FORGEJO_REMOTE_PASSWORD"})),
-    "longer-than-a-header": (b"a" * (credentials.LONGEST + 1), EVERY),
+    "longer-than-a-header": (b"a" * (credentials.MAX_LENGTH + 1), EVERY),
     "empty": (b"", EVERY),
 }
 
@@ -188,7 +188,7 @@ def test_a_damaged_value_of_our_own_secret_is_not_overwritten() -> None:
     cluster = FakeCluster(secret(KEY="k", POSTGRES_PASSWORD="hunter2\n"))
     parameters = {**PARAMETERS, "keys": ["KEY", "POSTGRES_PASSWORD", "PASSWORD"]}
     with pytest.raises(
-        CredentialsError, match=r"POSTGRES_PASSWORD holds a line break.*Restore POSTGRES_"
+        CredentialsError, match=r"POSTGRES_PASSWORD contains a line break.*Restore POSTGRES_"
     ) as error:
         credentials.completed(cluster, Task(parameters))  # type: ignore[arg-type]
     assert error.value.data == {"unusable": ["POSTGRES_PASSWORD"]}

@@ -28,7 +28,7 @@ PARAMETERS: Object = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"experiment_id": "exp-1"}, ["experiment_id 'exp-1' is no experiment id"]),
+        ({"experiment_id": "exp-1"}, ["experiment_id 'exp-1' is not an experiment id"]),
         ({"instance": ""}, ["instance is empty"]),
         ({"namespace": ""}, ["namespace is empty"]),
         ({"experiment_id": "", "instance": ""}, ["experiment_id ''", "instance is empty"]),

@@ -221,7 +221,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
         ({"eden_image": "eden"}, f"eden_image: {IMAGE_RULE} 'eden', which has neither"),
         ({"eden_image": "eden:latest"},
          f"eden_image: {IMAGE_RULE} 'eden:latest', which has the tag latest, whose content changes"),
-        ({"eden_image": "eden @1"}, f"eden_image: {IMAGE_RULE} 'eden @1', which holds whitespace"),
+        ({"eden_image": "eden @1"}, f"eden_image: {IMAGE_RULE} 'eden @1', which contains whitespace"),
         ({"eden_image": "https://a/b:1"}, f"eden_image: {IMAGE_RULE} 'https://a/b:1', which is a URL"),
         ({"eden_storage_sizes": {"postgres": "10G"}},
          "eden_storage_sizes.postgres: must be a size such as 10Gi (an integer and Mi, Gi or Ti), "
@@ -239,7 +239,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
          "eden_log_level: must be one of debug, info, warning, error, got 'debugg'"),
         ({"eden_context": "{{ nope }}"},
          "eden_context: must be a context of the kubeconfig of at most 1024 characters, or empty, "
-         "got '{{ nope }}', which holds a template that was not evaluated; for example kind-eden"),
+         "got '{{ nope }}', which contains a template that was not evaluated; for example kind-eden"),
         ({"eden_resources": {"limits": {"cpu": NOPE}}},
          "eden_resources.limits.cpu: must be a Kubernetes quantity such as 500m, not negative, "
          "got a template that failed: 'x' is undefined"),
@@ -251,7 +251,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
          "for example eden-credentials"),
         ({"eden_task_store_url": "http://user:hunter2@eden"},
          "eden_task_store_url: must be an http or https URL, or empty, got 'http://***@eden', "
-         "which holds a user name; for example https://eden.example.org:8080"),
+         "which contains a user name; for example https://eden.example.org:8080"),
         ({"eden_image": ...}, "eden_image: is required; for example registry.example.org/eden:1.0.0"),
         # Names that are not inputs
         ({"eden_storage_size": "1Gi"},
@@ -280,7 +280,7 @@ IMAGE_RULE = "must be an image with a tag or a digest, such as registry.example.
          "got '/nowhere' (No such file or directory); "
          "for example '{{ inventory_dir }}/experiment-config.yaml'"),
         ({"eden_experiment_config_file": "/nowhere", "eden_experiment_config": config(parallel_variants=2)},
-         "eden_experiment_config_file: excludes eden_experiment_config: leave one of the two out; "
+         "eden_experiment_config_file: excludes eden_experiment_config: remove one of the two; "
          "for example ''"),
     ],
 )
@@ -455,7 +455,7 @@ def test_a_file_is_read_and_checked(tmp_path: pathlib.Path, monkeypatch: pytest.
     ("content", "words"),
     [
         *(
-            (content, "which holds no mapping")
+            (content, "which does not contain a mapping")
             for content in ("hunter2", "- hunter2", "12345", "", "hunter2:hunter3")
         ),
         ("password: 'hunter2\n", "got one that cannot be read"),

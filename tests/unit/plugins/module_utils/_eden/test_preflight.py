@@ -18,7 +18,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     InputError,
     UnreachableError,
 )
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import PATIENCE
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import RETRY_BUDGET
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
@@ -70,15 +70,15 @@ class FakeCluster:
         self.failing: set[tuple[str, str]] = set()
         self.answers: dict[str, ClusterError] = {}
         self.git_version = "v1.31.2"
-        self.patience = 5.0
+        self.retry_budget = 5.0
         self.requests: list[str] = []
 
     def version(self, timeout: float) -> Object:
-        assert timeout < self.patience == preflight.FIRST_PATIENCE
+        assert timeout < self.retry_budget == preflight.FIRST_RETRY_BUDGET
         return {"gitVersion": self.git_version}
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
-        assert self.patience == PATIENCE
+        assert self.retry_budget == RETRY_BUDGET
         assert namespace == ("" if kind == "Namespace" else "lab")
         self._refuse("read", kind, name)
         return self.objects.get((kind, name))
@@ -121,8 +121,8 @@ def cluster() -> FakeCluster:
 @pytest.fixture(autouse=True)
 def connection(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def connected(_options: t.Any, patience: float) -> t.Iterator[FakeCluster]:
-        cluster.patience = patience
+    def connected(_options: t.Any, retry_budget: float) -> t.Iterator[FakeCluster]:
+        cluster.retry_budget = retry_budget
         yield cluster
 
     monkeypatch.setattr(preflight, "connected", connected)
@@ -171,7 +171,7 @@ def test_the_version_of_the_api_server(cluster: FakeCluster, version: str, accep
         assert run()["changed"] is False
         return
     assert refusal() == (
-        f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is needed. "
+        f"The API server https://cluster is Kubernetes {version}; 1.27 or newer is required. "
         "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
     )
     assert cluster.requests == []
@@ -260,7 +260,7 @@ def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> N
     cluster.objects["Secret", "a"] = {}
     message = refusal(eden_image_pull_secrets=["a", "b", "c", "b"])
     assert [line.split(",")[0] for line in message.splitlines()] == [
-        "2 problems keep this experiment from the cluster; nothing was written.",
+        "2 problems prevent the deployment; nothing was written.",
         "There is no Secret lab/b",
         "There is no Secret lab/c",
     ]
@@ -275,7 +275,7 @@ def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> N
 @pytest.mark.parametrize("key", preflight.Experiment.of(options("lab")).objects(), ids="-".join)
 def test_an_object_that_another_tool_made(cluster: FakeCluster, key: tuple[str, str]) -> None:
     cluster.objects[key] = {"metadata": {"managedFields": [{"manager": "velero"}]}}
-    named = f"{key[0]} lab/{key[1]} (made with velero, not by eden.reference)" in refusal()
+    named = f"{key[0]} lab/{key[1]} (created by velero, not by eden.reference)" in refusal()
     # A claim may have been restored from a backup.
     assert named is (key[0] != "PersistentVolumeClaim")
 
@@ -340,7 +340,7 @@ def test_inputs_that_cannot_be_tried_in_another_namespace(cluster: FakeCluster) 
     cluster.answers["NetworkPolicy"] = ClusterError("create", "NetworkPolicy default", 403, "Forbidden")
     warnings = run(eden_worker_egress=[{}])["warnings"]
     assert [warning.split(": ")[0] for warning in warnings] == [
-        "Namespace lab does not exist yet, and whether the API server takes the inputs for a NetworkPolicy "
+        "Namespace lab does not exist yet, and whether the API server accepts the inputs for a NetworkPolicy "
         "could not be tried elsewhere"
     ]
 
@@ -361,15 +361,15 @@ def volume_spec(size: str, storage_class: str | None = None) -> Object:
         (volume_spec("10Gi", "standard"), volume_spec("10Gi", "standard"), "standard", ""),
         (volume_spec("20Gi"), volume_spec("10Gi"), "",
          "eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet lab/eden-postgres was "
-         "made with 20Gi, and an existing volume is not changed. "
-         "Set eden_storage_sizes.postgres to 20Gi, or make a new experiment with another eden_name."),
+         "created with 20Gi, and an existing volume is never changed. "
+         "Set eden_storage_sizes.postgres to 20Gi, or start a new experiment with another eden_name."),
         (volume_spec("10Gi"), volume_spec("5Gi"), "",
-         "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was made with 5Gi, "),
+         "eden_storage_sizes.blob is 10Gi, but PersistentVolumeClaim lab/eden-blob was created with 5Gi, "),
         (volume_spec("10Gi", "fast"), volume_spec("10Gi", "fast"), "standard",
-         "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was made "
-         "with fast, "),
+         "eden_storage_class is standard, but the volume data of StatefulSet lab/eden-postgres was "
+         "created with fast, "),
         (volume_spec("10Gi"), volume_spec("10Gi", "standard"), "standard",
-         "was made with none, and an existing volume is not changed. Leave eden_storage_class empty, "),
+         "was created with none, and an existing volume is never changed. Leave eden_storage_class empty, "),
         (volume_spec("10Gi", "fast"), volume_spec("10Gi"), "", "eden_storage_class is empty, but the"),
     ],
 )
@@ -423,25 +423,26 @@ CHANGED_CLAIM = {"metadata": {**claim(OTHER)["metadata"], "managedFields": APPLI
     ("objects", "given", "words"),
     [
         ({EXPERIMENT: configmap(experiment_id=STORED)}, OTHER,
-         f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment says {STORED}, and the "
-         f"database is bound to that. Leave eden_experiment_id out or set it to {STORED}; a new"),
+         f"eden_experiment_id is {OTHER}, but ConfigMap lab/eden-experiment contains {STORED}, to which "
+         f"the database is bound. Remove eden_experiment_id or set it to {STORED}; a new"),
         ({POSTGRES_CLAIM: claim(STORED)}, OTHER,
-         f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} says {STORED}, and"),
+         f"eden_experiment_id is {OTHER}, but PersistentVolumeClaim lab/{CLAIMS[0]} contains {STORED}"),
         *(
             (
                 {EXPERIMENT: configmap(experiment_id=stored)},
                 STORED,
-                f"ConfigMap lab/eden-experiment holds no experiment id but {stored!r}.",
+                f"ConfigMap lab/eden-experiment contains {stored!r} instead of an experiment id.",
             )
             for stored in ("", "exp-1", STORED.upper(), STORED + "\n")
         ),
         ({POSTGRES_CLAIM: claim(STORED), BLOB: {**claim(OTHER), "spec": volume_spec("10Gi")}}, "",
-         f"PersistentVolumeClaim lab/{CLAIMS[0]} says that the experiment is {STORED}, but volumes of "
-         f"another are there: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;"),
+         f"PersistentVolumeClaim lab/{CLAIMS[0]} names the experiment {STORED}, but there are "
+         f"volumes of another one: PersistentVolumeClaim lab/eden-blob ({OTHER}). Choose another eden_name;"),
         ({EXPERIMENT: configmap(experiment_id=STORED), POSTGRES_CLAIM: claim(OTHER)}, "",
-         f"ConfigMap lab/eden-experiment says that the experiment is {STORED}, but volumes of another"),
-        ({POSTGRES_CLAIM: claim()}, "", f"Whose data is on PersistentVolumeClaim lab/{CLAIMS[0]} is not"),
-        ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "Whose data is on "),
+         f"ConfigMap lab/eden-experiment names the experiment {STORED}, but there are volumes"),
+        ({POSTGRES_CLAIM: claim()}, "",
+         f"The experiment of the data on PersistentVolumeClaim lab/{CLAIMS[0]} is"),
+        ({POSTGRES_CLAIM: CHANGED_CLAIM}, "", "The experiment of the data on "),
     ],
 )
 def test_an_id_that_is_refused(cluster: FakeCluster, objects: Objects, given: str, words: str) -> None:
@@ -464,9 +465,9 @@ def test_a_claim_that_goes_with_its_pod(cluster: FakeCluster) -> None:
     cluster.objects[POSTGRES_CLAIM] = going
     message = refusal()
     assert message.startswith(
-        f"PersistentVolumeClaim lab/{CLAIMS[0]} has been in deletion since 2026-11-24T10:00:00Z, and "
+        f"PersistentVolumeClaim lab/{CLAIMS[0]} has been terminating since 2026-11-24T10:00:00Z, and "
     )
-    assert "Copy what you need from its volume first: its data goes with it." in message
+    assert "First copy what you need from its volume: its data is deleted with it." in message
 
 
 # Seed commit
@@ -518,8 +519,8 @@ def test_the_seed_commit(
 def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
     cluster.objects[SEED] = configmap(commit="main")
     assert refusal(InputError) == (
-        "ConfigMap lab/eden-seed holds no commit id but 'main'. Delete this ConfigMap: "
-        "the phase seed reads the commit again from the repository, which stays."
+        "ConfigMap lab/eden-seed contains 'main' instead of a commit id. Delete this ConfigMap: "
+        "the phase seed then reads it from the repository, which is kept."
     )
 
 
@@ -528,4 +529,4 @@ def test_several_problems_are_reported_at_once(cluster: FakeCluster) -> None:
     cluster.objects[EXPERIMENT] = configmap(experiment_id=STORED)
     message = refusal(eden_existing_secret="mine", eden_experiment_id=OTHER)
     assert len(message.splitlines()) == 4
-    assert message.startswith("3 problems keep this experiment from the cluster; nothing was written.\n")
+    assert message.startswith("3 problems prevent the deployment; nothing was written.\n")

@@ -194,7 +194,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
     (k.pod(POSTGRES, k.container(k.running()), phase="Running"), [], "started"),
     (k.pod(POSTGRES, k.container(k.running(), 2, k.terminated(1)), phase="Running"), [], "restarted 2 times"),
     (k.pod(POSTGRES, k.container(k.terminated(3)), phase="Running"), [],
-     "container main ended with exit code 3, once"),
+     "container main exited with exit code 3, once"),
     (
         k.pod(
             POSTGRES,
@@ -202,7 +202,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
             phase="Running",
         ),
         [],
-        "container main ended for lack of memory, 3 times",
+        "container main exited because it ran out of memory, 3 times",
     ),
     (k.pod(POSTGRES, k.container(k.running(), ready=True), phase="Running", ready=True), [], "ready"),
     (changed(k.pod(POSTGRES), metadata={"deletionTimestamp": k.CREATED}), [], "is stopping"),

@@ -11,7 +11,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.reasons impor
     REASONS,
     Outcome,
     Place,
-    judge,
+    classify_reason,
     pull_failure,
 )
 
@@ -138,7 +138,7 @@ WORDS: dict[tuple[Place, str], dict[Outcome, tuple[str, ...]]] = {
     [(*key, outcome, words) for key, row in WORDS.items() for outcome, said in row.items() for words in said],
 )
 def test_words_change_the_outcome(place: Place, reason: str, outcome: Outcome, words: str) -> None:
-    assert judge(place, reason, words).outcome == outcome
+    assert classify_reason(place, reason, words).outcome == outcome
 
 
 @pytest.mark.parametrize(
