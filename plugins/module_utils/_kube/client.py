@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import random
 import time
 import typing as t
 from contextlib import contextmanager
@@ -35,6 +34,12 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.resources imp
     describe,
     kind_of,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.retry import (
+    FIRST_DELAY,
+    RetryBudget,
+    is_retryable,
+    retry_after,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.transport import PARALLEL, Transport
 
 try:
@@ -58,11 +63,7 @@ READ_TIMEOUT = 15.0
 # Messages of Python's ssl and of urllib3, whose exceptions are wrapped too often to check their types.
 WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 WRONG_PROXY_LOGIN = "Tunnel connection failed: 407"
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 RETRY_BUDGET = 60.0
-FIRST_DELAY = 0.1
-MAX_DELAY = 5.0
-MAX_RETRY_AFTER = 10.0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CONNECTION_ARGUMENTS,
@@ -325,26 +326,22 @@ class Cluster:
         self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> bytes:
         """Send a request, retry it while that can help, and read the whole answer."""
-        deadline = time.monotonic() + self.retry_budget
-        delay = FIRST_DELAY
+        budget, delay = RetryBudget(self.retry_budget, self._sleep), FIRST_DELAY
         while True:
+            since = budget.clock()
             try:
                 return bytes(self._once(call, *arguments, **parameters).data)
             except DynamicApiError as error:
                 failure: ClusterError = self._refusal(action, target, error)
-                wait = _retry_after(error)
-                if not is_retryable(failure):
+                wait = retry_after(getattr(error, "headers", None))
+                if not may_succeed_later(failure):
                     raise failure from error
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
                 failure = self._unreachable(action, target, error)
                 wait = 0.0
                 if _is_permanent(failure.message):
                     raise failure from error
-            delay = min(MAX_DELAY, random.uniform(FIRST_DELAY, delay * 3))
-            pause = max(delay, wait)
-            if time.monotonic() + pause > deadline:
-                raise failure
-            self._sleep(pause)
+            delay = budget.pause(failure, since, delay, wait)
 
     def _once(self, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any) -> t.Any:
         parameters.setdefault("_request_timeout", (CONNECT_TIMEOUT, READ_TIMEOUT))
@@ -430,9 +427,9 @@ def refusal(
     return error
 
 
-def is_retryable(error: ClusterError) -> bool:
-    """Whether the same request may succeed a moment later."""
-    return error.status in RETRIED_STATUSES or bool(error.refusal and error.refusal.transient)
+def may_succeed_later(error: ClusterError) -> bool:
+    """Whether the refused request may succeed a moment later."""
+    return is_retryable(error.status) or bool(error.refusal and error.refusal.transient)
 
 
 def _status(body: t.Any) -> Object:
@@ -455,14 +452,6 @@ def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
     for chunk in chunks:
         *whole, pending = (pending + chunk).split(b"\n")
         yield from (line for line in whole if line.strip())
-
-
-def _retry_after(error: DynamicApiError) -> float:
-    headers = getattr(error, "headers", None) or {}
-    try:
-        return min(MAX_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", 0))))
-    except (TypeError, ValueError):
-        return 0.0
 
 
 __all__ = ["CLUSTER_ARGUMENTS", "FIELD_MANAGER", "PARALLEL", "Cluster", "Kind", "Object", "connected"]

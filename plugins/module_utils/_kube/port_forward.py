@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.eden.reference.plugins.module_utils._errors import InputError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
-    is_retryable,
+    may_succeed_later,
     refusal,
     resource_of,
 )
@@ -131,7 +131,7 @@ class PodSocket:
             if error.status_code == 403:
                 # The API server does not name the permission in its answer to an upgrade.
                 refused.message += " A port-forward needs the permissions get and create on pods/portforward."
-            if error.status_code != 404 and not is_retryable(refused):
+            if error.status_code != 404 and not may_succeed_later(refused):
                 raise refused from None
             raise ConnectionRefusedError(refused.message) from None
         except (websocket.WebSocketException, urllib3.exceptions.HTTPError, OSError) as error:
