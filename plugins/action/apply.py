@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs a module of this collection inside ansible's own process when the task's connection is local.
+"""Runs a module of this collection inside Ansible's own process if the task's connection is local.
 
 Saves the start of a Python process and the import of the Kubernetes client for each task, and prints
 progress while the module works. Over any other connection the module runs on the target as usual.
 
-The action of every module that asks the cluster is a link to this file.
+The action of every module that connects to the cluster is a link to this file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ansible.utils.display import Display
 from ansible_collections.eden.reference.plugins.module_utils._module import Task, result_of
 from ansible_collections.eden.reference.plugins.plugin_utils import _templates
 
-# Ansible loads an action before it forks, so what the module imports is imported once and not for each task.
+# Ansible loads an action before it forks, so the module's imports happen once and not for each task.
 importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{__name__.rpartition('.')[2]}")
 
 PR_SET_PDEATHSIG = 1
@@ -33,17 +33,17 @@ display = Display()
 
 
 def end_with_parent() -> None:
-    """Let this process end when ansible, whose worker it is, is killed.
+    """Make this worker process end when Ansible is killed.
 
-    Workers leave ansible's process group, and a kill of the group does not reach them. One that is left alone
-    would go on writing beside the run that follows. Linux only.
+    Workers leave Ansible's process group, so a kill of the group does not reach them. An orphaned worker
+    would continue to write during the next run. Linux only.
     """
     parent = multiprocessing.parent_process()
     if parent is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent.pid:
-        # It was killed just before.
+        # Ansible was killed just before.
         os._exit(1)
 
 
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
         if self._connection.transport != "local":
             return self._execute_module(module_args={**self._task.args, **rendered}, task_vars=task_vars)
         end_with_parent()
-        # As for a module, whose process has the task's environment: K8S_AUTH_* may come by it.
+        # A module's process has the task's environment, which may set K8S_AUTH_*.
         environment: dict[str, str] = {}
         self._compute_environment_string(environment)
         os.environ.update(environment)
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         return result_of(module.run, task)
 
     def rendered(self, parameters: dict[str, t.Any]) -> dict[str, t.Any]:
-        """The options of eden.reference.apply that change when its `templates` are rendered."""
+        """The options of eden.reference.apply after its `templates` are rendered."""
         if not parameters.get("templates"):
             return {}
         places = _templates.search_path(self._task._role, self._loader.get_basedir())

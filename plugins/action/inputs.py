@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         raw = task_vars or {}
-        # Others than the inputs are only named in a message: their templates may be costly or hold secrets.
+        # Other variables are only named in a message: their templates may be expensive or contain secrets.
         variables = {
             str(name): self.templated(value) if name in SPECIFICATION else None
             for name, value in raw.items()
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
             return TemplatingFailure(str(error))
 
     def read(self, path: str) -> bytes:
-        """The content of a file, decrypted if ansible-vault encrypted it.
+        """The content of a file, decrypted if it is encrypted with ansible-vault.
 
         Raises:
             OSError: it cannot be read or decrypted.
@@ -100,11 +100,11 @@ def given_names(raw: t.Mapping[str, t.Any], loader: t.Any) -> set[str]:
 
 
 def plain(value: t.Any, depth: int = 0) -> t.Any:
-    """The value without the subclasses in which Ansible keeps where a value came from.
+    """The value without the subclasses in which Ansible tracks its origin.
 
     Raises:
-        RecursionError: it is nested too deeply, or in itself.
-        OverflowError: it holds a number that cannot be written out.
+        RecursionError: it is nested too deeply, or contains itself.
+        OverflowError: it contains a number that cannot be converted to a string.
     """
     if depth > MAX_DEPTH:
         raise RecursionError(f"it is nested more than {MAX_DEPTH} levels deep")
@@ -118,7 +118,7 @@ def plain(value: t.Any, depth: int = 0) -> t.Any:
         return str.__str__(value)
     if isinstance(value, int):
         if value.bit_length() > MAX_BITS:
-            raise OverflowError("it is a number that is too large to be written out")
+            raise OverflowError("it is a number that is too large")
         return int(value)
     if isinstance(value, float):
         return float(value)

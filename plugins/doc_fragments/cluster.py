@@ -15,17 +15,17 @@ options:
         Without it, O(context), and O(host) with credentials: E(KUBECONFIG), C(~/.kube/config), then the
         service account of the pod that this runs in.
       - >-
-        Everything in it counts as for C(kubectl), for requests and for port-forwards alike. An
+        Everything in it has the same effect as for C(kubectl), for requests and for port-forwards. An
         C(auth-provider) is refused, and so is a C(socks5) proxy without the Python package PySocks.
     type: raw
   context:
     description:
-      - Context of the kubeconfig; its current one by default.
+      - Context of the kubeconfig; by default its current one.
       - Can also be specified via E(K8S_AUTH_CONTEXT).
     type: str
   host:
     description:
-      - URL of the API server. With credentials it makes a kubeconfig needless.
+      - URL of the API server. With credentials, no kubeconfig is needed.
       - Can also be specified via E(K8S_AUTH_HOST).
     type: str
   api_key:
@@ -35,7 +35,7 @@ options:
     type: str
   username:
     description:
-      - User name to authenticate with, where the API server takes HTTP Basic authentication.
+      - User name to authenticate with, if the API server accepts HTTP Basic authentication.
       - Can also be specified via E(K8S_AUTH_USERNAME).
     type: str
   password:
@@ -57,13 +57,13 @@ options:
     aliases: [key_file]
   ca_cert:
     description:
-      - Path of the certificates that the API server's certificate is verified by.
+      - Path of the certificates that verify the API server's certificate.
       - Can also be specified via E(K8S_AUTH_CA_CERT) or E(K8S_AUTH_SSL_CA_CERT).
     type: path
     aliases: [ssl_ca_cert]
   validate_certs:
     description:
-      - Whether the API server's certificate is verified; by default as the kubeconfig says.
+      - Whether the API server's certificate is verified; by default as in the kubeconfig.
       - Can also be specified via E(K8S_AUTH_VALIDATE_CERTS) or E(K8S_AUTH_VERIFY_SSL).
     type: bool
     aliases: [verify_ssl]
@@ -101,13 +101,13 @@ options:
         type: str
   persist_config:
     description:
-      - Accepted for the sake of C(module_defaults) that are shared with C(kubernetes.core), and of no effect.
-      - A kubeconfig is never written here.
+      - Accepted for C(module_defaults) that are shared with C(kubernetes.core); it has no effect.
+      - A kubeconfig is never written.
       - Can also be specified via E(K8S_AUTH_PERSIST_CONFIG).
     type: bool
   impersonate_user:
     description:
-      - User as whom all requests are made.
+      - User to impersonate in all requests.
       - Can also be specified via E(K8S_AUTH_IMPERSONATE_USER).
     type: str
   impersonate_groups:

@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   instance:
-    description: Name of the release, which tells the experiments of a namespace apart.
+    description: Name of the release, which distinguishes the experiments of a namespace.
     type: str
     required: true
   experiment_id:
@@ -15,7 +15,7 @@ options:
     type: str
     required: true
   service:
-    description: The Service of the task store. A ready pod behind it is reached by a port-forward.
+    description: The Service of the task store. A ready pod behind it is reached through a port-forward.
     type: dict
     required: true
     suboptions:
@@ -28,18 +28,18 @@ options:
         type: int
         required: true
   task_store_url:
-    description: Scheme, host and port at which the task store answers; then there is no port-forward.
+    description: Scheme, host and port of the task store. If set, there is no port-forward.
     type: str
   task_store_changes:
     description:
-      - Whether the run has changed the task store, or in check mode would have changed it, before this task.
+      - Whether the run has changed the task store before this task, or would have done so in check mode.
       - >-
-        In check mode one that refuses the admin's token, or serves another experiment, then counts as not
-        there yet.
+        If true, in check mode a task store that refuses the admin's token or serves another experiment is
+        treated as one that does not exist yet.
     type: bool
     default: false
   admin_secret:
-    description: Where the admin's token is read.
+    description: The Secret with the admin's token.
     type: dict
     required: true
     suboptions:
@@ -70,7 +70,7 @@ options:
         type: dict
         default: {}
   timeout:
-    description: Retry budget, in seconds, of all requests to the task store.
+    description: Retry budget in seconds for all requests to the task store.
     type: int
     default: 60
 requirements:

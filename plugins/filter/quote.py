@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes values into YAML so that they are read as they are."""
+"""Writes values as YAML that is read back unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ansible_collections.eden.reference.plugins.module_utils._yaml import yaml_o
 
 DOCUMENTATION = r"""
 name: quote
-short_description: Write a value into YAML
+short_description: Write a value as YAML
 description:
   - Writes a value on one line, strings in double quotes, so that every YAML parser reads exactly that value.
-  - Unlike with P(ansible.builtin.to_json#filter), this holds for all characters.
-    YAML parsers refuse the surrogate pairs of JSON and some control characters that JSON leaves as they are.
+  - Unlike P(ansible.builtin.to_json#filter), this works for all characters.
+    YAML parsers refuse JSON's surrogate pairs, and some control characters that JSON does not escape.
 author: EDEN reference deployment contributors (@ealt)
 options:
   _input:

@@ -13,7 +13,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.topology impo
 
 DOCUMENTATION = r"""
 name: topology
-short_description: Everything that follows from the catalogue of components
+short_description: Derive an experiment's objects from the catalogue of components
 description:
   - Turns the catalogue of components of the role P(eden.reference.eden#role) and the inputs of one experiment
     into the names, labels, workers, workloads, network edges, readers of credentials, volumes and disruption
@@ -29,11 +29,11 @@ options:
     type: str
     required: true
   replicas:
-    description: Number of replicas, by the key of the component's replicas. Others have their default.
+    description: Number of replicas, by key. Other components have their default.
     type: dict
     default: {}
   storage_sizes:
-    description: Sizes, by the key of the volume. Other volumes have their default.
+    description: Sizes of volumes, by key. Other volumes have their default.
     type: dict
     default: {}
   credentials:
@@ -62,7 +62,7 @@ _value:
   type: dict
   contains:
     names:
-      description: Names of the objects, by component or by what the object holds.
+      description: Names of the objects, by component or by content.
       type: dict
     labels:
       description: Labels of every object.
@@ -71,7 +71,7 @@ _value:
       description: Labels that select every pod.
       type: dict
     components:
-      description: For each component with pods, what its manifests need, and its workloads as C(instances).
+      description: For each component with pods, the values of its manifests, and its C(instances).
       type: dict
     ports:
       description: The port of each component that serves one.
@@ -87,7 +87,7 @@ _value:
       type: list
       elements: dict
     identities:
-      description: The workers as the module M(eden.reference.identities) takes them.
+      description: The workers, as the module M(eden.reference.identities) expects them.
       type: list
       elements: dict
     groups:
@@ -95,7 +95,7 @@ _value:
       type: list
       elements: dict
     workloads:
-      description: For each phase its workloads with kind, name, phase and component.
+      description: The workloads of each phase, with kind, name, phase and component.
       type: dict
     edges:
       description: Which component connects to which, and to which port.
@@ -112,11 +112,11 @@ _value:
       description: Names of the volume claims, by their key in the storage sizes.
       type: dict
     own_claims:
-      description: The claims that no StatefulSet makes.
+      description: The claims that no StatefulSet creates.
       type: list
       elements: dict
     volumes:
-      description: The volumes, as the module M(eden.reference.preflight) takes them.
+      description: The volumes, as the module M(eden.reference.preflight) expects them.
       type: list
       elements: dict
     objects:
@@ -124,7 +124,7 @@ _value:
       type: list
       elements: dict
     budgets:
-      description: The components whose pods are kept running.
+      description: The components whose pods run permanently.
       type: list
       elements: str
 """

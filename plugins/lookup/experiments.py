@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Refuses a command line with which a playbook would do nothing, or less than was asked for."""
+"""Refuses a command line with which a playbook would do nothing, or less than requested."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ansible.plugins.lookup import LookupBase
 DOCUMENTATION = r"""
 ---
 name: experiments
-short_description: The hosts of a play, if the command line makes sense
+short_description: The hosts of a play, if the command line is valid
 description:
   - The host pattern of the playbooks of this collection, which is V(all).
-  - Fails before the first task if the run would do nothing, or less than was asked for, but end with success.
-  - An inventory has to exist and to have hosts. Each name in C(--limit) has to be that of a host or group.
+  - Fails before the first task if the run would succeed but do nothing, or less than requested.
+  - An inventory must exist and have hosts. Each name in C(--limit) must be that of a host or group.
     C(--tags) and C(--skip-tags) must not misspell a tag, or skip the checks before the first write.
-  - If all playbooks on the command line are of this collection, C(--tags) must not name other tags, and
-    C(--start-at-task) is refused, since it skips the checks, too.
+  - If all playbooks on the command line belong to this collection, C(--tags) must not name other tags, and
+    C(--start-at-task) is refused, because it skips the checks, too.
   - Nothing is checked with C(--syntax-check) and with the options that list hosts, tags or tasks.
 options:
   _terms:
@@ -38,7 +38,7 @@ author:
 
 EXAMPLES = r"""
 ---
-- name: Bring up Postgres and Forgejo
+- name: Deploy Postgres and Forgejo
   hosts: "{{ lookup('eden.reference.experiments', 'infra') }}"
   connection: local
   gather_facts: false
@@ -58,9 +58,9 @@ _raw:
 COLLECTION = "eden.reference"
 CHECKS = "always"
 SKIPS_CHECKS = "skips the checks before the first write, on which every phase relies"
-# Options of ansible-playbook that show something and run nothing, for which no inventory is needed.
+# Options of ansible-playbook that only list something, for which no inventory is needed.
 RUNS_NOTHING = ("syntax", "listhosts", "listtags", "listtasks")
-# Tags that Ansible itself gives a meaning, and with which something is run, or something is skipped.
+# Ansible's special tags for --tags and for --skip-tags.
 RUN_SPECIAL = {"all", CHECKS, "tagged"}
 SKIP_SPECIAL = {"never", "untagged"}
 
@@ -95,7 +95,7 @@ def is_alone(playbooks: t.Iterable[str]) -> bool:
 
 
 def inventory_refusal(variables: dict[str, t.Any]) -> str | None:
-    """Why the inventory cannot be meant, if it cannot."""
+    """Why the inventory is refused, or None."""
     sources = [str(source) for source in variables.get("ansible_inventory_sources") or ()]
     missing = [source for source in sources if "," not in source and not os.path.exists(source)]
     if missing:
@@ -106,7 +106,7 @@ def inventory_refusal(variables: dict[str, t.Any]) -> str | None:
 
 
 def limit_refusal(variables: dict[str, t.Any]) -> str | None:
-    """Why --limit cannot be meant, if it cannot. Patterns other than plain names are left to Ansible."""
+    """Why --limit is refused, or None. Patterns other than plain names are left to Ansible."""
     groups = variables["groups"]
     names = {*groups, *groups["all"]}
     for word in re.split(r"[,:]", str(variables.get("ansible_limit") or "")):
@@ -116,12 +116,12 @@ def limit_refusal(variables: dict[str, t.Any]) -> str | None:
 
 
 def tags_refusal(tags: list[str], variables: dict[str, t.Any], alone: bool) -> str | None:
-    """Why --tags or --skip-tags cannot be meant, if they cannot."""
+    """Why --tags or --skip-tags is refused, or None."""
     skipped = {str(tag) for tag in variables.get("ansible_skip_tags") or ()}
     if forbidden := skipped & {CHECKS, "all", "tagged"}:
         return f"--skip-tags {min(forbidden)} {SKIPS_CHECKS}."
-    wanted = [str(tag) for tag in variables.get("ansible_run_tags") or ()]
-    for option, words, special in (("--tags", wanted, RUN_SPECIAL), ("--skip-tags", skipped, SKIP_SPECIAL)):
+    selected = [str(tag) for tag in variables.get("ansible_run_tags") or ()]
+    for option, words, special in (("--tags", selected, RUN_SPECIAL), ("--skip-tags", skipped, SKIP_SPECIAL)):
         for word in sorted(set(words) - special - set(tags)):
             meant = suggestion(word, tags)
             if meant or (alone and option == "--tags"):
@@ -130,14 +130,14 @@ def tags_refusal(tags: list[str], variables: dict[str, t.Any], alone: bool) -> s
 
 
 def start_refusal(tags: list[str], alone: bool) -> str | None:
-    """Why --start-at-task cannot be meant, if it is given for a playbook of this collection."""
+    """Why --start-at-task is refused, or None."""
     if not alone or context.CLIARGS.get("start_at_task") is None:
         return None
     return f"--start-at-task {SKIPS_CHECKS}; {listed(tags)}."
 
 
 def suggestion(word: str, names: t.Iterable[str]) -> str:
-    """What was probably meant, as words to append."""
+    """The name that was probably meant, as text to append."""
     close = difflib.get_close_matches(word.lower().replace("-", "_"), sorted(names), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The collection's own name, as the cluster sees it, and what messages of ``_kube`` say about its inputs.
+"""The collection's name in the cluster, and its advice for the messages of ``_kube``.
 
 This module is private to the collection.
 """
@@ -13,6 +13,6 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 # Digest of the definition that was applied last.
 APPLIED_ANNOTATION = f"{NAME}/applied"
 KUBECONFIG_ADVICE = (
-    "Set eden_kubeconfig (and eden_context), K8S_AUTH_KUBECONFIG or KUBECONFIG to one that kubectl takes, "
+    "Set eden_kubeconfig (and eden_context), K8S_AUTH_KUBECONFIG or KUBECONFIG to one that kubectl accepts, "
     "such as ~/.kube/config."
 )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The exception tree of the collection.
 
-Every error says what was tried, on what, what the server said and what to do next.
+Every error names the action, its target, the server's answer and the next step.
 This module is private to the collection.
 """
 
@@ -44,16 +44,16 @@ class ClusterError(CollectionError):
 
     Attributes:
         status: HTTP status, or 0 if no answer came.
-        refusal: what refused the request, as far as the server's words say it.
+        refusal: what refused the request, if the server's message shows it.
     """
 
     def __init__(
-        self, action: str, target: str, status: int, reason: str, said: str = "", advice: str = ""
+        self, action: str, target: str, status: int, reason: str, message: str = "", advice: str = ""
     ) -> None:
         self.status = status
         self.refusal: Refusal | None = None
         answer = f"{status} {reason}".strip() if status else reason
-        words = f": {said}" if said and said != reason else ""
+        words = f": {message}" if message and message != reason else ""
         super().__init__(
             f"Could not {action} {target}: the Kubernetes API answered {answer}{words}."
             if status
@@ -69,11 +69,11 @@ class ConflictError(ClusterError):
 
 
 class UnreachableError(ClusterError):
-    """No answer from the Kubernetes API within the patience of the connection."""
+    """No answer from the Kubernetes API within the retry budget."""
 
 
 class MissingError(CollectionError):
-    """Something that an earlier phase makes is not there."""
+    """An object of an earlier phase does not exist."""
 
 
 class RolloutError(CollectionError):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How a module's function is called: by a module, or by an action plugin inside ansible's own process.
+"""Runs a module's function, in a module or in an action plugin inside Ansible's own process.
 
 This module is private to the collection.
 """
@@ -49,9 +49,9 @@ def result_of(run: Function, task: Task) -> dict[str, t.Any]:
 
 
 def run_module(arguments: dict[str, t.Any], run: Function) -> None:
-    """Be a module."""
+    """Run as a module."""
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
-    # Of a kubeconfig that is a dictionary, an argument spec cannot say which parts are secret.
+    # An argument spec cannot mark the secret parts of a kubeconfig that is a dictionary.
     module.no_log_values.update(secrets_of(module.params))
     result = result_of(run, Task(module.params, module.check_mode, module._diff))
     if result.pop("failed", False):

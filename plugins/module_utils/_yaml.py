@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""JSON that YAML parsers read, too.
+"""JSON that YAML parsers can read.
 
 This module is private to the collection.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-# A surrogate pair, or another escape, which must not be taken for a part of one.
+# A surrogate pair, or another escape, which must not be taken for part of one.
 ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\.")
 
 

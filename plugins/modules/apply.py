@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: apply
-short_description: Apply Kubernetes objects, given as they are or as templates
+short_description: Apply Kubernetes objects from definitions or templates
 description:
   - Reconciles objects with their definitions by server-side apply. Namespaces come first, workloads last.
   - An object that matches its definition costs one read and no write. Fields that the definition does not set
     are kept.
-  - An object that the collection did not make is refused. Ours has the label
-    C(app.kubernetes.io/managed-by=eden.reference), or fields that the collection applied.
+  - Refuses an object that the collection did not create, which is one without the label
+    C(app.kubernetes.io/managed-by=eden.reference) and without fields that the collection applied.
   - Server-side apply keeps a list entry whose merge key was edited by another manager, such as the port of a
     Service. Such an entry is replaced if its other fields match.
-  - A field that the API server does not know is an error.
+  - An unknown field is an error.
   - A Job that has failed for good is deleted and recreated.
   - Secrets are refused, since their values would pass through variables.
 author: EDEN reference deployment contributors (@ealt)
@@ -33,7 +33,7 @@ attributes:
     support: full
 options:
   definitions:
-    description: The objects. Without a namespace of their own they belong to O(namespace).
+    description: The objects. Their default namespace is O(namespace).
     type: list
     elements: dict
     default: []
@@ -41,17 +41,17 @@ options:
     description:
       - >-
         Templates whose YAML documents are applied after O(definitions). An item is a name, or a mapping of
-        C(src), the name, and C(when), a boolean; if that is false the template is skipped.
-      - They are rendered on the controller with the variables of the task, and looked for in C(templates) of
-        the role that the task belongs to, then of the roles that it depends on, then of the playbook. So are
-        templates that they include, import or extend.
+        C(src), the name, and C(when), a boolean; a template is skipped if that is false.
+      - They are rendered on the controller with the variables of the task. They, and templates that they
+        include, import or extend, are searched in C(templates) of the task's role, then of the roles that
+        it depends on, then of the playbook.
       - A document must be a mapping; an empty one is ignored.
     type: list
     elements: raw
     default: []
   prune:
     description:
-      - Objects of O(prune[].kind) that carry all of O(prune[].labels) and have no definition are deleted.
+      - Deletes objects of O(prune[].kind) that have all of O(prune[].labels) and no definition.
     type: list
     elements: dict
     default: []
@@ -61,7 +61,7 @@ options:
         type: str
         required: true
       labels:
-        description: Labels that an object must carry to be deleted.
+        description: Labels that an object must have to be deleted.
         type: dict
         required: true
       optional:
@@ -83,7 +83,7 @@ EXAMPLES = r"""
         data:
           commit: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
 
-- name: Apply what the templates of the role define
+- name: Apply the role's templates
   eden.reference.apply:
     namespace: eden
     templates:
@@ -109,7 +109,7 @@ objects:
       description: One of V(created), V(updated), V(recreated), V(deleted) and V(unchanged).
       type: str
     overwritten:
-      description: Reverted fields that other managers had set, by manager. Absent if there are none.
+      description: Fields of other managers that were reverted, by manager. Absent if there are none.
       type: dict
   sample:
     - kind: ConfigMap

@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: credentials
 short_description: Ensure the Secret with an experiment's credentials
 description:
-  - Makes the keys that the Secret lacks, 32 random bytes in hex each, and keeps the ones that it has.
-  - With O(state=verified) the Secret is only read, and missing keys are listed.
-  - A value that the service which reads it cannot use is refused by the name of its key.
+  - Generates missing keys, each of 32 random bytes in hex, and keeps existing ones.
+  - With O(state=verified) the Secret is only read, and missing keys are an error that lists them.
+  - A value that its service cannot use is an error that names its key.
   - No value enters or leaves the module.
-  - A key is not made up while a claim exists whose data was written with the lost value, see O(bound).
+  - A key is not generated while a claim exists whose data was written with the lost value, see O(bound).
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
   - eden.reference.attributes
@@ -32,12 +32,12 @@ options:
     type: str
     required: true
   state:
-    description: Whether missing keys are made, or are an error.
+    description: Whether missing keys are generated, or are an error.
     type: str
     choices: [present, verified]
     default: present
   advice:
-    description: What the user can do about missing keys, shown with the error of O(state=verified).
+    description: Advice about missing keys, shown with the error of O(state=verified).
     type: str
     default: ""
   keys:
@@ -50,17 +50,17 @@ options:
     type: dict
     default: {}
   urls:
-    description: Database URLs with a password that are kept beside the keys, for tools outside the pods.
+    description: Database URLs with a password that are stored beside the keys, for tools outside the pods.
     type: list
     elements: dict
     default: []
     suboptions:
       key:
-        description: Key under which the URL is kept.
+        description: Key of the URL in the Secret.
         type: str
         required: true
       user:
-        description: Role of the database.
+        description: Database role.
         type: str
         required: true
       password_key:
@@ -72,7 +72,7 @@ options:
         type: str
         required: true
   bound:
-    description: Keys that must not be made up while a claim exists.
+    description: Keys that must not be generated while a claim exists.
     type: list
     elements: dict
     default: []
@@ -86,15 +86,15 @@ options:
         type: str
         required: true
       advice:
-        description: What the user can do, shown with the error.
+        description: Advice that is shown with the error.
         type: str
         required: true
   readers:
-    description: For each reader the keys that it reads.
+    description: The keys that each reader reads.
     type: dict
     default: {}
   digest_key:
-    description: Key whose value keys the digests; one that is never rotated.
+    description: Key whose value keys the digests; it must never be rotated.
     type: str
     required: true
 """
@@ -117,15 +117,15 @@ secret:
   type: str
   sample: eden-credentials
 generated:
-  description: Keys that were made, or would be made in check mode.
+  description: Keys that were generated, or would be generated in check mode.
   returned: success
   type: list
   elements: str
   sample: [POSTGRES_PASSWORD]
 digests:
   description:
-    - For each reader a keyed digest of what it reads, in hex.
-    - Empty for a reader that reads a key which is not made yet.
+    - Per reader, a keyed digest in hex of the values that it reads.
+    - Empty if one of the keys is not generated yet.
   returned: success
   type: dict
   sample:

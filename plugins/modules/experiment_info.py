@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: experiment_info
-short_description: Read how far an experiment is and who its workers are
+short_description: Read the progress of an experiment and the identities of its workers
 description:
-  - Asks the task store for the state and the events of the experiment.
-  - Asks it for each worker, with the token in the worker's Secret, whom it takes the bearer for.
+  - Reads the state and the events of the experiment from the task store.
+  - Checks for each worker whether the task store accepts the token in its Secret.
   - Tokens stay inside the module.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -20,7 +20,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: In check mode a task store that is not there yet is no error, see RV(available).
+    details: In check mode a task store that does not exist yet is no error, see RV(available).
   diff_mode:
     support: none
   idempotent:
@@ -28,7 +28,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Read how far the experiment is
+- name: Read the progress of the experiment
   eden.reference.experiment_info:
     namespace: eden
     instance: eden
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 available:
-  description: Whether the task store answered; false in check mode only.
+  description: Whether the task store answered; can be false only in check mode.
   returned: success
   type: bool
 state:
@@ -55,7 +55,7 @@ state:
   type: str
   sample: running
 workers:
-  description: What the task store makes of each worker's Secret.
+  description: The identity of each worker.
   returned: success
   type: list
   elements: dict
@@ -67,10 +67,10 @@ workers:
       description: Name of its Secret.
       type: str
     worker_id:
-      description: Id in the Secret; empty if it holds none.
+      description: Id in the Secret; empty if it has none.
       type: str
     accepted:
-      description: Whether the token in the Secret is that worker's.
+      description: Whether the task store accepts the token in the Secret as that worker's.
       type: bool
 events:
   description: Number of events of each type.
@@ -80,7 +80,7 @@ events:
     task.completed: 10
     variant.integrated: 3
 ideations:
-  description: Number of ideation tasks that were completed.
+  description: Number of completed ideation tasks.
   returned: success
   type: int
   sample: 3

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: identities
-short_description: Give every service of an experiment its identity
+short_description: Ensure the identity of every service of an experiment
 description:
   - Reconciles the task store's groups and workers, and the Secret of each worker.
-  - A Secret whose token the task store accepts stays as it is. A token is reissued only if the task store
-    refuses it or the Secret lacks it. A worker that is registered already is adopted, by its id or by its
-    name, rather than minted again.
-  - Rows that the module mints carry the registry label C(eden.reference/instance), whose value is the
-    namespace and O(instance). Rows labelled for another instance are left alone.
-  - If several workers could be the desired one, the module fails, lists them, and has written nothing.
-  - A Secret that is missing is created before its token is made, and written right after, so a run that was
-    cut short is completed by the next, and two runs at once never overwrite each other's tokens.
-  - Members of a group that O(workers) does not name stay in it.
+  - A Secret whose token the task store accepts is not changed. A token is reissued only if the task store
+    refuses it or the Secret lacks it. A worker that is already registered is adopted, by its id or its
+    name, and not minted again.
+  - Workers that the module mints have the registry label C(eden.reference/instance), whose value is the
+    namespace and O(instance). Workers labelled for another instance are ignored.
+  - If several workers could be the desired one, the module lists them and fails without a write.
+  - A missing Secret is created before its token is issued, and written right after. So the next run completes
+    an interrupted one, and two parallel runs never overwrite each other's tokens.
+  - Other members of a group are kept.
   - No token enters or leaves the module; the admin's token is read from the cluster.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -31,8 +31,8 @@ attributes:
     support: full
     details:
       - Reads only.
-      - If the task store or the admin's token is not there yet, a Secret with an id and a token is taken to
-        be good, one without a token is predicted to be reissued, and one without an id to be minted.
+      - If the task store or the admin's token does not exist yet, a Secret with an id and a token is assumed
+        to be valid, one without a token is predicted to be reissued, and one without an id to be minted.
   diff_mode:
     support: full
     details: Shows ids, names and whether a token is replaced, never a token.
@@ -41,7 +41,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Give every service its identity
+- name: Ensure the identity of every service
   eden.reference.identities:
     namespace: eden
     instance: eden
@@ -78,13 +78,13 @@ identities:
   type: dict
   contains:
     worker_id:
-      description: Id of the worker; null in check mode if it is yet to be minted.
+      description: Id of the worker; null in check mode if it is not minted yet.
       type: str
     secret:
       description: Name of its Secret.
       type: str
     checksum:
-      description: Hex SHA-256 of id and token; null in check mode if there is to be a new token.
+      description: Hex SHA-256 of id and token; null in check mode if there would be a new token.
       type: str
     action:
       description: One of V(unchanged), V(reissued) and V(minted).
@@ -101,7 +101,7 @@ groups:
   type: dict
   contains:
     group_id:
-      description: Id of the group; null in check mode if it is yet to be created.
+      description: Id of the group; null in check mode if it is not created yet.
       type: str
     action:
       description: One of V(unchanged), V(created) and V(extended).

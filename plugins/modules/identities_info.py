@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: identities_info
 short_description: Read the identity of every service of an experiment
 description:
-  - Reads the task store's groups and workers, and the Secret of each worker, and says what
+  - Reads the task store's groups and workers, and the Secret of each worker, and reports what
     M(eden.reference.identities) would do with the same options.
   - Writes nothing.
-  - Fails as M(eden.reference.identities) does, say if several workers could be the desired one.
+  - Fails as M(eden.reference.identities) does, for example if several workers could be the desired one.
   - No token leaves the module; the admin's token is read from the cluster.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -24,8 +24,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - If the task store or the admin's token is not there yet, a Secret with an id and a token is taken to
-        be good. Outside check mode that is an error.
+      - If the task store or the admin's token does not exist yet, a Secret with an id and a token is assumed
+        to be valid. Outside check mode that is an error.
   diff_mode:
     support: none
   idempotent:
@@ -75,13 +75,13 @@ identities:
   type: dict
   contains:
     worker_id:
-      description: Id of the worker; null if it is yet to be minted.
+      description: Id of the worker; null if it is not minted yet.
       type: str
     secret:
       description: Name of its Secret.
       type: str
     checksum:
-      description: Hex SHA-256 of id and token; null if there is to be a new token.
+      description: Hex SHA-256 of id and token; null if there would be a new token.
       type: str
     action:
       description: What would be done, one of V(unchanged), V(reissued) and V(minted).
@@ -98,13 +98,13 @@ groups:
   type: dict
   contains:
     group_id:
-      description: Id of the group; null if it is yet to be created.
+      description: Id of the group; null if it is not created yet.
       type: str
     action:
       description: What would be done, one of V(unchanged), V(created) and V(extended).
       type: str
     added:
-      description: Names of the workers that are missing in it.
+      description: Names of the workers that would be added.
       type: list
       elements: str
   sample:

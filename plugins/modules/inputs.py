@@ -10,15 +10,15 @@ module: inputs
 short_description: Check the inputs of an experiment
 description:
   - Checks every variable of the host whose name begins with C(eden_) and lists all problems at once.
-  - The inputs are documented with the role P(eden.reference.eden#role), whose first task this is.
-  - A name that no input has is a problem, too, with the name that was likely meant.
-    So is a former input of another role of this collection, such as C(infra_postgres_storage_size), if its
-    name is exactly that, or much like it after the prefix.
-  - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so a
-    role reads such an input through the filter C(int), C(float) or C(bool).
-  - Touches nothing but the file that C(eden_experiment_config_file) names, on the controller.
-    A file that ansible-vault encrypted is decrypted.
-  - Warns if the workers poll more often than the task store can answer.
+  - The inputs are documented with the role P(eden.reference.eden#role), which runs this module first.
+  - An unknown name is a problem, too, reported with the name that was likely meant.
+    So is a former input of another role of this collection, such as C(infra_postgres_storage_size), even if
+    it is misspelled after the prefix.
+  - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so
+    roles read such inputs through the filters C(int), C(float) and C(bool).
+  - Reads only the file that C(eden_experiment_config_file) names, on the controller.
+    A file that is encrypted with ansible-vault is decrypted.
+  - Warns if the workers poll more often than the task store can handle.
 author: EDEN reference deployment contributors (@ealt)
 attributes:
   check_mode:
@@ -57,20 +57,20 @@ config:
       type: str
       sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 problems:
-  description: The rules that were broken, the same as the lines of the message.
+  description: The broken rules, as in the lines of the message.
   returned: failure
   type: list
   elements: dict
   contains:
     variable:
-      description: Variable, with the path inside it.
+      description: The variable, with the path inside it.
       type: str
     rule:
       description: What the value must be.
       type: str
     got:
       description:
-        - The value, shortened. Empty if it says nothing, and hidden if the name looks like a secret's.
+        - The value, shortened. Empty if it adds nothing, and hidden if the name looks like that of a secret.
       type: str
     example:
       description: A valid value.

@@ -9,18 +9,18 @@ DOCUMENTATION = r"""
 module: preflight
 short_description: Check the cluster before the first write
 description:
-  - Checks that an experiment can be brought up in the namespace, and finds out which experiment lives there.
+  - Checks that an experiment can be deployed in the namespace, and finds the experiment that exists there.
   - The API server must answer within seconds and be Kubernetes 1.27 or newer.
-  - The user must have every permission that the collection needs. Each missing one is listed with its reason.
-  - The namespace must not be in deletion. With C(eden_manage_namespace=false) it must exist. Otherwise it
-    must not exist, or have been made by the collection, or carry the label
+  - The user must have every permission that the collection needs. Missing ones are listed with their reasons.
+  - The namespace must not be terminating. With C(eden_manage_namespace=false) it must exist. Otherwise, if it
+    exists, the collection must have created it, or it must have the label
     C(app.kubernetes.io/managed-by=eden.reference).
-  - Objects under the experiment's names must have been made by the collection, too.
-  - Inputs of Kubernetes' own types are tried in a dry run with strict field validation.
-  - The storage class must exist while there are volumes to be made.
-  - The Secrets that belong to the user must exist, and the one with the credentials must have all keys, with
-    values that the services which read them can use.
-  - The size and the storage class of an existing volume must stay as they are.
+  - Existing objects with the experiment's names must have been created by the collection, too.
+  - Inputs of Kubernetes' own types are checked by a dry run with strict field validation.
+  - The storage class must exist if volumes are to be provisioned.
+  - The user's own Secrets must exist, and the one with the credentials must have all keys, with values that
+    the services can use.
+  - The size and the storage class of an existing volume must not change.
   - Writes nothing.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -34,10 +34,10 @@ attributes:
     details: Nothing is changed.
   idempotent:
     support: partial
-    details: Changes nothing. A minted experiment id differs in each run, until one is stored in the cluster.
+    details: Changes nothing. A new experiment id differs in each run, until one is stored in the cluster.
 options:
   topology:
-    description: What follows from the catalogue of components, as P(eden.reference.topology#filter) gives it.
+    description: The result of P(eden.reference.topology#filter).
     type: dict
     required: true
   inputs:
@@ -47,7 +47,7 @@ options:
   deployer_role:
     description:
       - The objects of the file C(deployer-role.yaml) of the role P(eden.reference.eden#role), whose rules are
-        the permissions that are needed.
+        the required permissions.
     type: list
     elements: dict
     required: true
@@ -85,13 +85,13 @@ EXAMPLES = r"""
 RETURN = r"""
 experiment_id:
   description:
-    - Id of the experiment. The one that the cluster holds, in a ConfigMap or on a claim, or else the one that
-      the inputs give, or a new one.
+    - Id of the experiment, which is that of the cluster, in a ConfigMap or on a claim, or else that of the
+      inputs, or a new one.
   returned: success
   type: str
   sample: exp_01jabcdefghjkmnpqrstvwxyz0
 seed_commit:
-  description: First commit of the experiment's repository, null if it is not seeded yet.
+  description: First commit of the experiment's repository; null if it is not seeded yet.
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
@@ -123,7 +123,7 @@ missing_permissions:
       description: Name of the one object for which the permission is needed, empty for any.
       type: str
     why:
-      description: What the permission is needed for.
+      description: The reason for which the permission is needed.
       type: str
   sample:
     - verb: create

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout
-short_description: Wait until workloads are ready, or say why they cannot be
+short_description: Wait until workloads are ready, or report why they cannot be
 description:
   - Waits for StatefulSets, Deployments and Jobs by watching them, their pods and the events of the namespace.
   - Fails within seconds with the cause if waiting cannot help, such as an image that does not exist, a claim
     without a storage class, a quota, Pod Security, a missing Secret, a crash loop or a failed Job.
-  - Fails after 18 seconds if a second try has the same answer, such as a registry that cannot be found, or a
-    pod that no node takes while no autoscaler adds one.
-  - Waits until O(timeout) for what Kubernetes tries again and what may pass, such as a timeout, an overloaded
-    registry, a volume that is slow to come or a node that is not ready, and for reasons that are not known.
-    Each is shown once, and again among what is waited for.
-  - Workloads that are ready already cost one request for each of their kinds, Jobs one more and one for each
-    log.
-  - Shows a line whenever a pod gets further, and what is waited for when nothing has happened for 15 seconds.
-    The seconds in brackets count from the start of the task.
-  - What was wrong with objects that are more than 5 seconds older than the task counts only when it shows
-    again, or at the timeout. What was repaired before a second run does not fail it.
-  - In the lines of logs that are shown, passwords of URLs, values of passwords and tokens, and hexadecimal
-    strings of 32 characters and more are replaced by C(***). The log of a complete Job in RV(logs) is
-    returned as it is.
+  - Fails after 18 seconds if a second attempt has the same result, such as a registry that cannot be found,
+    or a pod that no node can run while no autoscaler adds one.
+  - Waits until O(timeout) if Kubernetes retries and the problem may pass, such as a timeout, an overloaded
+    registry, a slow volume or a node that is not ready, and if the reason is unknown. Each problem is shown
+    once when it occurs, and in the lines about what is waited for.
+  - If all workloads are ready, this costs one request per kind, and for Jobs one more and one per log.
+  - Shows a line whenever a pod makes progress, and what is waited for if nothing has happened for 15 seconds.
+    The seconds in parentheses count from the start of the task.
+  - Problems of objects that are more than 5 seconds older than the task count only if they occur again, or at
+    the timeout. So problems that were repaired before a second run do not fail it.
+  - In log lines that are shown, passwords of URLs, values of passwords and tokens, and hexadecimal strings of
+    32 and more characters are replaced with C(***). The log of a complete Job in RV(logs) is not changed.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
   - eden.reference.attributes
@@ -33,7 +31,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Reads once, waits for nothing and does not fail if something is missing or not ready.
+    details: Reads once, does not wait, and does not fail if a workload is missing or not ready.
   diff_mode:
     support: none
     details: Changes nothing.
@@ -56,15 +54,15 @@ options:
         type: str
         required: true
       phase:
-        description: The tag that makes the workload, for the message that it does not exist.
+        description: The tag of the phase that creates the workload, for the error that it does not exist.
         type: str
       component:
         description:
-          - The component that the workload is, as messages name it.
+          - The workload's component, as messages name it.
           - The default is its label C(app.kubernetes.io/component).
         type: str
   timeout:
-    description: Seconds to wait at most.
+    description: The maximum number of seconds to wait.
     type: int
     default: 300
 """
@@ -109,7 +107,7 @@ workloads:
       description: Name of the workload.
       type: str
     ready:
-      description: Whether it is ready. It can be false in check mode only.
+      description: Whether it is ready. It can be false only in check mode.
       type: bool
   sample:
     - kind: StatefulSet
@@ -117,8 +115,8 @@ workloads:
       ready: true
 logs:
   description:
-    - For each Job that is complete, by its name, the log of the pod that succeeded.
-    - A Job whose pod, or whose log, is gone has none.
+    - For each complete Job, by its name, the log of the pod that succeeded.
+    - Jobs whose pod or log is gone are absent.
   returned: success
   type: dict
   sample:
@@ -148,7 +146,7 @@ pod:
   type: str
   sample: eden-postgres-0
 log:
-  description: The last lines of the container concerned, without what may be a secret.
+  description: The last lines of the container's log, without possible secrets.
   returned: when a workload cannot become ready
   type: list
   elements: str

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Renders the templates of a task into the Kubernetes objects that they define.
+"""Renders the templates of a task into Kubernetes objects.
 
 This plugin util is private to the collection.
 """
@@ -23,7 +23,7 @@ from ansible.playbook.role import Role
 from ansible.template import Templar, trust_as_template
 from yaml import YAMLError
 
-# No text that YAML allows contains it.
+# YAML does not allow this character.
 SEPARATOR = "\0"
 DEFERRED = re.compile(r"'(\w+)' is undefined|has no attribute '(\w+)'|plugin '(?:[\w.]+\.)?(\w+)' failed")
 
@@ -35,17 +35,17 @@ def objects(
 
     Args:
         items: names of templates, or ``{src: name, when: condition}``.
-        templar: the task's own, with the variables of the task.
-        directories: where templates, and what they include or extend, are looked for.
+        templar: the task's, with the variables of the task.
+        directories: the search path of templates, and of those that they include or extend.
 
     Raises:
-        AnsibleActionFail: it names the template, the line and the variable.
+        AnsibleActionFail: the message names the template, the line and the variable.
     """
     names = [name for item in items if (name := selected(item))]
     for name in names:
         if not any((directory / name).is_file() for directory in directories):
             places = ", ".join(map(str, directories))
-            raise AnsibleActionFail(f"Could not find the template {name}: looked in {places}.")
+            raise AnsibleActionFail(f"Could not find the template {name}: searched {places}.")
     renderer = templar.copy_with_new_env(searchpath=[str(directory) for directory in directories])
     texts = render(names, renderer, directories)
     return [document for name, text in zip(names, texts, strict=True) for document in documents(name, text)]
@@ -69,13 +69,13 @@ def selected(item: t.Any) -> str:
     try:
         return item["src"] if boolean(item.get("when", True)) else ""
     except TypeError as error:
-        raise AnsibleActionFail(f"The condition of the template {item['src']} is no boolean.") from error
+        raise AnsibleActionFail(f"The condition of the template {item['src']} is not a boolean.") from error
 
 
 def render(names: t.Sequence[str], templar: Templar, directories: t.Sequence[Path]) -> list[str]:
     """The text of each template.
 
-    All are rendered as one, so that a variable that several use is templated once.
+    All are rendered together, so that a variable that several use is templated once.
     """
     try:
         return _text(names, templar)
@@ -95,12 +95,12 @@ def _text(names: t.Sequence[str], templar: Templar) -> list[str]:
     source = SEPARATOR.join(f"{{% include {json.dumps(name)} %}}\n\n" for name in names)
     texts = str(templar.template(trust_as_template(source))).split(SEPARATOR)
     if len(texts) != len(names):
-        raise AnsibleActionFail("It renders to text with a null character.")
+        raise AnsibleActionFail("It renders to a string with a null character.")
     return texts
 
 
 def _places(name: str, error: AnsibleError, directories: t.Sequence[Path]) -> t.Iterator[str]:
-    """``file:line`` of what failed, as far as it can be told from the error."""
+    """``file:line`` of the failure, if the error shows it."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, jinja2.TemplateSyntaxError) and cause.filename:
@@ -116,7 +116,7 @@ def _places(name: str, error: AnsibleError, directories: t.Sequence[Path]) -> t.
             yield f"{template.filename}:{template.get_corresponding_lineno(line)}"
             return
         cause = cause.__cause__ or cause.__context__
-    # Ansible defers failures until everything is rendered: look for where the name in question is used.
+    # Ansible defers failures until everything is rendered: search for the uses of the name.
     if found := DEFERRED.search(str(error)):
         yield from _uses(name, found[found.lastindex or 0], directories, set())
 
@@ -148,7 +148,7 @@ def _name_of(node: jinja2.nodes.Expr) -> str | None:
 
 
 def documents(name: str, text: str) -> t.Iterator[dict[str, t.Any]]:
-    """The mappings that the text of a template holds; empty documents are none."""
+    """The mappings in the text of a template, without empty documents."""
     try:
         for document in yaml_load_all(text):
             if isinstance(document, dict):
@@ -160,6 +160,6 @@ def documents(name: str, text: str) -> t.Iterator[dict[str, t.Any]]:
     except YAMLError as error:
         # The mark's snippet would show values.
         mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1} of what it renders to" if mark else ""
+        line = f" in line {mark.line + 1} of the rendered text" if mark else ""
         reason = getattr(error, "problem", None) or getattr(error, "reason", "")
-        raise AnsibleActionFail(f"The template {name} renders to no YAML: {reason}{line}.") from None
+        raise AnsibleActionFail(f"The template {name} renders to invalid YAML: {reason}{line}.") from None

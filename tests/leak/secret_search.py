@@ -84,7 +84,7 @@ def encodings(value: str) -> dict[str, bytes]:
 
 
 def base64_core(raw: bytes, offset: int, altchars: bytes | None = None) -> bytes:
-    """The characters that any base64 text shows which holds ``raw`` at a position of that remainder by 3.
+    """The characters that any base64 text shows which contains ``raw`` at a position of that remainder by 3.
 
     Those at its ends that also carry bits of the neighbours are cut off.
     """

@@ -115,10 +115,7 @@ def ensure(environment: Environment) -> Path:
         if not marker.exists():
             shutil.rmtree(path, ignore_errors=True)
             interpreter = find_python(environment.python) or environment.python
-            _do(
-                [uv, *MAKE, "--python", str(interpreter), str(path)],
-                f"Python {environment.python}",
-            )
+            _do([uv, *MAKE, "--python", str(interpreter), str(path)], f"Python {environment.python}")
         install = [uv, "pip", "install", "--upgrade", "--python", str(path / "bin" / "python")]
         install += [argument for file in environment.files for argument in ("-r", str(CHECKOUT / file))]
         try:

@@ -133,9 +133,7 @@ def claim_trials(pool: Pool) -> list[Trial]:
     """A claim that goes with its pods is reported before the first write, and recreated when it is gone."""
     return [
         Trial(
-            CLAIM,
-            volume,
-            lambda _rig, _reference, volume=volume, user=user: _claim_going(pool, volume, user),
+            CLAIM, volume, lambda _rig, _reference, volume=volume, user=user: _claim_going(pool, volume, user)
         )
         for volume, user in (("artifacts", "web-ui"), ("blob", "task-store-server"))
     ]

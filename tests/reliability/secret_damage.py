@@ -9,17 +9,7 @@ import secrets
 import typing as t
 
 from kube import PATHS, Object
-from oracles import (
-    CREDENTIALS,
-    Reference,
-    State,
-    Verdict,
-    hashes,
-    identities_hold,
-    registry,
-    state,
-    tail,
-)
+from oracles import CREDENTIALS, Reference, State, Verdict, hashes, identities_hold, registry, state, tail
 from outcomes import Report, predict, reported, require_refusal, run_as_predicted, stays_idle
 from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig

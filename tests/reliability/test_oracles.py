@@ -195,7 +195,7 @@ def test_a_claim_that_is_older_than_the_pod(installed: Experiment) -> None:
         ),
     )
     oracles.claims_hold(broken, younger)
-    operator.ok("POST", "/tasks/held/reclaim", {"cause": "operator"})
+    worker("ideator-host-1").ok("POST", "/tasks/held/submit", {"payload": {"status": "error"}})
     assert [sentence.partition(" is claimed by ")[0] for sentence in broken.violations] == [
         "claims: task held"
     ]

@@ -36,11 +36,7 @@ class Several:
     def write(self, images: t.Mapping[str, str]) -> None:
         """Write the inventory with the image of each experiment, by its namespace."""
         hosts = {name: {"eden_image": image} for name, image in images.items()}
-        common = {
-            "eden_name": INSTANCE,
-            "eden_namespace": "{{ inventory_hostname }}",
-            "eden_timeout": 300,
-        }
+        common = {"eden_name": INSTANCE, "eden_namespace": "{{ inventory_hostname }}", "eden_timeout": 300}
         self.inventory.write_text(yaml.safe_dump({GROUP: {"hosts": hosts, "vars": common}}))
 
     def start(self) -> Run:

@@ -125,11 +125,7 @@ def lost_replies(reference: Reference) -> list[Trial]:
     """The answer to each write is lost, or cut off."""
     writes = range(1, len(reference.first.writes) + 1)
     return [
-        _disturbed(
-            "executed, reply lost",
-            f"write {n}: {reply}",
-            partial(faults.lost_reply, n, reply),
-        )
+        _disturbed("executed, reply lost", f"write {n}: {reply}", partial(faults.lost_reply, n, reply))
         for n in writes
         for reply in LOST
     ]

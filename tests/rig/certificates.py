@@ -108,10 +108,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    age: datetime.timedelta = NEW,
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, age: datetime.timedelta = NEW
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC) - age
     return (

@@ -31,14 +31,7 @@ def conditions(*true: str) -> list[Document]:
 
 def entry(measure: str, contender: str, seconds: float, **more: t.Any) -> Document:
     """What is kept of a run."""
-    return {
-        "measure": measure,
-        "contender": contender,
-        "seconds": seconds,
-        "phases": {},
-        "pods": [],
-        **more,
-    }
+    return {"measure": measure, "contender": contender, "seconds": seconds, "phases": {}, "pods": [], **more}
 
 
 # Commands

@@ -27,18 +27,6 @@ def load(path: str) -> t.Any:
     return yaml.safe_load((CHECKOUT / path).read_text())
 
 
-def documentation(module: str) -> dict[str, t.Any]:
-    """DOCUMENTATION of a module, without what its fragments add."""
-    found = re.search(
-        r'^DOCUMENTATION = r"""\n(.*?)^"""',
-        (CHECKOUT / f"plugins/modules/{module}.py").read_text(),
-        re.S | re.M,
-    )
-    assert found, f"plugins/modules/{module}.py has no DOCUMENTATION"
-    loaded: dict[str, t.Any] = yaml.safe_load(found[1])
-    return loaded
-
-
 def ansible(program: str, *arguments: str) -> str:
     """What one of ansible's programs prints, with the checkout as an installed collection."""
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections"), "LC_ALL": "C.UTF-8"}
@@ -73,15 +61,6 @@ def test_a_role_has_a_readme(role: str) -> None:
     assert (CHECKOUT / "roles" / role / "README.md").is_file()
 
 
-def test_the_action_group_is_the_modules_that_connect_to_a_cluster() -> None:
-    connecting = [
-        m
-        for m in MODULES
-        if "eden.reference.cluster" in documentation(m).get("extends_documentation_fragment", [])
-    ]
-    assert load("meta/runtime.yml")["action_groups"]["eden"] == connecting
-
-
 def test_the_documented_action_group_is_the_real_one() -> None:
     names = [f"eden.reference.{module}" for module in MODULES]
     shown = yaml.safe_load(ansible("doc", "--json", "-t", "module", *names))
@@ -92,11 +71,6 @@ def test_the_documented_action_group_is_the_real_one() -> None:
         in shown[name]["doc"]["attributes"].get("action_group", {}).get("membership", [])
     ]
     assert members == load("meta/runtime.yml")["action_groups"]["eden"]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_runs_in_ansibles_own_process_too(module: str) -> None:
-    assert (CHECKOUT / "plugins/action" / f"{module}.py").is_file()
 
 
 def test_every_action_belongs_to_a_module() -> None:

@@ -14,10 +14,7 @@ from census import Census
 from experiment import Experiment, TaskStore
 from testbed import HOST, Testbed, named
 
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
-    Cluster,
-    connected,
-)
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
 
 
 @pytest.fixture(scope="session")

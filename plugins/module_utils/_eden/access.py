@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How the modules reach a task store: their options, the admin's token, and a session.
+"""Access to a task store: the modules' options, the admin's token, and a session.
 
 This module is private to the collection.
 """
@@ -46,7 +46,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "task_store_url": {"type": "str"},
     "task_store_changes": {"type": "bool", "default": False},
-    # Names of Secrets, which are no secrets.
+    # Names of Secrets are not secret.
     "admin_secret": {
         "type": "dict",
         "required": True,
@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "labels": {"type": "dict", "default": {}},
         },
     },
-    "timeout": {"type": "int", "default": int(task_store.RETRY_TIMEOUT)},
+    "timeout": {"type": "int", "default": int(task_store.RETRY_BUDGET)},
 }
 
 
@@ -138,7 +138,7 @@ def desired_of(parameters: t.Mapping[str, t.Any]) -> Desired:
             DesiredGroup(row["name"], tuple(row.get("members") or ()))
             for row in parameters.get("groups") or ()
         ),
-        timeout=parameters.get("timeout", int(task_store.RETRY_TIMEOUT)),
+        timeout=parameters.get("timeout", int(task_store.RETRY_BUDGET)),
     )
     problems = list(_problems(desired))
     if problems:
@@ -149,7 +149,7 @@ def desired_of(parameters: t.Mapping[str, t.Any]) -> Desired:
 def _problems(desired: Desired) -> t.Iterator[str]:
     if not ids.EXPERIMENT_ID.match(desired.experiment_id):
         yield (
-            f"experiment_id {desired.experiment_id!r} is no experiment id: those are exp_ and 26 of the "
+            f"experiment_id {desired.experiment_id!r} is not an experiment id, which is exp_ and 26 of the "
             f"characters 0-9a-z without i, l, o and u, as in {ids.EXAMPLE_EXPERIMENT_ID}."
         )
     if not desired.namespace:
@@ -164,7 +164,7 @@ def _problems(desired: Desired) -> t.Iterator[str]:
         ("groups", [group.name for group in desired.groups]),
     ):
         for name in names:
-            if problem := ids.display_name_fault(name):
+            if problem := ids.display_name_problem(name):
                 yield f"{option} has the name {name!r}, which the task store refuses: {problem}."
         yield from (
             f"{option} has the name {name!r} twice." for name, count in Counter(names).items() if count > 1
@@ -183,9 +183,9 @@ def _problems(desired: Desired) -> t.Iterator[str]:
 
 @contextmanager
 def open_task_store(cluster: Cluster, desired: Desired, check_mode: bool) -> t.Iterator[TaskStore | None]:
-    """The task store, which has answered once.
+    """The task store, after it has answered once.
 
-    In ``check_mode`` None, if it is not there yet, or is still the one from before a change.
+    In ``check_mode`` None, if it does not exist yet, or is still the one from before a change.
 
     Raises:
         MissingError: there is no task store, or no Secret of the admin's token.
@@ -203,7 +203,7 @@ def open_task_store(cluster: Cluster, desired: Desired, check_mode: bool) -> t.I
     )
     if not ready and not check_mode:
         raise MissingError(
-            "The task store is not reachable: run `--tags task_store` first (looked for a ready pod behind "
+            "The task store is not reachable: run `--tags task_store` first (no ready pod behind "
             f"{describe('Service', desired.namespace, desired.service)})."
         )
     if not ready or not token:
@@ -214,19 +214,19 @@ def open_task_store(cluster: Cluster, desired: Desired, check_mode: bool) -> t.I
             yield None
             return
         store = _store(carrier, desired, token, desired.timeout)
-        # The first answer proves the admin's token and the experiment before any worker's token is judged:
+        # The first answer verifies the admin's token and the experiment before any worker's token is checked:
         # the task store of another experiment would refuse them all.
         store.state()
         yield store
 
 
-def _store(carrier: requests.Session, desired: Desired, token: str, retry_timeout: float) -> TaskStore:
+def _store(carrier: requests.Session, desired: Desired, token: str, retry_budget: float) -> TaskStore:
     url = desired.url or f"http://{desired.service}.{desired.namespace}:{desired.port}"
-    return TaskStore(carrier, url, desired.experiment_id, lambda: token, retry_timeout)
+    return TaskStore(carrier, url, desired.experiment_id, lambda: token, retry_budget)
 
 
 def _answers(carrier: requests.Session, desired: Desired, token: str) -> bool:
-    """Whether the task store that a run would ask is there already, by one request if it may not be."""
+    """Whether the task store that a run would use exists already; sends one request if that is uncertain."""
     if not desired.url and not desired.task_store_changes:
         return True
     try:
@@ -240,7 +240,7 @@ def _answers(carrier: requests.Session, desired: Desired, token: str) -> bool:
 
 @contextmanager
 def session(cluster: Cluster, desired: Desired) -> t.Iterator[requests.Session]:
-    """What carries the requests: the network for a ``task_store_url``, else the port-forward."""
+    """The session for requests: over the network to a ``task_store_url``, else by a port-forward."""
     if not desired.url:
         with port_forward.forwarded(cluster, desired.namespace, desired.service, desired.port) as carrier:
             yield carrier
@@ -251,7 +251,7 @@ def session(cluster: Cluster, desired: Desired) -> t.Iterator[requests.Session]:
 
 @contextmanager
 def explained(desired: Desired) -> t.Iterator[None]:
-    """Adds to the task store's refusals where the token and the id came from."""
+    """Adds the origin of the token and of the id to the task store's refusals."""
     try:
         yield
     except TaskStoreError as error:
@@ -259,12 +259,12 @@ def explained(desired: Desired) -> t.Iterator[None]:
         kind = str(error.problem.get("type", ""))
         if error.status == 401 and kind == "eden://error/unauthorized":
             error.message += (
-                f" The admin's token was read from {source}, and the task store was started with another: "
-                "run `--tags task_store` to restart it with that token, or put the one that it has there."
+                f" The admin's token was read from {source}, but the task store was started with another "
+                "one: run `--tags task_store` to restart it with this token, or restore the other one there."
             )
         elif kind == "eden://error/experiment-id-mismatch":
             error.message += (
-                f" The task store serves another experiment than {desired.experiment_id}: correct the id, "
+                f" The task store does not serve experiment {desired.experiment_id}: correct the id, "
                 "or name the Service (or task_store_url) of that experiment's own task store."
             )
         error.args = (error.message,)
@@ -272,11 +272,11 @@ def explained(desired: Desired) -> t.Iterator[None]:
 
 
 def admin_token(cluster: Cluster, desired: Desired, check_mode: bool) -> str:
-    """The admin's token; in ``check_mode`` empty if it is not there yet.
+    """The admin's token; in ``check_mode`` empty if it does not exist yet.
 
     Raises:
         MissingError: there is no such Secret.
-        CredentialsError: the key is missing, or what it holds is not a token.
+        CredentialsError: the key is missing, or its value is not a token.
     """
     found = cluster.read("Secret", desired.namespace, desired.admin_secret)
     secret = describe("Secret", desired.namespace, desired.admin_secret)
@@ -284,12 +284,12 @@ def admin_token(cluster: Cluster, desired: Desired, check_mode: bool) -> str:
     if value and not is_token(value):
         raise CredentialsError(
             f"Key {desired.admin_key} of {secret} does not hold a token: it has blanks, line breaks or "
-            "characters outside ASCII, which no HTTP header carries. Write the token without them."
+            "characters other than ASCII, which an HTTP header cannot carry. Remove them."
         )
     if value or check_mode:
         return value
     if found is None:
-        raise MissingError(f"The admin's token is not there: run `--tags infra` first (looked for {secret}).")
+        raise MissingError(f"The admin's token does not exist: run `--tags infra` first (missing: {secret}).")
     raise CredentialsError(
         f"{secret} lacks the key {desired.admin_key}, the admin's token: run `--tags infra` first or add it.",
         missing=[desired.admin_key],

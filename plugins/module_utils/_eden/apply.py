@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Applies the objects of an experiment: names the input that helps if the API server refuses one.
+"""Applies the objects of an experiment; if the API server refuses one, names the input that sets it.
 
 This module is private to the collection.
 """
@@ -17,7 +17,7 @@ from ansible_collections.eden.reference.plugins.module_utils._module import Task
 ARGUMENTS = apply.ARGUMENTS
 
 _VOLUME = "The sizes of the volumes are set by eden_storage_sizes, their class by eden_storage_class."
-_NUMBER = "The number of services is set by eden_replicas."
+_NUMBER = "The number of replicas is set by eden_replicas."
 _POD = (
     "Pods are set by eden_resources, eden_postgres_resources, eden_forgejo_resources, eden_node_selector, "
     "eden_tolerations, eden_affinity and the images."
@@ -25,7 +25,7 @@ _POD = (
 _RULES = "Its rules are set by eden_web_ui_peers, eden_worker_egress and eden_dns_peers."
 _WORKLOADS = ("StatefulSet", "Deployment", "Job")
 
-# The inputs that decide what the API server refused, by the kind of object and the kind of refusal.
+# The inputs that set the refused fields, by kind of object and category of refusal.
 HINTS: dict[tuple[str, Category], str] = {
     **{
         ("PersistentVolumeClaim", category): _VOLUME
@@ -33,20 +33,20 @@ HINTS: dict[tuple[str, Category], str] = {
     },
     **{(kind, "quota"): _NUMBER for kind in _WORKLOADS},
     **{(kind, category): _POD for kind in _WORKLOADS for category in ("policy", "webhook", "invalid")},
-    ("NetworkPolicy", "quota"): "With eden_network_policies: false there are none.",
+    ("NetworkPolicy", "quota"): "With eden_network_policies: false none are created.",
     (
         "NetworkPolicy",
         "invalid",
     ): _RULES,
-    ("PodDisruptionBudget", "quota"): "With eden_disruption_budgets: false none are made.",
-    ("Ingress", "quota"): "With an empty eden_ingress none is made.",
+    ("PodDisruptionBudget", "quota"): "With eden_disruption_budgets: false none are created.",
+    ("Ingress", "quota"): "With an empty eden_ingress none is created.",
     ("Ingress", "invalid"): "It is set by eden_ingress.",
     ("Namespace", "policy"): "With eden_manage_namespace: false an existing namespace is used as it is.",
 }
 
 
 def hint(definition: Object, refusal: Refusal) -> str:
-    """The inputs that decide what the API server refused; empty if there are none."""
+    """The inputs that set the refused fields; empty if there are none."""
     return HINTS.get((definition["kind"], refusal.category), "")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ensures the Secret with an experiment's credentials: makes what is missing, never changes what is there.
+"""Ensures the Secret with an experiment's credentials: generates missing keys, never changes existing ones.
 
-Values stay inside this module. What leaves it are key names and digests keyed with a secret.
+Values stay inside this module. It returns only key names and keyed digests.
 This module is private to the collection.
 """
 
@@ -62,40 +62,42 @@ ARGUMENTS: dict[str, t.Any] = {
     "digest_key": {"type": "str", "required": True, "no_log": False},
 }
 
-# Others may write between our read and our write; more often than this it is no accident.
+# Another client may write between our read and our write, but hardly this often.
 ATTEMPTS = 5
-# What a header of an HTTP request and a string of a process's environment hold in any case.
-LONGEST = 4096
+# Fits into an HTTP header and into an environment variable in any case.
+MAX_LENGTH = 4096
 
 Values = dict[str, str]
 
 
 class Rule(t.NamedTuple):
-    """What all of a value must match, and the fault of one that does not."""
+    """The pattern that a whole value must match, and the problem of one that does not."""
 
     pattern: str
-    fault: str
+    problem: str
 
 
 _INI = Rule(
     r"[A-Za-z0-9!$&()*+,./:<=>?@\[\]^_{|}~-]+",
-    "holds a blank, a quote, one of # ; % \\ or a character other than ASCII, which Forgejo's INI file does "
-    "not keep as it is",
+    "contains a blank, a quote, one of # ; % \\ or a character other than ASCII, which Forgejo's INI file "
+    "does not preserve",
 )
-# What the service that reads a key takes, beyond what holds for all keys. The session secret is a key for an
-# HMAC and the read-only password a string literal of SQL: they take any text.
+# The rules of the services that read a key, in addition to those for all keys. The session secret is the key
+# of an HMAC, and the read-only password an SQL string literal: both may be any text.
 RULES: dict[str, tuple[Rule, ...]] = {
     "EDEN_ADMIN_TOKEN": (
-        Rule("[!-~]+", "holds a blank or a character other than printable ASCII, which no HTTP header may"),
+        Rule(
+            "[!-~]+", "contains a blank or another character than printable ASCII, unfit for an HTTP header"
+        ),
     ),
-    "POSTGRES_PASSWORD": (Rule(r"[^\r\n]+", "holds a line break, and initdb reads one line"),),
+    "POSTGRES_PASSWORD": (Rule(r"[^\r\n]+", "contains a line break, and initdb reads one line"),),
     "FORGEJO_REMOTE_PASSWORD": (
         Rule(
             r"[^\x00-\x1f\x7f]+",
-            "holds a line break, a tab or another control character, and git reads a line",
+            "contains a line break, a tab or another control character, and git reads one line",
         ),
-        Rule(r".{8,255}", "is not 8 to 255 characters long, as Forgejo wants a password"),
-        Rule(r"(?!x-oauth-basic$).+", "is a word that Forgejo takes for the sign of a token"),
+        Rule(r".{8,255}", "is not 8 to 255 characters long, as Forgejo requires"),
+        Rule(r"(?!x-oauth-basic$).+", "is the word that Forgejo reserves for tokens"),
     ),
     "FORGEJO_SECRET_KEY": (_INI,),
     "FORGEJO_INTERNAL_TOKEN": (_INI,),
@@ -160,9 +162,7 @@ def usable(live: Object | None, namespace: str, name: str, keys: t.Sequence[str]
         namespace,
         name,
         keys,
-        lambda _key: (
-            "Write it without a line break at the end: kubectl create secret generic --from-literal."
-        ),
+        lambda _key: "Write it without a trailing line break: kubectl create secret generic --from-literal.",
     )
     return values
 
@@ -173,26 +173,28 @@ def fail_if_unusable(
     """Refuse values that the services which read them cannot use. Empty ones count as missing.
 
     Raises:
-        CredentialsError: lists the keys, what is wrong with each, and what to do; never a value.
+        CredentialsError: lists the keys, their problems, and what to do; never a value.
     """
     data = ((live or {}).get("data") or {}).items()
-    faults = {
-        key: fault for key, value in data if key in keys and value and (fault := value_fault(key, value))
+    problems = {
+        key: problem
+        for key, value in data
+        if key in keys and value and (problem := value_problem(key, value))
     }
-    if faults:
-        listed = "; ".join(f"{key} {fault}" for key, fault in faults.items())
-        actions = " ".join(dict.fromkeys(map(advice, faults)))
+    if problems:
+        listed = "; ".join(f"{key} {problem}" for key, problem in problems.items())
+        actions = " ".join(dict.fromkeys(map(advice, problems)))
         raise CredentialsError(
             f"{describe('Secret', namespace, name)} has values that their services cannot use: {listed}. "
             f"{actions}".rstrip(),
-            unusable=sorted(faults),
+            unusable=sorted(problems),
         )
 
 
-def value_fault(key: str, encoded: str) -> str:
-    """What is wrong with the value of a key, without the value; empty if its service can use it.
+def value_problem(key: str, encoded: str) -> str:
+    """Why the value of a key is unusable, without the value; empty if its service can use it.
 
-    Every value is passed in an environment variable, which holds no NUL and which kubelets want in UTF-8.
+    Every value is passed in an environment variable, which must be UTF-8 without NUL.
     """
     raw = base64.b64decode(encoded)
     try:
@@ -200,20 +202,20 @@ def value_fault(key: str, encoded: str) -> str:
     except UnicodeDecodeError:
         return "is not UTF-8"
     if "\0" in value:
-        return "holds a NUL character, which no environment variable can"
-    if len(raw) > LONGEST:
-        return f"is longer than {LONGEST} bytes"
+        return "contains a NUL character, which an environment variable cannot"
+    if len(raw) > MAX_LENGTH:
+        return f"is longer than {MAX_LENGTH} bytes"
     rules = RULES.get(key, ())
-    return next((rule.fault for rule in rules if not re.fullmatch(rule.pattern, value, re.DOTALL)), "")
+    return next((rule.problem for rule in rules if not re.fullmatch(rule.pattern, value, re.DOTALL)), "")
 
 
 def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
-    """The values of our own Secret, and the keys that were made for it now.
+    """The values of our own Secret, and the keys that were generated.
 
-    In check mode the made values are not written and count as absent.
+    In check mode the generated values are not written and count as absent.
 
     Raises:
-        CredentialsError: the Secret was made by others, a missing key belongs to data that still exists, or a
+        CredentialsError: the Secret belongs to others, a missing key belongs to data that still exists, or a
             value is damaged.
     """
     parameters = task.parameters
@@ -243,15 +245,15 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
 
 
 def fail_if_foreign(live: Object | None, namespace: str, name: str) -> None:
-    """Refuse to add keys to a Secret that was made by others.
+    """Refuse to add keys to a Secret of others.
 
     Raises:
-        CredentialsError: with the ways out.
+        CredentialsError: with the alternatives.
     """
     owner = foreign_owner(live) if live else ""
     if owner:
         raise CredentialsError(
-            f"{describe('Secret', namespace, name)} exists and is {owner}. It was left as it is. Set "
+            f"{describe('Secret', namespace, name)} already exists, {owner}. It was not changed. Set "
             f"eden_existing_secret to {name} to use its values, or hand it over to have missing keys added: "
             f"{hand_over_command('Secret', namespace, name)}."
         )
@@ -260,7 +262,7 @@ def fail_if_foreign(live: Object | None, namespace: str, name: str) -> None:
 def restoring_advice(namespace: str, name: str) -> t.Callable[[str], str]:
     """What to do about a damaged value of our own Secret, by its key."""
     return lambda key: (
-        f"Restore {key} from a backup, or remove it to have a new value made if no data depends on it: "
+        f"Restore {key} from a backup, or remove it to have a new value generated if no data depends on it: "
         f"kubectl patch secret {name} --namespace {namespace} --type=json "
         f"""-p '[{{"op": "remove", "path": "/data/{key}"}}]'."""
     )
@@ -273,10 +275,10 @@ def fail_if_bound(
     missing: t.Sequence[str],
     bound: t.Sequence[t.Mapping[str, str]],
 ) -> None:
-    """Refuse to make up a key while the claim exists whose data was written with the lost one.
+    """Refuse to generate a key while a claim exists whose data was written with the lost one.
 
     Raises:
-        CredentialsError: with the ways out.
+        CredentialsError: with the alternatives.
     """
     for rule in bound:
         if rule["key"] in missing and cluster.read("PersistentVolumeClaim", namespace, rule["claim"]):
@@ -332,9 +334,9 @@ def url(rule: t.Mapping[str, str], password: str) -> str:
 
 
 def digests(values: Values, readers: t.Mapping[str, t.Sequence[str]], digest_key: str) -> dict[str, str]:
-    """For each reader a digest of the values that it reads; empty while one of them is not known.
+    """Per reader, a digest of the values that it reads; empty while one of them is unknown.
 
-    Keyed with the value of ``digest_key``, so that no password can be tried out on a pod's annotation.
+    Keyed with the value of ``digest_key``, so that a pod's annotation cannot be used to guess a password.
     """
     secret = values.get(digest_key, "")
     return {

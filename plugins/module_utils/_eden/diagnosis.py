@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Why a workload does not become ready, by the objects around it.
+"""Finds the causes that keep a workload from becoming ready.
 
 Pure functions over objects as the Kubernetes API returns them.
 This module is private to the collection.
@@ -20,6 +20,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     container_statuses,
     current_pods,
     current_replica_set,
+    desired_replicas,
     event_order,
     events_of,
     image_of,
@@ -28,12 +29,11 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     is_scheduled,
     job_failure,
     pods_of,
-    wanted_replicas,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import (
     MISSING_REFERENCE,
     Outcome,
-    judge,
+    classify_reason,
     pull_failure,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal, classify
@@ -45,21 +45,21 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.storage impor
     is_default_class,
 )
 
-# For how many seconds something must have lasted to be the cause.
+# The seconds that a problem must last to be the cause.
 # Long enough for controllers to replace what a new revision has just made obsolete.
 SETTLE = 1.0
-# What is missing may be applied, or made by a controller, a moment later.
+# A missing object may be applied, or created by a controller, a moment later.
 APPEAR = 5.0
-# Long enough for a second try of the kubelet or the scheduler, and for an autoscaler to announce a node.
+# Long enough for a second attempt of the kubelet or the scheduler, and for an autoscaler to announce a node.
 SECOND_TRY = 18.0
-# It may pass by itself, or it is not known: the timeout of the rollout ends the wait.
+# It may pass, or is unknown: the timeout of the rollout ends the wait.
 RETRIED = math.inf
-# A container that has ended so many times is in a crash loop. A program that cannot be started
-# will not be found at a later try either.
+# A container that has exited so many times is in a crash loop. A program that cannot be started will not be
+# found on a later attempt either.
 CRASHES = 3
 FAILED_STARTS = 2
 
-# The components that have settings of their own, under the same names with their prefix.
+# The components with their own inputs, whose names contain the component.
 _OWN_SETTINGS = ("postgres", "forgejo")
 
 # The kubelet pulls and starts containers once all volumes are mounted.
@@ -90,18 +90,18 @@ class Cause:
     Attributes:
         kind: one word for programs, see the module's documentation.
         subject: the object concerned, such as ``Pod eden-postgres-0``.
-        problem: what is wrong with it, a clause without a full stop.
-        said: the words of the server, empty if it gave none.
+        problem: its problem, a clause without a full stop.
+        message: the server's message, empty if it gave none.
         advice: what to do next, whole sentences.
-        wait: for how many seconds it must have lasted to fail the rollout; infinite if it may pass by itself.
+        wait: the seconds that it must last to fail the rollout; infinite if it may pass.
         pod: name of the pod, if it is about one.
-        container: the container whose log says more, if there is one.
+        container: the container whose log helps, if there is one.
     """
 
     kind: str
     subject: str
     problem: str
-    said: str
+    message: str
     advice: str
     wait: float
     pod: str = ""
@@ -109,33 +109,33 @@ class Cause:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What distinguishes one cause from another while its words change."""
+        """Identifies a cause while its message changes."""
         return self.kind, self.subject, self.container
 
     @property
     def is_retried(self) -> bool:
-        """It may pass by itself, hence is waited for until the timeout."""
+        """Whether it may pass, so that the rollout waits until the timeout."""
         return self.wait == RETRIED
 
     def sentence(self) -> str:
-        """The problem and the server's words, without a full stop."""
-        return f"{self.problem}: {self.said}" if self.said else self.problem
+        """The problem and the server's message, without a full stop."""
+        return f"{self.problem}: {self.message}" if self.message else self.problem
 
 
 @dataclass(frozen=True)
 class RolloutState:
-    """A workload that is not ready and what surrounds it.
+    """A workload that is not ready, and the objects related to it.
 
     Attributes:
         workload: the StatefulSet, Deployment or Job.
-        component: the component that it is.
+        component: its component.
         pods: the pods of its namespace.
-        events: the events of its namespace that count as news.
+        events: the new events of its namespace.
         claims: the PersistentVolumeClaims of its namespace, None if they were not read.
         storage_classes: the StorageClasses, None if they were not read.
-        baseline_restarts: for each pod (uid) older than the rollout, how many restarts of each container do
-            not count. What was wrong with such a pod may have been repaired: it takes news to be a cause.
-        timed_out: nothing more will be waited for, so that old news counts as well.
+        baseline_restarts: per pod (uid) older than the rollout, how many restarts of each container do not
+            count. Old problems of such a pod may have been repaired, so that only new ones are causes.
+        timed_out: whether the wait is over, so that old problems count as well.
     """
 
     workload: Object
@@ -154,19 +154,19 @@ class RolloutState:
 
     @property
     def kubectl(self) -> str:
-        """The beginning of a command about the namespace."""
+        """The start of a kubectl command for the namespace."""
         return f"kubectl -n {self.namespace}"
 
     def input(self, setting: str) -> str:
-        """The input of the collection that sets something of the workload, such as its image."""
+        """The input that sets a property of the workload, such as its image."""
         return f"eden_{self.component}_{setting}" if self.component in _OWN_SETTINGS else f"eden_{setting}"
 
     def is_old(self, pod: Object) -> bool:
-        """The pod was there before the rollout began. What has failed again since needs no second try."""
+        """Whether the pod existed before the rollout began. Its new failures need no second attempt."""
         return pod["metadata"]["uid"] in self.baseline_restarts
 
     def wait_for(self, outcome: Outcome, pod: Object | None = None, final: float = SETTLE) -> float:
-        """For how many seconds something of this outcome must have lasted to be the cause."""
+        """The seconds that a problem with this outcome must last to be the cause."""
         if outcome not in ("final", "repeated"):
             return RETRIED
         if pod is not None and self.is_old(pod):
@@ -175,15 +175,15 @@ class RolloutState:
 
 
 def component_of(workload: Object) -> str:
-    """The component that a workload is labelled as, or else its name."""
+    """The component in a workload's label, or else the workload's name."""
     metadata = workload["metadata"]
     return str((metadata.get("labels") or {}).get("app.kubernetes.io/component") or metadata["name"])
 
 
 def find_causes(state: RolloutState) -> list[Cause]:
-    """What keeps the workload from being ready, the most specific first; empty if nothing is wrong with it.
+    """The causes that keep the workload from being ready, the most specific first.
 
-    A cause holds once it has lasted for its ``wait`` seconds.
+    A cause counts once it has lasted for its ``wait`` seconds.
     """
     failure = job_failure(state.workload)
     if failure is not None:
@@ -200,22 +200,22 @@ def find_causes(state: RolloutState) -> list[Cause]:
 
 
 def last_probe_failure(state: RolloutState) -> str:
-    """What a probe said last about a pod of the workload that runs and is not ready, or nothing."""
+    """The last probe failure of a pod of the workload that runs and is not ready, or an empty string."""
     for pod in reversed(current_pods(state.workload, state.pods)):
         if is_pod_ready(pod) or any(container.down for container in container_statuses(pod)):
             continue
         failures = [event for event in events_of(pod, state.events) if event.get("reason") == "Unhealthy"]
         if failures:
-            said = mask_line(_one_line(failures[-1].get("message"))).rstrip(": ")
-            return f"pod {pod['metadata']['name']}: {said}"
+            message = mask_line(_one_line(failures[-1].get("message"))).rstrip(": ")
+            return f"pod {pod['metadata']['name']}: {message}"
     return ""
 
 
 def baseline_restarts(pod: Object) -> dict[str, int]:
     """How many restarts of each container of a pod that is older than the rollout do not count.
 
-    Of a container that runs, all. Of one that crashes again and again, so many that its next end is the last
-    one: it may wait for minutes to be restarted, and that start decides.
+    For a running container, all. For one in a crash loop, all but enough that the next crash is decisive: the
+    container may wait for minutes to be restarted.
     """
     return {
         container.name: max(0, container.restarts - _max_restarts(container) + 1)
@@ -225,14 +225,14 @@ def baseline_restarts(pod: Object) -> dict[str, int]:
     }
 
 
-def mask_words(text: str) -> str:
-    """Text without the passwords that its URLs may hold."""
+def mask_passwords(text: str) -> str:
+    """Text without the passwords in its URLs."""
     return _USERINFO.sub(r"\1:***@", text)
 
 
 def mask_line(line: str) -> str:
     """A line of a log without what may be secret: a URL's password, a token, a long hexadecimal string."""
-    return _LONG_HEX.sub("***", _ASSIGNED.sub(r"\1***", _BEARER.sub(r"\1***", mask_words(line))))
+    return _LONG_HEX.sub("***", _ASSIGNED.sub(r"\1***", _BEARER.sub(r"\1***", mask_passwords(line))))
 
 
 def _pod_causes(state: RolloutState, pod: Object) -> list[Cause]:
@@ -243,10 +243,10 @@ def _pod_causes(state: RolloutState, pod: Object) -> list[Cause]:
 
 
 def _pod_cause(
-    pod: Object, kind: str, problem: str, said: str, advice: str, wait: float, container: str = ""
+    pod: Object, kind: str, problem: str, message: str, advice: str, wait: float, container: str = ""
 ) -> Cause:
     name = pod["metadata"]["name"]
-    return Cause(kind, f"Pod {name}", problem, mask_words(said), advice, wait, name, container)
+    return Cause(kind, f"Pod {name}", problem, mask_passwords(message), advice, wait, name, container)
 
 
 def _failed_job(state: RolloutState, failure: Object) -> Cause:
@@ -262,7 +262,7 @@ def _failed_job(state: RolloutState, failure: Object) -> Cause:
         kind="job",
         subject=f"Job {metadata['name']}",
         problem=f"it has failed{tries}{code} and is not retried",
-        said=f"{reason}, {_one_line(failure.get('message'))}".rstrip(", "),
+        message=f"{reason}, {_one_line(failure.get('message'))}".rstrip(", "),
         advice="Fix what its log complains about and run again: the Job is then recreated.",
         wait=0.0,
         pod=pod["metadata"]["name"] if pod else "",
@@ -271,9 +271,9 @@ def _failed_job(state: RolloutState, failure: Object) -> Cause:
 
 
 def _refused(state: RolloutState) -> list[Cause]:
-    """The API server refuses the pods, or the claims, that the controller wants to create."""
+    """Refusals of the pods or claims that the controller tries to create."""
     workload = state.workload
-    if len(_standing_pods(workload, state.pods)) >= wanted_replicas(workload):
+    if len(_standing_pods(workload, state.pods)) >= desired_replicas(workload):
         return []
     tries = sorted(_creations(state), key=event_order)
     words = tries[-1].get("message") if tries and tries[-1]["reason"] != "SuccessfulCreate" else ""
@@ -281,15 +281,15 @@ def _refused(state: RolloutState) -> list[Cause]:
         words = (condition(workload, "ReplicaFailure", "True") or {}).get("message")
     if not words:
         return []
-    said = _refusal_words(words)
-    refusal = classify(said)
+    message = _refusal_words(words)
+    refusal = classify(message)
     if refusal is None:
-        wait = state.wait_for(judge("workload", "FailedCreate", said).outcome, final=APPEAR)
+        wait = state.wait_for(classify_reason("workload", "FailedCreate", message).outcome, final=APPEAR)
     else:
         wait = RETRIED if refusal.transient else APPEAR
-    kind, problem, advice = _explain_refusal(state, refusal, said)
+    kind, problem, advice = _explain_refusal(state, refusal, message)
     subject = f"{workload['kind']} {workload['metadata']['name']}"
-    return [Cause(kind, subject, problem, mask_words(said), advice, wait)]
+    return [Cause(kind, subject, problem, mask_passwords(message), advice, wait)]
 
 
 def _standing_pods(workload: Object, pods: t.Sequence[Object]) -> list[Object]:
@@ -297,7 +297,7 @@ def _standing_pods(workload: Object, pods: t.Sequence[Object]) -> list[Object]:
 
 
 def _creations(state: RolloutState) -> list[Object]:
-    """The events about the controller's tries to create pods and claims."""
+    """The events about the controller's attempts to create pods and claims."""
     workload = state.workload
     reasons = ("FailedCreate", "SuccessfulCreate", "ReplicaSetCreateError")
     tries = [event for event in state.events if event.get("reason") in reasons]
@@ -315,7 +315,7 @@ def _creations(state: RolloutState) -> list[Object]:
 
 
 def _refusal_words(message: str) -> str:
-    """The API server's words without the controller's preamble."""
+    """The API server's message without the controller's preamble."""
     text = re.sub(r"^\(combined from similar events\):\s*", "", _one_line(message))
     text = re.sub(r"^(?:Error creating|Failed to create new replica set \"[^\"]*\"):\s*", "", text)
     return re.sub(r"^[Cc]reate (?:Pod|Claim) .*? failed error:\s*", "", text)
@@ -334,31 +334,31 @@ _REFUSED = {
 }
 
 
-def _explain_refusal(state: RolloutState, refusal: Refusal | None, said: str) -> tuple[str, str, str]:
+def _explain_refusal(state: RolloutState, refusal: Refusal | None, message: str) -> tuple[str, str, str]:
     """The kind of a refusal, the problem and the advice."""
-    again = f"The {state.workload['kind']}'s controller tries again by itself, with growing pauses."
+    again = f"The {state.workload['kind']}'s controller retries by itself, with growing pauses."
     category = refusal.category if refusal else ""
     kind, problem = _REFUSED.get(category, ("refused", "the API server refuses its pod"))
     problem = " ".join(problem.format(name=refusal.name if refusal else "").split())
     advice = refusal.advice if refusal else "Fix what the message names."
-    if "service account" in said:
-        problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod asks for, does not exist"
+    if "service account" in message:
+        problem = f"ServiceAccount {refusal.name if refusal else ''}, which its pod names, does not exist"
         if refusal is None or not refusal.transient:
             advice = (
-                "The collection's pods name no ServiceAccount, hence each gets the namespace's default one: "
-                "an admission webhook of the cluster names another. Create it, or change the webhook."
+                "The collection's pods name no ServiceAccount, so each gets the namespace's default one: "
+                "an admission webhook of the cluster sets another. Create it, or change the webhook."
             )
     advice = advice.replace("kubectl describe", f"{state.kubectl} describe")
-    hint = _input_hint(state, category, said)
+    hint = _input_hint(state, category, message)
     return kind, problem, " ".join(filter(None, (advice, hint, again)))
 
 
-def _input_hint(state: RolloutState, category: str, said: str) -> str:
-    """The inputs that set what a quota, a limit or a policy objects to."""
+def _input_hint(state: RolloutState, category: str, message: str) -> str:
+    """The inputs for the property that a quota, a limit or a policy refuses."""
     if category not in ("quota", "limit_range", "policy", "webhook"):
         return ""
     resources = state.input("resources")
-    said = said.replace("denied the request", "").replace("denied request", "")
+    message = message.replace("denied the request", "").replace("denied request", "")
     settings = (
         (
             r"persistentvolumeclaim|storage|PersistentVolumeClaim",
@@ -368,20 +368,20 @@ def _input_hint(state: RolloutState, category: str, said: str) -> str:
         (r"\b(?:cpu|memory|requests?|limits?|ephemeral-storage)\b", "requests and limits", resources),
         (r"\bimages?\b|registr|signed", "the image", state.input("image")),
         (r"toleration|\btaint", "tolerations", "eden_tolerations"),
-        (r"nodeSelector|affinity", "where pods run", "eden_node_selector and eden_affinity"),
+        (r"nodeSelector|affinity", "the nodes of pods", "eden_node_selector and eden_affinity"),
     )
-    wanted = next((row for row in settings if re.search(row[0], said)), None)
-    return f"{wanted[2]} sets {wanted[1]}." if wanted else ""
+    setting = next((row for row in settings if re.search(row[0], message)), None)
+    return f"{setting[2]} sets {setting[1]}." if setting else ""
 
 
 def _controller_events(state: RolloutState) -> list[Cause]:
-    """What else the controller of the workload warns of."""
+    """Other warnings of the workload's controller."""
     warnings = [event for event in events_of(state.workload, state.events) if event.get("type") == "Warning"]
     if not warnings or warnings[-1].get("reason") in ("FailedCreate", "ReplicaSetCreateError"):
         return []
     reason = str(warnings[-1].get("reason"))
-    topic, outcome = judge("workload", reason, said := _one_line(warnings[-1].get("message")))
-    if outcome == "harmless" or judge("condition", reason).topic == "job":
+    topic, outcome = classify_reason("workload", reason, message := _one_line(warnings[-1].get("message")))
+    if outcome == "harmless" or classify_reason("condition", reason).topic == "job":
         return []
     name = f"{state.workload['kind']} {state.workload['metadata']['name']}"
     return [
@@ -389,7 +389,7 @@ def _controller_events(state: RolloutState) -> list[Cause]:
             kind="refused" if topic == "refused" else "unknown",
             subject=name,
             problem=f"its controller reports {reason}",
-            said=mask_words(said),
+            message=mask_passwords(message),
             advice=f"See {state.kubectl} describe {name.lower().replace(' ', '/', 1)}.",
             wait=state.wait_for(outcome),
         )
@@ -397,21 +397,21 @@ def _controller_events(state: RolloutState) -> list[Cause]:
 
 
 def _rejected(state: RolloutState, pods: t.Sequence[Object]) -> list[Cause]:
-    """The node rejected or evicted the newest pod; the controller makes another one."""
+    """The node rejected or evicted the newest pod; the controller creates another one."""
     status = (pods[-1].get("status") or {}) if pods else {}
     reason = str(status.get("reason") or "")
     if state.workload["kind"] == "Job" or status.get("phase") != "Failed" or not reason:
         return []
     name = pods[-1]["metadata"]["name"]
-    said = ", ".join(filter(None, (reason, _one_line(status.get("message")))))
+    message = ", ".join(filter(None, (reason, _one_line(status.get("message")))))
     return [
         _pod_cause(
             pods[-1],
             "node",
             f"the node did not keep pod {name}",
-            said,
-            f"See {state.kubectl} describe pod {name}, and whether the node has room.",
-            state.wait_for(judge("pod", reason, said).outcome),
+            message,
+            f"See {state.kubectl} describe pod {name}, and whether the node has free resources.",
+            state.wait_for(classify_reason("pod", reason, message).outcome),
         )
     ]
 
@@ -420,25 +420,27 @@ def _images(state: RolloutState, pod: Object) -> list[Cause]:
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
-        if judge("container", container.reason).topic != "image" or not _is_news(state, pod, container):
+        if classify_reason("container", container.reason).topic != "image" or not _is_news(
+            state, pod, container
+        ):
             continue
-        reason, said = pull_failure(container.reason, _one_line(container.message))
-        said = said or _failed_pull(state, pod, container) or reason
-        outcome = judge("container", reason, said).outcome
+        reason, message = pull_failure(container.reason, _one_line(container.message))
+        message = message or _failed_pull(state, pod, container) or reason
+        outcome = classify_reason("container", reason, message).outcome
         causes.append(
             _pod_cause(
                 pod,
                 "image",
                 f"pod {name} cannot pull image {image_of(pod, container.name)}",
-                said,
-                _image_advice(state, pod, reason, said),
+                message,
+                _image_advice(state, pod, reason, message),
                 state.wait_for(outcome, pod),
             )
         )
     return causes[:1]
 
 
-def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> str:
+def _image_advice(state: RolloutState, pod: Object, reason: str, message: str) -> str:
     setting = state.input("image")
     if reason == "ErrImageNeverPull":
         return (
@@ -447,17 +449,19 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> s
         )
     if reason == "SignatureValidationFailed":
         return f"Name an image in {setting} whose signature the nodes accept, or have their policy changed."
-    if reason == "InvalidImageName" or "invalid reference format" in said:
+    if reason == "InvalidImageName" or "invalid reference format" in message:
         return f"Correct the name in {setting}, such as registry.example.org/eden/reference:1.0."
-    if re.search(r"short.name|ambiguous", said, re.IGNORECASE):
+    if re.search(r"short.name|ambiguous", message, re.IGNORECASE):
         return f"Write the registry in {setting}, such as docker.io/library/postgres:16.6-alpine."
-    if "no match for platform" in said or "no matching manifest" in said or "no image found in" in said:
-        return f"The image in {setting} is not built for the nodes' processors: build it for them as well."
-    if re.search(r"x509|HTTP response to HTTPS", said):
-        return (
-            "Have the nodes' container runtime set up for the certificate or the protocol of this registry."
-        )
-    if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", said, re.IGNORECASE):
+    if (
+        "no match for platform" in message
+        or "no matching manifest" in message
+        or "no image found in" in message
+    ):
+        return f"The image in {setting} is not built for the nodes' architecture: build it for that, too."
+    if re.search(r"x509|HTTP response to HTTPS", message):
+        return "Have the nodes' container runtime configured for this registry's certificate or protocol."
+    if re.search(r"unauthorized|authorization|denied|forbidden|credentials|40[13]", message, re.IGNORECASE):
         advice = f"Check the name in {setting}, and the credentials that eden_image_pull_secrets names."
         missing = [
             e for e in events_of(pod, state.events) if e["reason"] == "FailedToRetrieveImagePullSecret"
@@ -467,11 +471,11 @@ def _image_advice(state: RolloutState, pod: Object, reason: str, said: str) -> s
 
 
 def _is_news(state: RolloutState, pod: Object, container: ContainerStatus) -> bool:
-    """What is wrong with the container began, or was found again, since the rollout began."""
+    """Whether the problem of the container began, or occurred again, since the rollout began."""
     return not state.is_old(pod) or any(
         event.get("reason") in ("Failed", "InspectFailed", "ErrImageNeverPull")
         and _is_about(event, container)
-        # This one repeats what was found earlier, without a try.
+        # This one repeats an earlier failure, without a new attempt.
         and event.get("message") != "Error: ImagePullBackOff"
         for event in events_of(pod, state.events)
     )
@@ -490,12 +494,12 @@ def _failed_pull(state: RolloutState, pod: Object, container: ContainerStatus) -
 
 
 def _configs(state: RolloutState, pod: Object) -> list[Cause]:
-    """Containers that cannot be created, and those that wait for a reason that is not known."""
+    """Containers that cannot be created, and those that wait for an unknown reason."""
     name = pod["metadata"]["name"]
     causes = []
     for container in container_statuses(pod):
-        said = _one_line(container.message)
-        topic, outcome = judge("container", container.reason, said)
+        message = _one_line(container.message)
+        topic, outcome = classify_reason("container", container.reason, message)
         if (
             not container.reason
             or topic not in ("config", "sandbox", "other")
@@ -511,23 +515,23 @@ def _configs(state: RolloutState, pod: Object) -> list[Cause]:
                 f"pod {name} cannot start container {container.name}"
                 if known
                 else f"container {container.name} of pod {name} waits: {container.reason}",
-                said or (container.reason if known else ""),
-                _reference_advice(state, name, said, outcome),
+                message or (container.reason if known else ""),
+                _reference_advice(state, name, message, outcome),
                 state.wait_for(outcome, pod, APPEAR),
             )
         )
     return causes[:1]
 
 
-def _reference_advice(state: RolloutState, pod: str, said: str, outcome: Outcome) -> str:
-    if MISSING_REFERENCE.search(said):
+def _reference_advice(state: RolloutState, pod: str, message: str, outcome: Outcome) -> str:
+    if MISSING_REFERENCE.search(message):
         return (
             "Run `--tags infra` for credentials and configuration, `--tags identities` for tokens, or add it "
             "to the Secret that eden_existing_secret names."
         )
     if outcome == "final":
         return f"Fix what the message names: {state.input('image')} names the image."
-    return f"The kubelet tries again by itself: {state.kubectl} describe pod {pod}."
+    return f"The kubelet retries by itself: {state.kubectl} describe pod {pod}."
 
 
 _POD_EVENTS = {
@@ -539,33 +543,33 @@ _POD_EVENTS = {
 
 
 def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
-    """What kept a pod from starting at the latest try, before any of its containers was started."""
+    """The failure of the latest attempt to start a pod, before any of its containers was started."""
     if any(container.running or container.restarts for container in container_statuses(pod)):
         return []
     tries = [event for event in events_of(pod, state.events) if _is_try(event)]
     if not tries or tries[-1]["reason"] in _PROGRESS:
         return []
     name = pod["metadata"]["name"]
-    reason, said = str(tries[-1]["reason"]), _one_line(tries[-1].get("message"))
-    topic, outcome = judge("pod", reason, said)
+    reason, message = str(tries[-1]["reason"]), _one_line(tries[-1].get("message"))
+    topic, outcome = classify_reason("pod", reason, message)
     if topic == "node":
         return []
-    kind: str = "config" if MISSING_REFERENCE.search(said) else topic
+    kind: str = "config" if MISSING_REFERENCE.search(message) else topic
     if kind == "config":
-        advice = _reference_advice(state, name, said, outcome)
+        advice = _reference_advice(state, name, message, outcome)
     elif topic == "mount":
         advice = (
-            "See whether another node still holds the volume and whether its driver runs: "
+            "Check whether another node still holds the volume and whether its driver runs: "
             f"{state.kubectl} describe pod {name}."
         )
     else:
-        advice = f"The kubelet tries again by itself: {state.kubectl} describe pod {name}."
+        advice = f"The kubelet retries by itself: {state.kubectl} describe pod {name}."
     return [
         _pod_cause(
             pod,
             "unknown" if kind == "other" else kind,
             f"pod {name} {_POD_EVENTS[topic]}" if topic in _POD_EVENTS else f"pod {name}: {reason}",
-            said,
+            message,
             advice,
             state.wait_for(outcome, pod, APPEAR),
         )
@@ -574,7 +578,7 @@ def _pod_events(state: RolloutState, pod: Object) -> list[Cause]:
 
 def _is_try(event: Object) -> bool:
     reason = str(event.get("reason"))
-    topic, outcome = judge("pod", reason)
+    topic, outcome = classify_reason("pod", reason)
     if topic == "unschedulable" or outcome == "harmless":
         return reason in _PROGRESS
     return outcome != "unknown" or event.get("type") == "Warning"
@@ -582,9 +586,9 @@ def _is_try(event: Object) -> bool:
 
 def _volumes(state: RolloutState, pod: Object) -> list[Cause]:
     """Claims of an unscheduled pod that have no volume."""
-    wanted = claims_of(pod)
+    mounted = claims_of(pod)
     pending = [
-        claim for claim in state.claims or () if claim["metadata"]["name"] in wanted and not is_bound(claim)
+        claim for claim in state.claims or () if claim["metadata"]["name"] in mounted and not is_bound(claim)
     ]
     causes = [cause for claim in pending for cause in _volume(state, pod, claim)]
     return sorted(causes, key=lambda cause: cause.wait)[:1]
@@ -598,27 +602,27 @@ def _volume(state: RolloutState, pod: Object, claim: Object) -> list[Cause]:
     choose = "Name a storage class of the cluster in eden_storage_class"
     wait = APPEAR
     if asked == "":
-        problem = f"claim {name} asks for a volume without a storage class, and no such volume is free"
-        said = ""
-        advice = f"{choose}, or make a PersistentVolume for it."
+        problem = f"claim {name} requests a volume without a storage class, and none is available"
+        message = ""
+        advice = f"{choose}, or create a PersistentVolume for it."
     elif asked is None:
         if classes is not None and has_default_class(classes):
             return []
-        problem = f"claim {name} names no storage class and the cluster has no default one"
-        said = f"the cluster's storage classes: {known}" if classes is not None else ""
-        advice = f"{choose}, or make one the default by the annotation {DEFAULT_CLASS_ANNOTATION}."
+        problem = f"claim {name} has no storage class, and the cluster has no default one"
+        message = f"the cluster's storage classes: {known}" if classes is not None else ""
+        advice = f"{choose}, or make one the default with the annotation {DEFAULT_CLASS_ANNOTATION}."
     elif classes is not None and all(entry["metadata"]["name"] != asked for entry in classes):
-        problem = f"claim {name} asks for storage class {asked}, which does not exist"
-        said, advice = f"the cluster's storage classes: {known}", f"{choose}."
+        problem = f"claim {name} requests storage class {asked}, which does not exist"
+        message, advice = f"the cluster's storage classes: {known}", f"{choose}."
     else:
         return _provisioning(state, pod, claim, str(asked))
-    return [_claim_cause(state, pod, claim, problem, said, advice, wait)]
+    return [_claim_cause(state, pod, claim, problem, message, advice, wait)]
 
 
 def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class: str) -> list[Cause]:
-    """What the provisioner of a storage class said last about a claim."""
+    """What the provisioner of a storage class reported last about a claim."""
     reported = [
-        (event, judge("claim", str(event.get("reason")), _one_line(event.get("message"))).outcome)
+        (event, classify_reason("claim", str(event.get("reason")), _one_line(event.get("message"))).outcome)
         for event in events_of(claim, state.events)
         # The claim waits for the pod, not the pod for the claim.
         if not str(event.get("reason")).startswith("WaitFor")
@@ -629,24 +633,23 @@ def _provisioning(state: RolloutState, pod: Object, claim: Object, storage_class
     if outcome == "unknown" and event.get("type") != "Warning":
         return []
     problem = f"claim {claim['metadata']['name']} gets no volume from storage class {storage_class}"
-    advice = "Ask who runs the storage of the cluster, or name another class in eden_storage_class."
+    advice = "Ask the storage administrator, or name another class in eden_storage_class."
     wait = state.wait_for(outcome, final=APPEAR)
     return [_claim_cause(state, pod, claim, problem, _one_line(event.get("message")), advice, wait)]
 
 
 def _claim_cause(
-    state: RolloutState, pod: Object, claim: Object, problem: str, said: str, advice: str, wait: float
+    state: RolloutState, pod: Object, claim: Object, problem: str, message: str, advice: str, wait: float
 ) -> Cause:
     name = claim["metadata"]["name"]
     workload = state.workload
     owner = f"statefulset/{workload['metadata']['name']} " if workload["kind"] == "StatefulSet" else ""
     advice += (
-        " A claim keeps the class that it was made with. This one has no volume, thus holds no data: for "
-        f"another class delete it with what waits for it, {state.kubectl} delete {owner}pvc/{name}, "
-        "and run again."
+        " The class of a claim cannot change. This claim has no volume and holds no data: for another class, "
+        f"delete it with {state.kubectl} delete {owner}pvc/{name}, and run the playbook again."
     )
     subject = f"PersistentVolumeClaim {name}"
-    return Cause("volume", subject, problem, mask_words(said), advice, wait, pod["metadata"]["name"])
+    return Cause("volume", subject, problem, mask_passwords(message), advice, wait, pod["metadata"]["name"])
 
 
 def claims_of(pod: Object) -> set[str]:
@@ -667,56 +670,58 @@ def _unschedulable(state: RolloutState, pod: Object) -> list[Cause]:
     if refusal is None:
         return []
     name = pod["metadata"]["name"]
-    # The rest says why evicting others would not help.
-    said = re.split(r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message")))[
-        0
-    ]
-    outcome = judge("condition", str(refusal.get("reason")), said).outcome
-    # What autoscalers say about the pod.
+    # The rest explains why preemption does not help.
+    message = re.split(
+        r"\.? (?:no new claims to deallocate, )?preemption:", _one_line(refusal.get("message"))
+    )[0]
+    outcome = classify_reason("condition", str(refusal.get("reason")), message).outcome
+    # Events of autoscalers about the pod.
     announced = [
         event
         for event in events_of(pod, state.events)
-        if judge("pod", str(event.get("reason"))).topic == "unschedulable"
+        if classify_reason("pod", str(event.get("reason"))).topic == "unschedulable"
         and event["reason"] != "FailedScheduling"
     ]
     if announced:
-        if judge("pod", announced[-1]["reason"]).outcome == "retryable":
+        if classify_reason("pod", announced[-1]["reason"]).outcome == "retryable":
             outcome = "retryable"
-        said = f"{said}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
-    # A pod that is being stopped makes room.
+        message = f"{message}; {_one_line(announced[-1].get('message'))}".rstrip("; ")
+    # A terminating pod frees resources.
     if any(other["metadata"].get("deletionTimestamp") for other in state.pods):
         outcome = "retryable"
     return [
         _pod_cause(
             pod,
-            "volume" if "persistentvolumeclaim" in said.lower() else "unschedulable",
-            f"no node takes pod {name}",
-            said or str(refusal.get("reason") or ""),
-            _scheduling_advice(state, said),
+            "volume" if "persistentvolumeclaim" in message.lower() else "unschedulable",
+            f"no node can run pod {name}",
+            message or str(refusal.get("reason") or ""),
+            _scheduling_advice(state, message),
             state.wait_for(outcome),
         )
     ]
 
 
-def _scheduling_advice(state: RolloutState, said: str) -> str:
+def _scheduling_advice(state: RolloutState, message: str) -> str:
     advice = []
-    if "persistentvolumeclaim" in said.lower() or "volume node affinity" in said:
-        advice.append(f"See what its claims wait for: {state.kubectl} get pvc,events.")
-    if "Insufficient" in said:
-        advice.append(f"Lower the requests in {state.input('resources')}, free some room, or add a node.")
-    if "node.kubernetes.io/" in said:
-        advice.append("See what is wrong with the nodes: kubectl describe nodes.")
-    elif "untolerated taint" in said:
-        advice.append("Tolerate the taint by eden_tolerations, or add a node without it.")
-    if "affinity/selector" in said or "anti-affinity" in said or "topology spread" in said:
+    if "persistentvolumeclaim" in message.lower() or "volume node affinity" in message:
+        advice.append(f"Check its claims: {state.kubectl} get pvc,events.")
+    if "Insufficient" in message:
+        advice.append(
+            f"Lower the requests in {state.input('resources')}, free some resources, or add a node."
+        )
+    if "node.kubernetes.io/" in message:
+        advice.append("Check the nodes: kubectl describe nodes.")
+    elif "untolerated taint" in message:
+        advice.append("Tolerate the taint with eden_tolerations, or add a node without it.")
+    if "affinity/selector" in message or "anti-affinity" in message or "topology spread" in message:
         advice.append("Change eden_node_selector or eden_affinity, or label a node so that it fits.")
-    if "Too many pods" in said:
-        advice.append("Free some room, or add a node.")
-    return " ".join(advice) or f"See {state.kubectl} describe pod for what it asks of a node."
+    if "Too many pods" in message:
+        advice.append("Free some resources, or add a node.")
+    return " ".join(advice) or f"See {state.kubectl} describe pod for its requirements."
 
 
 def _crashes(state: RolloutState, pod: Object) -> list[Cause]:
-    # The pods of a Job may fail as often as its backoffLimit says.
+    # The pods of a Job may fail as often as its backoffLimit allows.
     if state.workload["kind"] == "Job":
         return []
     baseline = state.baseline_restarts.get(pod["metadata"]["uid"], {})
@@ -730,7 +735,7 @@ def _crashes(state: RolloutState, pod: Object) -> list[Cause]:
 def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Cause:
     name = pod["metadata"]["name"]
     end = container.last_end
-    kind, said, advice = "crash_loop", "", "Fix what its log complains about and run again."
+    kind, message, advice = "crash_loop", "", "Fix what its log complains about and run again."
     wait = SETTLE
     events = [event for event in events_of(pod, state.events) if _is_about(event, container)]
     hooks = [event for event in events if event.get("reason") == "FailedPostStartHook"]
@@ -746,26 +751,26 @@ def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Caus
         advice = f"Raise the memory limit in {state.input('resources')}."
     elif hooks:
         kind, how = "hook", ", because its postStart hook fails"
-        said = mask_line(
+        message = mask_line(
             _one_line(
                 container.message if container.reason == "PostStartHookError" else hooks[-1].get("message")
             )
         )
-        advice = "The hook's own output is not kept: see what it waits for, and the log of the container."
+        advice = "The hook's output is not kept: check what it waits for, and the log of the container."
     elif _cannot_run(container):
-        said = mask_words(_one_line(end.get("message") or container.message))
-        advice = f"Check that {state.input('image')} names the right image: it cannot run the program."
-        wait = state.wait_for(judge("container", "RunContainerError", said).outcome)
+        message = mask_passwords(_one_line(end.get("message") or container.message))
+        advice = f"Check that {state.input('image')} names the right image: the program cannot be started."
+        wait = state.wait_for(classify_reason("container", "RunContainerError", message).outcome)
     elif probe:
-        how, said = ", each time killed because a probe failed", mask_line(probe)
-        advice += " If it only needs longer to start, set a longer eden_timeout."
+        how, message = ", each time killed because a probe failed", mask_line(probe)
+        advice += " If it only needs more time to start, set a longer eden_timeout."
     elif end.get("message"):
-        said = mask_line(_one_line(end["message"]))
+        message = mask_line(_one_line(end["message"]))
     problem = (
         f"{'init ' if container.init else ''}container {container.name} of pod {name} "
-        f"has ended {_times(container.restarts)}{how}"
+        f"has exited {_times(container.restarts)}{how}"
     )
-    return _pod_cause(pod, kind, problem, said, advice, wait, container.name)
+    return _pod_cause(pod, kind, problem, message, advice, wait, container.name)
 
 
 def _times(count: int) -> str:
@@ -773,7 +778,7 @@ def _times(count: int) -> str:
 
 
 def _max_restarts(container: ContainerStatus) -> int:
-    """How many restarts make a crash loop."""
+    """The number of restarts that make a crash loop."""
     return FAILED_STARTS if _cannot_run(container) else CRASHES
 
 
@@ -785,7 +790,7 @@ def _cannot_run(container: ContainerStatus) -> bool:
 
 
 def _killing_probe(events: t.Sequence[Object]) -> str:
-    """What the probe said whose failure ended the container, empty if no probe did."""
+    """The output of the probe whose failure ended the container, empty if no probe did."""
     killed = any(
         event.get("reason") == "Killing"
         and re.search(r"failed (?:startup|liveness) probe", event.get("message") or "")
@@ -804,21 +809,21 @@ def _memory_limit(pod: Object, container: str) -> str:
 
 
 def _node(state: RolloutState, pod: Object) -> list[Cause]:
-    """What happened to the node of a pod, or to the pod on it."""
+    """Problems of the node of a pod, or of the pod on it."""
     events = events_of(pod, state.events)
-    lost = [event for event in events if judge("pod", str(event.get("reason"))).topic == "node"]
+    lost = [event for event in events if classify_reason("pod", str(event.get("reason"))).topic == "node"]
     if not lost:
         return []
     name = pod["metadata"]["name"]
     node = (pod.get("spec") or {}).get("nodeName") or "its node"
-    reason, said = str(lost[-1]["reason"]), _one_line(lost[-1].get("message"))
+    reason, message = str(lost[-1]["reason"]), _one_line(lost[-1].get("message"))
     problem = (
         f"node {node}, which runs pod {name}, is not ready"
         if reason == "NodeNotReady"
         else f"node {node} reports {reason} for pod {name}"
     )
-    wait = state.wait_for(judge("pod", reason, said).outcome)
-    return [_pod_cause(pod, "node", problem, said, f"See kubectl describe node {node}.", wait)]
+    wait = state.wait_for(classify_reason("pod", reason, message).outcome)
+    return [_pod_cause(pod, "node", problem, message, f"See kubectl describe node {node}.", wait)]
 
 
 def _is_about(event: Object, container: ContainerStatus) -> bool:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The branch of the exception tree that knows EDEN's services.
+"""The branch of the exception tree for EDEN's services.
 
 This module is private to the collection.
 """
@@ -13,14 +13,14 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import Coll
 
 
 class CredentialsError(CollectionError):
-    """A Secret lacks keys that may not be made up."""
+    """A Secret lacks keys that must not be generated."""
 
 
 class TaskStoreError(CollectionError):
     """The task store refused a request.
 
     Attributes:
-        status: HTTP status, or 0 where no answer came.
+        status: HTTP status, or 0 if no answer came.
         problem: the problem+json document of the answer, or an empty dict.
     """
 
@@ -43,4 +43,4 @@ class TaskStoreError(CollectionError):
 
 
 class IdentityError(CollectionError):
-    """The registry and the wanted identities cannot be brought together without a decision of the user."""
+    """The registry cannot be reconciled with the desired identities without a decision of the user."""

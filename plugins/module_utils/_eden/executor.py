@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Takes the steps of a plan for the identities.
+"""Executes a plan for the identities.
 
 This module is private to the collection.
 """
@@ -39,14 +39,14 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.secrets impor
 
 @dataclass
 class Outcome:
-    """The results ``identities`` and ``groups``: what the plan says, filled in while it is carried out."""
+    """The results ``identities`` and ``groups``: predicted, and completed while the plan is executed."""
 
     identities: dict[str, dict[str, t.Any]]
     groups: dict[str, dict[str, t.Any]]
 
     @classmethod
     def predict(cls, desired: Desired, steps: Plan, found: t.Mapping[str, IdentitySecret]) -> Outcome:
-        """What is known before anything is done; null is what only the task store can tell."""
+        """The outcome before the execution; values that only the task store can provide are null."""
         secrets = {worker.name: worker.secret for worker in desired.workers}
         return cls(
             identities={
@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PlanExecutor:
-    """Carries out a plan: the groups, the workers one by one, each with its Secret, then the memberships.
+    """Executes a plan: the groups, the workers one by one, each with its Secret, then the memberships.
 
     Killed anywhere, the next run finds the rest: a row without a Secret is found by its name and label.
     """
@@ -81,7 +81,7 @@ class PlanExecutor:
     progress: t.Callable[[str], None]
 
     def run(self, steps: Plan, outcome: Outcome) -> None:
-        """Take the steps and fill in their results."""
+        """Execute the steps and fill in their results."""
         for group in steps.groups:
             if not group.group_id:
                 outcome.groups[group.name]["group_id"] = self._create_group(group.name)
@@ -133,7 +133,8 @@ class PlanExecutor:
         Raises:
             IdentityError: another client changed or created the Secret since it was read.
         """
-        # With its blank it counts as no token; it tells this Secret from one that another run created.
+        # With its blank it counts as no token; it distinguishes this Secret from one that another run
+        # created.
         placeholder = {"token": f"pending {token_hex(8)}"}
         version = self.secrets[worker.name].version or self._create(worker, placeholder)
         definition = secret_definition(self.desired.namespace, worker, placeholder, version)

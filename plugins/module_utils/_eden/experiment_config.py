@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The experiment config: its rules, and its text.
 
-EDEN checks the config when a service starts, so that a mistake shows as a crash loop. Here it shows before
+EDEN checks the config when a service starts, so a mistake appears as a crash loop. Here it is found before
 the first write. Keys that EDEN does not know are kept, as EDEN keeps them.
 This module is private to the collection.
 """
@@ -27,7 +27,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
     unknown_key,
 )
 
-# The guards are for the sanity test, which imports this without what the controller has.
+# The guards are for the sanity test, which imports this without the controller's packages.
 try:
     import yaml
 except ImportError:  # pragma: no cover
@@ -39,13 +39,13 @@ except ImportError:  # pragma: no cover
 
 VARIABLE = "eden_experiment_config"
 EXAMPLE: str = SCHEMA["examples"][0]
-# A ConfigMap holds 1 MiB; the rest is room for what goes with the text.
+# A ConfigMap holds 1 MiB; the rest is for its metadata.
 MAX_SIZE = 1024 * 1024 - 4096
 MAX_DEPTH = 64
 
 
 def problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
-    """What is wrong with a config; ``variable`` is what the messages call it."""
+    """The problems of a config; ``variable`` is its name in messages."""
     found = [problem for error in _validator().iter_errors(config) for problem in _of(error, variable)]
     if isinstance(config, dict):
         found += _misspelled(variable, config)
@@ -72,7 +72,7 @@ def parse(content: bytes, variable: str) -> tuple[t.Any, list[Problem]]:
 def dump(config: t.Mapping[str, t.Any]) -> str:
     """The config as YAML with sorted keys: equal configs give equal texts.
 
-    In ASCII: PyYAML writes some line breaks of Unicode so that they come back as spaces.
+    In ASCII: PyYAML writes some Unicode line breaks in a way that turns them into spaces.
     """
     return str(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=False, default_flow_style=False))
 
@@ -82,15 +82,15 @@ def dump_problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
     try:
         written = dump(config)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        rule = "must hold strings, numbers, booleans, lists and mappings"
-        return [Problem(variable, rule, f"what YAML cannot hold: {_words(error)}", EXAMPLE)]
+        rule = "must contain only strings, numbers, booleans, lists and mappings"
+        return [Problem(variable, rule, f"a value that YAML cannot represent: {_words(error)}", EXAMPLE)]
     return [_too_large(variable)] if len(written) > MAX_SIZE else []
 
 
 @functools.cache
 def _validator() -> t.Any:
     base = jsonschema.Draft202012Validator
-    # JSON takes 1.0 for an integer, and YAML has numbers that JSON has not.
+    # JSON treats 1.0 as an integer, and YAML has numbers that JSON does not have.
     types = base.TYPE_CHECKER.redefine_many(
         {
             "integer": lambda _checker, value: is_integer(value),
@@ -125,14 +125,14 @@ def _too_large(variable: str) -> Problem:
 
 
 def _words(error: Exception) -> str:
-    """What a YAML error says, without the lines of the text that it quotes: one may hold a secret."""
+    """The message of a YAML error without the quoted lines, which may contain a secret."""
     mark = getattr(error, "problem_mark", None)
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
     if isinstance(error, yaml.reader.ReaderError):
         words = f"{error.reason} (position {error.position})"
     elif isinstance(error, yaml.YAMLError):
-        told = (getattr(error, "context", None), getattr(error, "problem", None))
-        words = ", ".join(filter(None, told)) or "it holds a value of another kind"
+        reported = (getattr(error, "context", None), getattr(error, "problem", None))
+        words = ", ".join(filter(None, reported)) or "it contains a value of an unsupported type"
     else:
         words = str(error)
     return f"{' '.join(words.split())[:200]}{place}".encode("ascii", "backslashreplace").decode()
@@ -140,9 +140,9 @@ def _words(error: Exception) -> str:
 
 @functools.cache
 def _loader() -> type:
-    """A safe loader that refuses deep nesting and duplicate keys, of which others silently take the last."""
+    """A safe loader that refuses deep nesting and duplicate keys, the last of which would silently win."""
 
-    # Not the faster CSafeLoader: EDEN reads the file with this one, and they differ in what they take.
+    # Not the faster CSafeLoader: EDEN uses this one, and they accept different input.
     class Loader(yaml.SafeLoader):
         depth = 0
 
@@ -169,7 +169,7 @@ def _loader() -> type:
 
 
 def _misspelled(variable: str, config: t.Mapping[t.Any, t.Any]) -> list[Problem]:
-    """Top-level keys that are much like one that EDEN reads: it would ignore them in silence."""
+    """Top-level keys that resemble one that EDEN reads: EDEN would ignore them silently."""
     known = SCHEMA["properties"]
     missing = [key for key in known if key not in config]
     return [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module ``experiment_info``: who the workers are to the task store, and how far the experiment is.
+"""The module ``experiment_info``: the identities of the workers, and the progress of the experiment.
 
 This module is private to the collection.
 """
@@ -25,7 +25,7 @@ from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 __all__ = ["ARGUMENTS", "run"]
 
-# Task ids begin with the kind of the task, and an event names its task by id only.
+# A task id begins with the kind of the task, and an event has only the id.
 IDEATION_PREFIX = "ideation-"
 
 
@@ -62,7 +62,7 @@ def run(task: Task) -> dict[str, t.Any]:
 
 
 def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: DesiredWorker) -> dict[str, t.Any]:
-    """What the Secret of a worker holds, and whether the task store takes its token for that worker's."""
+    """The content of a worker's Secret, and whether the task store accepts its token as that worker's."""
     secret = read_secret(cluster, desired.namespace, worker.secret)
     return {
         "name": worker.name,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The module ``identities``: observes, plans, and takes the steps of the plan.
+"""The module ``identities``: observes, plans, and executes the plan.
 
 A token goes from the task store's answer into its Secret, and from the Secret into the Authorization header
-of whoami. It is in no result, no message and no argument.
+of whoami. It is never in a result, a message or an argument.
 This module is private to the collection.
 """
 
@@ -54,7 +54,7 @@ ARGUMENTS = {
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is, and what is to be done about it; there may be no task store in check mode."""
+    """The current state and the plan; in check mode there may be no task store."""
 
     cluster: Cluster
     store: TaskStore | None
@@ -64,12 +64,12 @@ class Survey:
     plan: Plan
 
     def outcome(self) -> Outcome:
-        """What will come of the plan, as far as it is known before anything is done."""
+        """The expected outcome of the plan."""
         return Outcome.predict(self.desired, self.plan, self.secrets)
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Reconcile the registry and the identity Secrets; in check mode, say what that changes.
+    """Reconcile the registry and the identity Secrets; in check mode, predict the changes.
 
     Returns:
         ``changed``, ``identities``, ``groups`` and, if asked for, ``diff``.
@@ -96,7 +96,7 @@ def run(task: Task) -> dict[str, t.Any]:
 
 
 def run_info(task: Task) -> dict[str, t.Any]:
-    """Say what :func:`run` would do, and write nothing.
+    """Report what :func:`run` would do, and write nothing.
 
     Returns:
         ``complete``, ``incomplete``, ``identities`` and ``groups``.
@@ -134,7 +134,7 @@ def surveyed(task: Task) -> t.Iterator[Survey]:
         }
         with access.open_task_store(cluster, desired, task.check_mode) as store:
             if store is None:
-                task.progress("no task store to ask yet: what the identity Secrets hold is taken to be good")
+                task.progress("there is no task store yet: the identity Secrets are assumed to be valid")
                 observation = observe_secrets(desired, secrets)
                 steps = plan_unseen(observation)
             else:
@@ -144,7 +144,7 @@ def surveyed(task: Task) -> t.Iterator[Survey]:
 
 
 def observe_secrets(desired: Desired, secrets: t.Mapping[str, IdentitySecret]) -> Observation:
-    """What the cluster alone shows."""
+    """What the cluster shows without the task store."""
     return Observation(
         desired.label,
         tuple(
@@ -174,10 +174,10 @@ def observe(store: TaskStore, desired: Desired, secrets: t.Mapping[str, Identity
 
 
 def bearer_of(store: TaskStore, desired: Desired, worker: DesiredWorker, secret: IdentitySecret) -> str:
-    """The id that the task store gives to the bearer of the Secret's token.
+    """The id that the task store has for the bearer of the Secret's token.
 
-    Empty if it refuses the token, and if the bearer is another of the desired workers: two Secrets whose
-    contents were swapped are both good, and each service would act as the other.
+    Empty if it refuses the token, or if the bearer is another desired worker: two Secrets whose contents were
+    swapped are both valid, and each service would act as the other.
 
     Raises:
         IdentityError: the task store does not authenticate its clients.
@@ -205,7 +205,7 @@ def _observe_worker(
         worker_id=secret.worker_id,
         has_token=bool(secret.token),
         bearer=bearer,
-        held=None if proven or not secret.worker_id else store.worker(secret.worker_id),
+        registered=None if proven or not secret.worker_id else store.worker(secret.worker_id),
         namesakes=() if proven else tuple(store.find_workers(worker.name)),
     )
 
@@ -257,5 +257,5 @@ def _token_before(worker: WorkerObservation, verb: str) -> str:
 
 
 def _members(step: GroupStep, names: t.Mapping[str, str]) -> list[str]:
-    """The members, those that we know by name."""
+    """The members, by name if the name is known."""
     return sorted(names.get(member, member) for member in step.members)

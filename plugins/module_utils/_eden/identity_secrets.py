@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Secret in which a worker's identity is kept.
+"""The Secret with a worker's identity.
 
 This module is private to the collection.
 """
@@ -22,7 +22,7 @@ NAME_ANNOTATION = "eden.reference/worker-name"
 
 @dataclass(frozen=True)
 class IdentitySecret:
-    """What an identity Secret holds; ``version`` is empty if there is no such Secret."""
+    """The content of an identity Secret; ``version`` is empty if there is no such Secret."""
 
     version: str = ""
     worker_id: str = ""
@@ -30,7 +30,7 @@ class IdentitySecret:
 
 
 def read_secret(cluster: Cluster, namespace: str, name: str) -> IdentitySecret:
-    """What the identity Secret holds; an id or a token that cannot be one counts as missing."""
+    """The content of the identity Secret; an invalid id or token counts as missing."""
     found = cluster.read("Secret", namespace, name)
     if found is None:
         return IdentitySecret()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The grammars of EDEN's ids and names, and a mint for experiment ids.
+"""The grammars of EDEN's ids and names, and a generator of experiment ids.
 
 Every pattern matches a whole value: unlike ``$``, its end does not accept a line break.
 This module is private to the collection.
@@ -32,18 +32,18 @@ _REFUSED_CATEGORIES = {
 }
 
 
-def display_name_fault(name: str) -> str:
-    """What the task store would refuse in a display name, or an empty string if it takes the name."""
+def display_name_problem(name: str) -> str:
+    """Why the task store would refuse a display name, or an empty string if it accepts the name."""
     if not 1 <= len(name) <= MAX_NAME:
-        return f"it has {len(name)} characters, allowed are 1 to {MAX_NAME}"
+        return f"it has {len(name)} characters instead of 1 to {MAX_NAME}"
     if name != name.strip():
         return "it begins or ends with whitespace"
     if unicodedata.normalize("NFC", name) != name:
         return "it is not in Unicode's normal form C"
     for character in name:
-        fault = _REFUSED_CATEGORIES.get(unicodedata.category(character))
-        if fault:
-            return f"it holds {fault} (U+{ord(character):04X})"
+        problem = _REFUSED_CATEGORIES.get(unicodedata.category(character))
+        if problem:
+            return f"it contains {problem} (U+{ord(character):04X})"
     return ""
 
 
@@ -54,7 +54,7 @@ def mint_experiment_id(
 
     Args:
         clock: seconds since 1970.
-        random: gives that many random bits.
+        random: returns that many random bits.
     """
     value = (int(clock() * 1000) & ((1 << 48) - 1)) << 80 | random(80)
     return "exp_" + "".join(ALPHABET[value >> shift & 0x1F] for shift in range(125, -1, -5))
@@ -66,6 +66,6 @@ __all__ = [
     "EXPERIMENT_ID",
     "RESERVED_WORKER_NAMES",
     "WORKER_ID",
-    "display_name_fault",
+    "display_name_problem",
     "mint_experiment_id",
 ]

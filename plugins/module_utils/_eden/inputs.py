@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The check of the collection's inputs, the variables whose names begin with ``eden_``.
+"""Checks the collection's inputs, the variables whose names begin with ``eden_``.
 
-Types, choices, defaults and what is required come from the argument spec of the role ``eden``, the keys and
-limits of replicas and volumes from its catalogue of components. Here is what these cannot say. All problems
-are found at once, before anything is written; a name that no input has is one of them.
+Types, choices, defaults and required inputs come from the argument spec of the role ``eden``, the keys and
+limits of replicas and volumes from its catalogue of components. The other rules are here. All problems are
+reported at once, before anything is written; an unknown name is one of them.
 This module is private to the collection.
 """
 
@@ -32,7 +32,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
     SURROGATE,
     Problem,
     TemplatingFailure,
-    flaw,
+    check_string,
     is_integer,
     is_number,
     member,
@@ -46,8 +46,8 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import Inpu
 
 Option = dict[str, t.Any]
 Reader = t.Callable[[str], bytes]
-# Returns None if a string is valid, and otherwise a clause that says why not, empty if the rule says it.
-Fault = t.Callable[[str], str | None]
+# Returns None for a valid string, and otherwise the reason as a clause, empty if the rule is reason enough.
+Check = t.Callable[[str], str | None]
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
 PREFIX = "eden_"
@@ -56,7 +56,7 @@ ROLE_FACTS = frozenset({"eden_topology", "eden_config", "eden_preflight"})
 FACTS = ROLE_FACTS | {"eden_credentials", "eden_seed_commit", "eden_task_store", "eden_identities"}
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
 
-# Services are named after eden_name, and a Service's name must not begin with a digit.
+# Names of Services begin with eden_name, and must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -75,9 +75,9 @@ MAX_NAME = 253
 MAX_STRING = 4096
 MAX_REPORTED = 50
 
-# What Ansible's filter bool takes without a deprecation, in any case.
+# Values that Ansible's filter bool accepts without a deprecation, in upper or lower case.
 BOOLEANS = frozenset({"yes", "no", "true", "false", "on", "off", "1", "0"})
-# Strings that are numbers, written so that Ansible's filters int and float and every reader agree on them.
+# Strings that Ansible's filters int and float read as the intended number.
 NUMBERS = {
     "int": re.compile(r"0|[1-9][0-9]{0,17}"),
     "float": re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?"),
@@ -94,11 +94,11 @@ CONFIG_EXAMPLE = "'{{ inventory_dir }}/experiment-config.yaml'"
 
 @dataclass(frozen=True)
 class StringRule:
-    """What a string must be beside one that shows in full: words that continue "must be", and an example."""
+    """A rule for a string, which continues "must be", with an example and a check."""
 
     words: str
     example: str
-    fault: Fault = lambda value: None
+    check: Check = lambda value: None
 
 
 @dataclass(frozen=True)
@@ -121,28 +121,28 @@ class Limits:
         return self.low <= value <= self.high and not (self.positive and value == self.low)
 
 
-def _matches(pattern: re.Pattern[str], longest: int = MAX_NAME) -> Fault:
+def _matches(pattern: re.Pattern[str], longest: int = MAX_NAME) -> Check:
     return lambda value: None if len(value) <= longest and pattern.fullmatch(value) else ""
 
 
-def _at_most(longest: int) -> Fault:
+def _at_most(longest: int) -> Check:
     return lambda value: None if len(value) <= longest else ""
 
 
-def _namespace_fault(value: str) -> str | None:
+def _check_namespace(value: str) -> str | None:
     if not DNS_LABEL.fullmatch(value):
         return ""
     return "which is a namespace of Kubernetes itself" if value.startswith("kube-") else None
 
 
-def _image_fault(value: str) -> str | None:
+def _check_image(value: str) -> str | None:
     if re.search(r"\s", value):
-        return "which holds whitespace"
+        return "which contains whitespace"
     if "://" in value:
         return "which is a URL"
     match = IMAGE.fullmatch(value)
     if match is None or len(match["name"]) > MAX_IMAGE_NAME or not 1 <= int(match["port"] or 1) <= 65535:
-        return "which is no image reference"
+        return "which is not an image reference"
     if match["digest"]:
         return None
     if not match["tag"]:
@@ -150,21 +150,21 @@ def _image_fault(value: str) -> str | None:
     return "which has the tag latest, whose content changes" if match["tag"] == "latest" else None
 
 
-def _size_fault(value: str) -> str | None:
+def _check_size(value: str) -> str | None:
     size = amount(value) if STORAGE_SIZE.fullmatch(value) else None
     return None if size is not None and size < MAX_SIZE else ""
 
 
-def _url_fault(value: str) -> str | None:
+def _check_url(value: str) -> str | None:
     try:
         url = urlsplit(value)
         host, port = url.hostname, url.port
     except ValueError:
-        return "which is no URL"
+        return "which is not a URL"
     if url.scheme not in ("http", "https"):
         return "which is not http or https"
     if url.username is not None or url.password is not None:
-        return "which holds a user name"
+        return "which contains a user name"
     if "?" in value or "#" in value:
         return "which has a query or a fragment"
     if not host or port == 0 or not re.fullmatch(r"[!-~]{1,2048}", value) or not _is_host(host):
@@ -181,14 +181,14 @@ def _is_host(value: str) -> bool:
 
 
 def _image(example: str) -> StringRule:
-    return StringRule(f"an image with a tag or a digest, such as {example}", example, _image_fault)
+    return StringRule(f"an image with a tag or a digest, such as {example}", example, _check_image)
 
 
 def _dns_name(what: str, example: str) -> StringRule:
     return StringRule(f"the name of {what}", example, _matches(DNS_NAME))
 
 
-_SIZE = StringRule("a size such as 10Gi (an integer and Mi, Gi or Ti)", "10Gi", _size_fault)
+_SIZE = StringRule("a size such as 10Gi (an integer and Mi, Gi or Ti)", "10Gi", _check_size)
 
 # By the path of an input. An input without an entry has the rule of its type alone.
 RULES: dict[str, StringRule | Limits] = {
@@ -201,7 +201,7 @@ RULES: dict[str, StringRule | Limits] = {
         "a DNS label of 1 to 63 lower-case letters, digits and -, with a letter or digit at both ends, "
         "and must not begin with kube-",
         "eden",
-        _namespace_fault,
+        _check_namespace,
     ),
     "eden_kubeconfig": StringRule(
         f"the path of a kubeconfig of at most {MAX_STRING} characters", "~/.kube/config", _at_most(MAX_STRING)
@@ -226,7 +226,7 @@ RULES: dict[str, StringRule | Limits] = {
     "eden_ingress.host": StringRule("a host name in lower case", "eden.example.org", _matches(DNS_NAME)),
     "eden_ingress.class_name": _dns_name("an IngressClass", "nginx"),
     "eden_ingress.tls_secret": _dns_name("a Secret", "eden-tls"),
-    "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _url_fault),
+    "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _check_url),
     "eden_max_unavailable": Limits(0, 99, "1"),
     "eden_timeout": Limits(1, 86400, "300"),
     "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
@@ -257,7 +257,7 @@ KUBERNETES_TYPES = {
     "eden_ingress.annotations": ("dict[str, str]", "{example.org/auth: sso}"),
 }
 
-# The inputs that the phase roles had before they read those of the role eden, without their prefix.
+# The former inputs of the phase roles, without their prefix.
 _CONNECTION = "kubeconfig context timeout"
 _PODS = (
     f"{_CONNECTION} image image_pull_policy image_pull_secrets resources node_selector tolerations affinity"
@@ -299,7 +299,7 @@ def components() -> dict[str, t.Any]:
 
 
 def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[Problem]:
-    """All that is wrong with the inputs.
+    """All problems of the inputs.
 
     Args:
         variables: every variable of the host that :func:`concerns` the check, the inputs templated. A value
@@ -327,17 +327,17 @@ def fact_problems(names: t.Iterable[str]) -> list[Problem]:
 
 
 def concerns(name: str) -> bool:
-    """Whether a variable is an input, is named like one, or was one of a phase role."""
+    """Whether a variable is an input, has the prefix of one, or is a former input of a phase role."""
     return (name.startswith(PREFIX) and name not in FACTS) or bool(_former(name))
 
 
 def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
-    """What valid inputs ask for and cannot get."""
+    """Warnings about valid inputs that the cluster or the task store may not satisfy."""
     return [*_rate_warnings(variables), *_policy_warnings(variables)]
 
 
 def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
-    """More requests than the task store can answer."""
+    """Warnings about a request rate that exceeds the capacity of the task store."""
     interval = float(variables.get("eden_poll_interval", 1))
     replicas = variables.get("eden_replicas", {})
     polling = sum(
@@ -350,7 +350,7 @@ def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
     enough = polling / TASK_STORE_RATE
     return [
         f"{polling} workers that poll every {interval:g} s send {polling / interval:.0f} requests a second; "
-        f"the task store answers about {TASK_STORE_RATE} on one core, so that each takes {enough:.1f} s, "
+        f"the task store handles about {TASK_STORE_RATE} on one core, so that each takes {enough:.1f} s, "
         f"and EDEN's services give up after {CLIENT_TIMEOUT} s. "
         f"Raise eden_poll_interval to {enough:.1f} or lower eden_replicas."
     ]
@@ -401,10 +401,10 @@ def refusal(found: t.Sequence[Problem], host: str) -> InputError:
 
 
 def read_file(path: str) -> bytes:
-    """The content of a regular file, cut if it is too large for a config in any form.
+    """The content of a regular file, truncated if it is too large for any config.
 
     Raises:
-        OSError: it is not there, not readable, or not a regular file.
+        OSError: it does not exist, is not readable, or is not a regular file.
     """
     path = os.path.expanduser(path)
     with open(path, "rb", opener=_open_at_once) as file:
@@ -440,9 +440,9 @@ def _rule(path: str) -> t.Any:
 
 
 def _value_problems(name: str, option: Option, value: t.Any) -> list[Problem]:
-    """What is wrong with one input, first parts whose template failed or that no file can hold."""
+    """The problems of one input; those of parts that failed to template or cannot be stored come first."""
     if isinstance(value, (dict, list)) and repr(value) == repr(option.get("default")):
-        # Checked by a test; that of Kubernetes' types would load their models.
+        # Defaults are checked by a test; checking them here would load the models of Kubernetes' types.
         return []
     broken = _problems(name, option, value, name)
     rules = {problem.variable: problem for problem in broken}
@@ -454,7 +454,7 @@ def _value_problems(name: str, option: Option, value: t.Any) -> list[Problem]:
             got = f"a template that failed: {part.reason}"
             failed.append(Problem(variable, rule.rule, got, rule.example))
         elif isinstance(part, str) and SURROGATE.search(part) and variable not in rules:
-            words = "must hold no half of a surrogate pair, which no file can hold"
+            words = "must not contain half of a surrogate pair, which no file can store"
             failed.append(Problem(variable, words, shown(variable, part), "'\\U0001F680'"))
     return failed or broken
 
@@ -517,7 +517,7 @@ def _list_problems(variable: str, option: Option, value: t.Any, path: str) -> li
 
 
 def number(kind: str, value: t.Any) -> t.Any:
-    """The number that a value of an int or float input stands for, or None if it is none."""
+    """The number that a value of an int or float input stands for, or None."""
     if isinstance(value, str) and NUMBERS[kind].fullmatch(value):
         value = int(value) if kind == "int" else float(value)
     return value if (is_integer if kind == "int" else is_number)(value) else None
@@ -546,9 +546,9 @@ def _string_problems(variable: str, option: Option, value: t.Any, path: str) -> 
     if not value and may_be_empty:
         return []
     start = value[: MAX_STRING + 1]
-    # A URL may hold a password between the scheme and the host.
+    # A URL may contain a password before the host.
     got = shown(variable, re.sub(r"//[^/]*@", "//***@", start))
-    reason = flaw(start) or rule.fault(start) if value else ""
+    reason = check_string(start) or rule.check(start) if value else ""
     return (
         []
         if reason is None
@@ -573,7 +573,7 @@ def _unknown(name: str) -> Problem:
 
 
 def _former(name: str) -> str:
-    """The input that took the place of an input of a phase role, or of one that was misspelled."""
+    """The input that replaces a former input of a phase role, which may be misspelled."""
     for prefix, names in FORMER_INPUTS.items():
         if name.startswith(prefix) and (like := suggestion(name.removeprefix(prefix), names.split(), 0.85)):
             if like.endswith("_storage_size"):
@@ -583,12 +583,12 @@ def _former(name: str) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name that is the user's and may be anything, short and in ASCII."""
+    """A name, short and in ASCII: users can choose any."""
     return name if len(name) <= MAX_NAME and name.isascii() and name.isprintable() else shown("", name)
 
 
 def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -> list[Problem]:
-    """The problems without that of eden_namespace if it only repeats that of eden_name, its default."""
+    """The problems without that of eden_namespace if it only repeats that of its default, eden_name."""
     name = variables.get("eden_name")
     if name != variables.get("eden_namespace") or not any(p.variable == "eden_name" for p in found):
         return found
@@ -600,15 +600,15 @@ def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> lis
     if not path:
         return []
     if variables.get(CONFIG, default) != default:
-        return [Problem(CONFIG_FILE, f"excludes {CONFIG}: leave one of the two out", "", "''")]
+        return [Problem(CONFIG_FILE, f"excludes {CONFIG}: remove one of the two", "", "''")]
     try:
         config, found = experiment_config.parse(read(path), CONFIG_FILE)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return [Problem(CONFIG_FILE, CONFIG_RULE, f"{shown(CONFIG_FILE, path)} ({reason})", CONFIG_EXAMPLE)]
     if not found and not isinstance(config, dict):
-        # What the file holds may be a secret: it need not be the file that was meant.
-        got = f"{shown(CONFIG_FILE, path)}, which holds no mapping"
+        # The content may be a secret: it may be the wrong file.
+        got = f"{shown(CONFIG_FILE, path)}, which does not contain a mapping"
         return [Problem(CONFIG_FILE, CONFIG_RULE, got, CONFIG_EXAMPLE)]
     return found or experiment_config.problems(config, CONFIG_FILE)
 

@@ -35,10 +35,10 @@ PRIMITIVES: dict[str, tuple[str, str, t.Callable[[t.Any], bool]]] = {
     "str": ("a string: put true, false and numbers into quotes", "'1'", lambda value: isinstance(value, str)),
     "int": ("an integer", "1", is_integer),
     "bool": ("true or false", "true", lambda value: isinstance(value, bool)),
-    # The client's name for what may be an integer or a string.
+    # The client's name for an integer or a string.
     "object": ("an integer or a string", "443", lambda value: is_integer(value) or isinstance(value, str)),
 }
-# Words that the models do not list and that are often misspelled.
+# Choices that the models do not list and that are often misspelled.
 CHOICES = {
     "V1Toleration.operator": ("Equal", "Exists"),
     "V1Toleration.effect": ("NoSchedule", "PreferNoSchedule", "NoExecute"),
@@ -46,7 +46,7 @@ CHOICES = {
     "V1NodeSelectorRequirement.operator": ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"),
     "V1LabelSelectorRequirement.operator": ("In", "NotIn", "Exists", "DoesNotExist"),
 }
-# The library also takes blanks, underscores, digits of other scripts, and infinity.
+# The library also accepts blanks, underscores, digits of other scripts, and infinity.
 QUANTITY = re.compile(
     r"\+?([0-9]{1,15}(\.[0-9]{0,9})?|\.[0-9]{1,9})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
 )
@@ -54,10 +54,10 @@ RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
 def problems(variable: str, value: t.Any, kind: str, example: str) -> list[Problem]:
-    """What is wrong with a value of a type such as ``list[V1Toleration]``.
+    """The problems of a value of a type such as ``list[V1Toleration]``.
 
     Args:
-        variable: what the messages call the value.
+        variable: the name of the value in messages.
         value: the value, in the form of the API: with keys in camelCase.
         kind: a name of a model of the client, or a list or dict of them, as the client writes types.
         example: a valid value of the whole variable.
@@ -135,7 +135,7 @@ def _missing(model: t.Any, given: t.Collection[str]) -> str:
 
 
 def resource_problems(variable: str, value: t.Any) -> list[Problem]:
-    """What is wrong with a mapping of resources to quantities, which the models only call strings."""
+    """The problems of a mapping of resources to quantities, which the models treat as strings."""
     if not isinstance(value, dict):
         got = shown_with_kind(variable, value)
         return [Problem(variable, "must be a mapping", got, "{cpu: 500m, memory: 512Mi}")]

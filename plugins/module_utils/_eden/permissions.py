@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The permissions that a run needs, read from the Role that is shipped, and which of them are missing.
 
-One review of the user's rules answers for nearly all permissions at once. What it does not show is asked one
-by one, since an authorizer need not be able to list its rules.
+One review of the user's rules covers nearly all permissions. The rest are reviewed one by one, because an
+authorizer need not be able to list its rules.
 This module is private to the collection.
 """
 
@@ -32,7 +32,7 @@ class Permission(t.NamedTuple):
     """One verb on one resource.
 
     Attributes:
-        why: what it is needed for.
+        why: the reason for which it is needed.
         namespace: the namespace in which it is needed, empty for the whole cluster.
         name: the one object for which it is needed, empty for any.
     """
@@ -63,7 +63,7 @@ def needed(
     Args:
         shipped: the Role and the ClusterRole that the collection ships.
         namespace: the experiment's namespace.
-        names: by the last word of a ``resourceNames`` entry, the names that stand for it in this experiment.
+        names: by the last word of a ``resourceNames`` entry, the names that it stands for in this experiment.
         inputs: the inputs that decide whether a permission is needed.
     """
     return [
@@ -117,7 +117,7 @@ def granted(permission: Permission, rules: Rules, prefix: str) -> bool:
     """Whether one of the user's rules in the namespace grants the permission.
 
     A permission for any name counts as granted by a rule for certain names if one of them has the prefix of
-    the experiment's objects: which ones are needed is not known here.
+    the experiment's objects, because the needed names are not known here.
     """
     return any(
         _lists(rule, "verbs", permission.verb)
@@ -144,10 +144,10 @@ def missing(
 
 
 def rules_review(cluster: Cluster, namespace: str) -> Rules:
-    """The user's rules in the namespace; empty if the server does not tell them.
+    """The user's rules in the namespace; empty if the server does not list them.
 
     Raises:
-        ClusterError: the server answers neither with rules nor with a refusal.
+        ClusterError: the server returns neither rules nor a refusal.
     """
     review = _review("SelfSubjectRulesReview", {"namespace": namespace})
     try:
@@ -178,7 +178,7 @@ def explain(permissions: t.Sequence[Permission]) -> str:
     names: dict[tuple[str, ...], list[str]] = {}
     for item in permissions:
         found = names.setdefault((item.resource, item.group, item.scope, item.why, item.verb), [])
-        # Of a namespace the scope is the name.
+        # For a namespace, the scope already has the name.
         found += [item.name] if item.name not in ("", item.namespace) else []
     lines: dict[tuple[str, ...], list[str]] = {}
     for (*place, verb), found in names.items():

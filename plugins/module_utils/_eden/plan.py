@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The steps that bring the registry and the identity Secrets from what was observed to what is desired.
+"""The steps that reconcile the registry and the identity Secrets with the desired state.
 
-Pure functions: nothing here sends a request. This module is private to the collection.
+Pure functions: nothing here sends a request.
+This module is private to the collection.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class WorkerObservation:
         secret: name of the Secret.
         worker_id: the id that the Secret holds; empty if it holds none.
         has_token: whether the Secret holds a token.
-        bearer: the id that the task store gives to the bearer of that token; empty if it refuses the
-            token, if the bearer is another of the desired workers, and if there is no token.
-        held: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
+        bearer: the id that the task store has for the bearer of that token; empty if it refuses the token, if
+            the bearer is another desired worker, and if there is no token.
+        registered: the registry's row of ``worker_id``, looked up unless ``bearer`` is that id.
         namesakes: the registry's rows of ``name``, looked up unless ``bearer`` is ``worker_id``.
     """
 
@@ -38,7 +39,7 @@ class WorkerObservation:
     worker_id: str = ""
     has_token: bool = False
     bearer: str = ""
-    held: Worker | None = None
+    registered: Worker | None = None
     namesakes: tuple[Worker, ...] = ()
 
 
@@ -92,7 +93,7 @@ class GroupStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, in the order in which they are taken: make the groups, the workers, then the memberships."""
+    """The steps, in the order of execution: create the groups, the workers, then the memberships."""
 
     groups: tuple[GroupStep, ...]
     workers: tuple[WorkerStep, ...]
@@ -109,7 +110,7 @@ def plan(observation: Observation) -> Plan:
     """The steps to the desired state.
 
     Raises:
-        IdentityError: only the user can decide; the message lists between what, and says how.
+        IdentityError: only the user can decide; the message lists the candidates and describes how.
     """
     workers = tuple(decide(worker, observation.instance) for worker in observation.workers)
     _fail_if_ids_are_shared(workers, observation.workers)
@@ -118,12 +119,12 @@ def plan(observation: Observation) -> Plan:
 
 
 def plan_unseen(observation: Observation) -> Plan:
-    """The steps that a run will take once there is a task store to ask.
+    """The steps that a run will take once the task store exists.
 
-    What the Secrets hold is taken to be good, as it is when the task store only restarts.
+    The Secrets are assumed to be valid, as they are when the task store only restarts.
     """
     workers = tuple(map(_decide_unseen, observation.workers))
-    # Groups are made before the first worker.
+    # Groups are created before the first worker.
     exist = any(worker.worker_id for worker in observation.workers)
     new = {step.name for step in workers if step.verb == "minted"}
     groups = []
@@ -151,11 +152,11 @@ def decide(worker: WorkerObservation, instance: str) -> WorkerStep:
     """
     if worker.worker_id and worker.bearer == worker.worker_id:
         return WorkerStep(worker.name, "unchanged", worker.worker_id)
-    held = worker.held
-    # An id without a token was put there on purpose, or by a run that was cut short. One whose token was
-    # refused may come from elsewhere, so its row must be that of our worker.
-    if held is not None and (not worker.has_token or _may_be_ours(held, worker.name, instance)):
-        return WorkerStep(worker.name, "reissued", held.worker_id)
+    registered = worker.registered
+    # An id without a token was written on purpose, or by an interrupted run. One whose token was refused may
+    # come from elsewhere, so its row must be that of our worker.
+    if registered is not None and (not worker.has_token or _may_be_ours(registered, worker.name, instance)):
+        return WorkerStep(worker.name, "reissued", registered.worker_id)
     return _decide_by_name(worker, instance)
 
 
@@ -170,17 +171,17 @@ def ambiguous(name: str, secret: str, rows: t.Sequence[Worker], origin: str) -> 
         f"{row.worker_id} registered {row.registered_at or 'at an unknown time'}" for row in rows
     )
     return IdentityError(
-        f"Cannot tell which worker is {name}: the registry has {len(rows)} of that name {origin} ({listed}). "
-        f"Write the id of the one to keep into Secret {secret}, key worker_id, without a token, and run "
-        "again. The others stay registered, for the task store has no way to remove a worker.",
+        f"Cannot tell which worker is {name}: the registry has {len(rows)} with that name {origin} "
+        f"({listed}). Write the id of the one to keep into Secret {secret}, key worker_id, without a token, "
+        "and run again. The others stay registered, because the task store cannot delete a worker.",
         worker=name,
         candidates=[{"worker_id": row.worker_id, "registered_at": row.registered_at} for row in rows],
     )
 
 
 def _decide_by_name(worker: WorkerObservation, instance: str) -> WorkerStep:
-    # Rows without the label come from another tool, say EDEN's own setup script. Rows labelled for another
-    # instance belong to that one.
+    # Rows without the label come from another tool, such as EDEN's own setup script. Rows that are labelled
+    # for another instance belong to it.
     unlabelled = [row for row in worker.namesakes if INSTANCE_LABEL not in row.labels]
     for rows, origin in (
         (ours(worker.namesakes, instance), f"that are labelled {INSTANCE_LABEL}={instance}"),
@@ -220,7 +221,7 @@ def _group_step(group: GroupObservation, ids: t.Mapping[str, str]) -> GroupStep:
             f"{row.group_id} created {row.created_at or 'at an unknown time'}" for row in group.found
         )
         raise IdentityError(
-            f"Cannot tell which group is {group.name}: the registry has {len(group.found)} of that name "
+            f"Cannot tell which group is {group.name}: the registry has {len(group.found)} with that name "
             f"({listed}). Delete all but the one to keep (DELETE …/groups/<id>, as admin), and run again.",
             group=group.name,
             candidates=[{"group_id": row.group_id, "created_at": row.created_at} for row in group.found],

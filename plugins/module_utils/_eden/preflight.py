@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Checks the cluster before the first write: can the run succeed, and which experiment lives there?
+"""Checks before the first write whether a run can succeed, and finds the experiment in the cluster.
 
-Everything is read at once, then checked. Nothing is written: reviews of permissions store nothing, and
-objects are created only in dry runs.
+Everything is read at once, then checked. Nothing is written: access reviews are not stored, and objects are
+created only in dry runs.
 This module is private to the collection.
 """
 
@@ -33,7 +33,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.apply import 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
     PARALLEL,
-    PATIENCE,
+    RETRY_BUDGET,
     Cluster,
     Object,
     connected,
@@ -60,16 +60,16 @@ ARGUMENTS: dict[str, t.Any] = {
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
 }
 
-# A running server answers at once: a wrong address should not cost a minute, nor a lost answer the run.
-FIRST_PATIENCE = 5.0
+# A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
+FIRST_RETRY_BUDGET = 5.0
 FIRST_TIMEOUT = 4.0
-OLDEST_VERSION = (1, 27)
+MIN_VERSION = (1, 27)
 
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
-# ConfigMaps that belong to no single component, by their names in the topology.
+# ConfigMaps that several components share, by their names in the topology.
 CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
-# Of these one list answers for all names.
+# Kinds of which one list covers all names.
 LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 # The inputs of Kubernetes' own types, by the field of a workload that they set.
@@ -90,7 +90,7 @@ TYPED = {
     "NetworkPolicy": tuple(POLICY_FIELDS.values()),
     "Ingress": ("eden_ingress",),
 }
-DECODING_FAULT = "cannot be handled as a"
+DECODING_ERROR = "cannot be handled as a"
 # It exists in every cluster.
 TRIAL_NAMESPACE = "default"
 
@@ -98,21 +98,21 @@ Key: t.TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Refused:
-    """Stands in for an answer that the user is not allowed to have."""
+class Forbidden:
+    """Stands in for an object that the user is not allowed to read."""
 
     error: ClusterError
 
 
-Answer: t.TypeAlias = "Object | Refused | None"
+Answer: t.TypeAlias = "Object | Forbidden | None"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the run is to bring about.
+    """The experiment that the run is to deploy.
 
     Attributes:
-        topology: what follows from the catalogue of components, as the filter ``topology`` gives it.
+        topology: the result of the filter ``topology``.
         inputs: the inputs of the role that are checked here, by their names.
     """
 
@@ -140,7 +140,7 @@ class Experiment:
         return "ConfigMap", self.topology["names"][part]
 
     def objects(self) -> list[Key]:
-        """Kind and name of every object of the experiment, but Jobs, whose names hold a digest."""
+        """Kind and name of every object of the experiment except Jobs, whose names contain a digest."""
         names, inputs = self.topology["names"], self.inputs
         components = self.topology["components"]
         keys: list[Key] = [(row["kind"], row["name"]) for row in self.topology["objects"]]
@@ -165,17 +165,17 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What the cluster holds. Every answer is an object, None if it does not exist, or a :class:`Refused`.
+    """The state of the cluster. An answer is an object, None if it does not exist, or a :class:`Forbidden`.
 
     Attributes:
-        objects: of the experiment and of the user, by kind and name.
-        storage_classes: all of them, or a :class:`Refused`.
+        objects: those of the experiment and of the user, by kind and name.
+        storage_classes: all of them, or a :class:`Forbidden`.
     """
 
     rules: permissions.Rules
     namespace: Answer
     objects: t.Mapping[Key, Answer]
-    storage_classes: list[Object] | Refused
+    storage_classes: list[Object] | Forbidden
 
     def claims(self, experiment: Experiment) -> dict[str, Answer]:
         """The claims of the experiment, by name."""
@@ -183,11 +183,11 @@ class ClusterState:
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Read, check, and return what the phases build on."""
+    """Read, check, and return the values that the phases need."""
     experiment = Experiment.of(task.parameters)
-    with connected(task.parameters, FIRST_PATIENCE) as cluster:
+    with connected(task.parameters, FIRST_RETRY_BUDGET) as cluster:
         check_version(cluster)
-        cluster.patience = PATIENCE
+        cluster.retry_budget = RETRY_BUDGET
         state = collect_state(cluster, experiment)
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
@@ -216,10 +216,10 @@ def check_version(cluster: Cluster) -> None:
     """
     version = str(cluster.version(FIRST_TIMEOUT).get("gitVersion", ""))
     match = re.match(r"v?([0-9]+)\.([0-9]+)", version)
-    if match and (int(match[1]), int(match[2])) < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
+    if match and (int(match[1]), int(match[2])) < MIN_VERSION:
+        oldest = ".".join(map(str, MIN_VERSION))
         raise CollectionError(
-            f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is needed. "
+            f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is required. "
             "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
         )
 
@@ -228,11 +228,11 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
     """Read everything that is checked, in parallel.
 
     Raises:
-        ClusterError: a request failed, other than for a missing permission.
+        ClusterError: a request failed for another reason than a missing permission.
     """
     namespace = experiment.namespace
     keys = dict.fromkeys([*experiment.objects(), *(("Secret", name) for name in experiment.user_secrets())])
-    listed = [kind for kind in LISTED if any(kind == wanted for wanted, _name in keys)]
+    listed = [kind for kind in LISTED if any(kind == row[0] for row in keys)]
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
 
         def submit(request: t.Callable[..., t.Any], *arguments: str) -> t.Any:
@@ -250,21 +250,21 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
     objects: dict[Key, Answer] = {key: future.result() for key, future in single.items()}
     for kind, future in lists.items():
         answer = future.result()
-        by_name = {} if isinstance(answer, Refused) else {item["metadata"]["name"]: item for item in answer}
+        by_name = {} if isinstance(answer, Forbidden) else {item["metadata"]["name"]: item for item in answer}
         objects |= {
-            (wanted, name): answer if isinstance(answer, Refused) else by_name.get(name)
-            for wanted, name in keys
-            if wanted == kind
+            (kind, name): answer if isinstance(answer, Forbidden) else by_name.get(name)
+            for key_kind, name in keys
+            if key_kind == kind
         }
     return ClusterState(rules.result(), found_namespace.result(), objects, classes.result())
 
 
 def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -> None:
-    """Refuse a namespace that cannot be written to, or that belongs to others and would be relabelled.
+    """Refuse a namespace that is being deleted, or that belongs to others and would be relabelled.
 
     Raises:
         MissingError: it does not exist and is not to be created.
-        CollectionError: it is being deleted, or it was made by others.
+        CollectionError: it is being deleted, or it belongs to others.
     """
     namespace, live = experiment.namespace, state.namespace
     manage = experiment.inputs["eden_manage_namespace"]
@@ -278,7 +278,7 @@ def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -
     metadata = live.get("metadata", {})
     if metadata.get("deletionTimestamp"):
         raise CollectionError(
-            f"{describe('Namespace', '', namespace)} has been in deletion since "
+            f"{describe('Namespace', '', namespace)} has been terminating since "
             f"{metadata['deletionTimestamp']}{_held_up(live)}. "
             "Nothing can be created in it. Wait until it is gone "
             f"(kubectl wait --for=delete namespace/{namespace}), or choose another with eden_namespace."
@@ -288,17 +288,17 @@ def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -
         level = (metadata.get("labels") or {}).get(POD_SECURITY_LABEL, "")
         enforced = f"enforces Pod Security {level!r}" if level else "enforces no Pod Security Standard"
         raise CollectionError(
-            f"{describe('Namespace', '', namespace)} exists and is {owner}. It {enforced}, and with "
+            f"{describe('Namespace', '', namespace)} already exists, {owner}. It {enforced}, and with "
             "eden_manage_namespace: true the run would label it restricted, for everything in it. Set "
             "eden_manage_namespace to false to use it as it is, or choose another with eden_namespace. If it "
-            f"is this experiment's alone, hand it over: {hand_over_command('Namespace', '', namespace)}."
+            f"belongs to this experiment only, hand it over: {hand_over_command('Namespace', '', namespace)}."
         )
 
 
 def fail_if_permissions_are_missing(
     cluster: Cluster, state: ClusterState, experiment: Experiment, role: t.Sequence[Object]
 ) -> None:
-    """Refuse to begin what could not be completed.
+    """Refuse to start a run that could not be completed.
 
     Raises:
         CollectionError: lists every missing permission with its reason.
@@ -352,8 +352,9 @@ def check_types(
                 )
             elif absent and error.status == 403:
                 warnings.append(
-                    f"Namespace {experiment.namespace} does not exist yet, and whether the API server takes "
-                    f"the inputs for a {definition['kind']} could not be tried elsewhere: {error.message}"
+                    f"Namespace {experiment.namespace} does not exist yet, and whether the API server "
+                    f"accepts the inputs for a {definition['kind']} could not be tried elsewhere: "
+                    f"{error.message}"
                 )
     return warnings, problems
 
@@ -410,7 +411,7 @@ def _refused_inputs(experiment: Experiment, kind: str, error: ClusterError) -> l
     if error.status not in (400, 422) or (error.refusal and error.refusal.category != "invalid"):
         return []
     names = ["eden_ingress"] if kind == "Ingress" else _inputs_of(error.message)
-    if not names and DECODING_FAULT in error.message:
+    if not names and DECODING_ERROR in error.message:
         # It names no field.
         names = [name for name in TYPED[kind] if experiment.inputs[name]]
     return names
@@ -429,23 +430,23 @@ def _inputs_of(message: str) -> list[str]:
 
 
 def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
-    """The warnings and the problems of the storage class, while there are volumes to be made."""
-    wanted = experiment.inputs["eden_storage_class"]
+    """The warnings and problems of the storage class, while there are volumes to be provisioned."""
+    desired = experiment.inputs["eden_storage_class"]
     if all(state.claims(experiment).values()):
         return [], []
-    if isinstance(state.storage_classes, Refused):
-        which = f"the storage class {wanted}" if wanted else "a default storage class"
+    if isinstance(state.storage_classes, Forbidden):
+        which = f"the storage class {desired}" if desired else "a default storage class"
         return [f"Whether {which} exists could not be checked: {state.storage_classes.error.message}"], []
     names = sorted(item["metadata"]["name"] for item in state.storage_classes)
     has = f"it has {', '.join(names)}" if names else "it has none"
-    if wanted and wanted not in names:
-        advice = "Name one of these, or none for the cluster's default." if names else "Install one."
+    if desired and desired not in names:
+        advice = "Use one of these, or leave it empty for the cluster's default." if names else "Install one."
         return [], [
             MissingError(
-                f"The cluster has no StorageClass {wanted}, which eden_storage_class names: {has}. {advice}"
+                f"The cluster has no StorageClass {desired}, which eden_storage_class names: {has}. {advice}"
             )
         ]
-    if not wanted and not has_default_class(state.storage_classes):
+    if not desired and not has_default_class(state.storage_classes):
         advice = f"Set eden_storage_class to one of {', '.join(names)}." if names else "Install one."
         return [], [
             MissingError(
@@ -456,13 +457,13 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
 
 
 def check_claims(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of claims that are being deleted, and exist only until their pods are gone."""
+    """The problems of claims that are being deleted once their pods are gone."""
     return [
         CollectionError(
-            f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been in deletion since "
-            f"{claim['metadata']['deletionTimestamp']}, and exists only as long as a pod uses it; a deletion "
-            "cannot be taken back. Copy what you need from its volume first: its data goes with it. Then "
-            "delete the pods that use it and run again, which makes an empty one."
+            f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been terminating since "
+            f"{claim['metadata']['deletionTimestamp']}, and exists only while a pod uses it; a deletion "
+            "cannot be undone. First copy what you need from its volume: its data is deleted with it. "
+            "Then delete the pods that use it and run again: an empty claim is created."
         )
         for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")
@@ -470,9 +471,9 @@ def check_claims(state: ClusterState, experiment: Experiment) -> list[Collection
 
 
 def check_secrets(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of the Secrets that belong to the user, and of values that were damaged in our own.
+    """The problems of the Secrets that belong to the user, and of damaged values in our own.
 
-    Those with the credentials of registries are looked for in a namespace that exists.
+    Secrets for registries are checked only if the namespace exists.
     """
     namespace, existing = experiment.namespace, experiment.inputs["eden_existing_secret"]
     keys = experiment.topology["credential_keys"]
@@ -483,14 +484,14 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
         problems.append(
             MissingError(
                 f"There is no {describe('Secret', namespace, existing)}, which eden_existing_secret names. "
-                "Create it, or leave eden_existing_secret empty to have one made."
+                "Create it, or leave eden_existing_secret empty to have one generated."
             )
         )
     try:
         if not isinstance(live, dict):
             pass
         elif existing:
-            advice = "Add them, or leave eden_existing_secret empty to have a Secret made."
+            advice = "Add them, or leave eden_existing_secret empty to have a Secret generated."
             credentials.usable(live, namespace, existing, keys, advice)
         elif not foreign_owner(live):
             restoring = credentials.restoring_advice(namespace, name)
@@ -502,7 +503,7 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
             MissingError(
                 f"There is no {describe('Secret', namespace, pull)}, which eden_image_pull_secrets names. "
                 f"Create it (kubectl create secret docker-registry {pull} --namespace {namespace} …), "
-                "or take it out of the list."
+                "or remove it from the list."
             )
             for pull in dict.fromkeys(experiment.inputs["eden_image_pull_secrets"])
             if state.objects["Secret", pull] is None
@@ -511,7 +512,7 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
 
 
 def check_owners(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problem of objects under the experiment's names that were made by others."""
+    """The problem of objects of others under the experiment's names."""
     namespace = experiment.namespace
     foreign = {
         describe(kind, namespace, name): owner
@@ -532,11 +533,11 @@ def check_owners(state: ClusterState, experiment: Experiment) -> list[Collection
 
 
 def check_volumes(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
-    """The problems of inputs that would change a volume that exists, which Kubernetes refuses.
+    """The problems of inputs that would change an existing volume, which Kubernetes refuses.
 
-    The volumes of a workload are as its claim templates say, even if a claim was enlarged since.
+    For the volumes of a StatefulSet its claim templates count, even if a claim was enlarged since.
     """
-    wanted = experiment.inputs["eden_storage_class"]
+    desired = experiment.inputs["eden_storage_class"]
     problems: dict[str, CollectionError] = {}
     for volume in experiment.topology["volumes"]:
         workload, name, variable = volume["workload"], volume["claim"], volume["variable"]
@@ -552,11 +553,11 @@ def check_volumes(state: ClusterState, experiment: Experiment) -> list[Collectio
         size = str(spec.get("resources", {}).get("requests", {}).get("storage", "0"))
         if parse_quantity(size) != parse_quantity(volume["size"]):
             problems.setdefault(variable, _volume_problem(variable, volume["size"], holder, size))
-        held = spec.get("storageClassName") or ""
+        actual = spec.get("storageClassName") or ""
         # The server defaults the class of a claim, but not that of a template.
-        if wanted != held and (workload or wanted):
+        if desired != actual and (workload or desired):
             problems.setdefault(
-                "eden_storage_class", _volume_problem("eden_storage_class", wanted, holder, held)
+                "eden_storage_class", _volume_problem("eden_storage_class", desired, holder, actual)
             )
     return list(problems.values())
 
@@ -570,21 +571,21 @@ def _volume_spec(live: Answer, template: str) -> Object | None:
     return next((claim["spec"] for claim in claims if claim["metadata"]["name"] == template), None)
 
 
-def _volume_problem(variable: str, wanted: str, holder: str, held: str) -> CollectionError:
+def _volume_problem(variable: str, desired: str, holder: str, actual: str) -> CollectionError:
     return InputError(
-        f"{variable} is {wanted or 'empty'}, but {holder} was made with {held or 'none'}, and an existing "
-        "volume is not changed. "
-        + (f"Set {variable} to {held}" if held else f"Leave {variable} empty")
-        + ", or make a new experiment with another eden_name."
+        f"{variable} is {desired or 'empty'}, but {holder} was created with {actual or 'none'}, and an "
+        "existing volume is never changed. "
+        + (f"Set {variable} to {actual}" if actual else f"Leave {variable} empty")
+        + ", or start a new experiment with another eden_name."
     )
 
 
 def find_experiment_id(
     state: ClusterState, experiment: Experiment, mint: t.Callable[[], str] = mint_experiment_id
 ) -> tuple[str, list[CollectionError]]:
-    """The experiment's id, and what is wrong with it.
+    """The experiment's id, and its problems.
 
-    The database is bound to the id that it was made with, so the one in the cluster counts: that of the
+    The database is bound to the id that it was created with, so the one in the cluster counts: that of the
     ConfigMap, else that on the claims, which outlive it. A label that others have changed is ignored.
     """
     namespace, given = experiment.namespace, experiment.inputs["eden_experiment_id"]
@@ -616,23 +617,23 @@ def find_experiment_id(
 def _id_problem(
     holder: str, stored: str, given: str, labelled: t.Mapping[str, str]
 ) -> CollectionError | None:
-    """What is wrong with the id that ``holder`` holds, beside the given one and those on the claims."""
+    """The problem of the id in ``holder``, compared with the given one and those on the claims."""
     if not EXPERIMENT_ID.match(stored):
         return InputError(
-            f"{holder} holds no experiment id but {stored[:60]!r}. The database is bound to the right one: "
-            "restore it, or start a new experiment with another eden_name."
+            f"{holder} contains {stored[:60]!r} instead of an experiment id. The database is bound to the "
+            "original id: restore it, or start a new experiment with another eden_name."
         )
     if given and given != stored:
         return InputError(
-            f"eden_experiment_id is {given}, but {holder} says {stored}, and the database is bound to that. "
-            f"Leave eden_experiment_id out or set it to {stored}; a new experiment needs another eden_name."
+            f"eden_experiment_id is {given}, but {holder} contains {stored}, to which the database is bound. "
+            f"Remove eden_experiment_id or set it to {stored}; a new experiment needs another eden_name."
         )
     others = [f"{claim} ({value})" for claim, value in labelled.items() if value != stored]
     if others:
         return InputError(
-            f"{holder} says that the experiment is {stored}, but volumes of another are there: "
+            f"{holder} names the experiment {stored}, but there are volumes of another one: "
             f"{', '.join(others)}. Choose another eden_name; if nothing in these volumes is needed any "
-            "more, delete their claims."
+            "longer, delete their claims."
         )
     return None
 
@@ -640,8 +641,8 @@ def _id_problem(
 def find_seed_commit(state: ClusterState, experiment: Experiment) -> tuple[str | None, list[CollectionError]]:
     """The first commit of the experiment's repository, None if it was not seeded yet.
 
-    If its ConfigMap is gone, or others have changed it, the task store still has the commit, which takes no
-    other one for its database.
+    If its ConfigMap is gone, or others have changed it, the commit is that of the task store, whose database
+    accepts no other.
     """
     key = experiment.key("seed")
     live = state.objects[key]
@@ -656,8 +657,9 @@ def find_seed_commit(state: ClusterState, experiment: Experiment) -> tuple[str |
         return found, []
     return None, [
         InputError(
-            f"{describe(key[0], experiment.namespace, key[1])} holds no commit id but {commit[:60]!r}. "
-            "Delete this ConfigMap: the phase seed reads the commit again from the repository, which stays."
+            f"{describe(key[0], experiment.namespace, key[1])} contains {commit[:60]!r} instead of a "
+            "commit id. Delete this ConfigMap: the phase seed then reads it from the repository, which "
+            "is kept."
         )
     ]
 
@@ -678,7 +680,7 @@ def _commit_of_task_store(state: ClusterState, experiment: Experiment) -> str | 
 
 
 def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
-    """Raise the one problem as it is, or several as one that lists them.
+    """Raise a single problem as it is, or one error that lists several.
 
     Raises:
         CollectionError: there is a problem.
@@ -689,7 +691,7 @@ def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
         raise CollectionError(
             "\n".join(
                 [
-                    f"{len(problems)} problems keep this experiment from the cluster; nothing was written.",
+                    f"{len(problems)} problems prevent the deployment; nothing was written.",
                     *(problem.message for problem in problems),
                 ]
             )
@@ -698,8 +700,8 @@ def fail_if_problems(problems: t.Sequence[CollectionError]) -> None:
 
 def _unknown_data(claims: t.Sequence[str]) -> CollectionError:
     return InputError(
-        f"Whose data is on {', '.join(claims)} is not known: no ConfigMap and no label {EXPERIMENT_LABEL} "
-        "says it, and a database is bound to one experiment. "
+        f"The experiment of the data on {', '.join(claims)} is unknown: neither a ConfigMap nor the label "
+        f"{EXPERIMENT_LABEL} has its id, and a database is bound to one experiment. "
         "Set eden_experiment_id to its id, or choose another eden_name."
     )
 
@@ -709,12 +711,12 @@ def _allowed(request: t.Callable[[], t.Any]) -> t.Any:
         return request()
     except ClusterError as error:
         if error.status == 403:
-            return Refused(error)
+            return Forbidden(error)
         raise
 
 
 def _held_up(namespace: Object) -> str:
-    """What holds up the deletion of a namespace, in the server's words."""
+    """The server's messages about a delayed deletion of a namespace."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     words = [condition.get("message", "") for condition in conditions if condition.get("status") == "True"]
     return f" ({'; '.join(filter(None, words))})" if any(words) else ""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Waits until workloads are ready, reports how they get there, and why they do not.
+"""Waits until workloads are ready, and reports their progress, or why they do not become ready.
 
 This module is private to the collection.
 """
@@ -57,16 +57,16 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.resources imp
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 TIMEOUT = 300
-# The longest time between two checks of how long each cause has lasted.
+# The longest interval between two checks of how long each cause has lasted.
 TICK = 0.5
 QUIET = 15.0
 VOLUMES_INTERVAL = 3.0
-# A cause that was gone for this long and comes back counts anew.
+# A cause that returns after this time counts from the start.
 FLICKER = 5.0
-# What is this much older than the rollout still belongs to it, since the objects are applied just before.
-# More would take the traces of a failed run for its own if the cause was repaired at once.
+# Objects and events this much older than the rollout belong to it, because the objects are applied just
+# before. A longer time would include traces of a failed run if its cause was repaired at once.
 RECENT = timedelta(seconds=5)
-LONGEST_HINT = 300
+MAX_HINT = 300
 LOG_LINES = 15
 DETAILS_BUDGET = 5.0
 
@@ -87,8 +87,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-class Wanted(t.NamedTuple):
-    """A workload that is to become ready, and the phase that makes it, if that is known."""
+class Target(t.NamedTuple):
+    """A workload that is to become ready, and its phase and component, if they are known."""
 
     kind: str
     name: str
@@ -109,13 +109,13 @@ class Clock:
 
 
 class View(t.Protocol):
-    """The objects of a namespace, as they are by now."""
+    """The current objects of a namespace."""
 
     def objects(self, kind: str) -> list[Object]:
         """The objects of a kind."""
 
     def wait(self, seconds: float) -> None:
-        """Return when something has changed, or after so many seconds."""
+        """Return when something has changed, or after that many seconds."""
 
 
 class Rollout:
@@ -124,7 +124,7 @@ class Rollout:
     Args:
         cluster: reads claims, storage classes and logs, with a small retry budget.
         view: the workloads, pods and events.
-        wanted: the workloads.
+        targets: the workloads.
         parameters: the module's parameters.
         progress: shows a line to the user.
     """
@@ -133,22 +133,22 @@ class Rollout:
         self,
         cluster: Cluster,
         view: View,
-        wanted: t.Sequence[Wanted],
+        targets: t.Sequence[Target],
         parameters: t.Mapping[str, t.Any],
         progress: t.Callable[[str], None],
         clock: Clock,
     ) -> None:
         self.cluster = cluster
         self.view = view
-        self.wanted = wanted
+        self.targets = targets
         self.namespace: str = parameters["namespace"]
         self.timeout: float = parameters["timeout"]
         self.progress = progress
         self.clock = clock
         self._began = clock.now()
-        self._spoke = self._began
-        self._said: set[tuple[str, str]] = set()
-        self._last_said: dict[str, str] = {}
+        self._last_shown = self._began
+        self._reported: set[tuple[str, str]] = set()
+        self._last_stages: dict[str, str] = {}
         self._seen: dict[t.Hashable, tuple[float, float]] = {}
         self._baseline: dict[str, Restarts] = {}
         self._old_events: set[tuple[str, str]] = set()
@@ -162,13 +162,13 @@ class Rollout:
         Raises:
             RolloutError: a workload cannot become ready, or did not in time.
             MissingError: a workload does not exist.
-            ClusterError: the API server refuses what has to be read.
+            ClusterError: the API server refuses a request.
         """
         while True:
             found = self.found()
             self._report(found)
             pods = self.view.objects("Pod")
-            pending = [wanted for wanted in self.wanted if not is_done(found[wanted], pods)]
+            pending = [target for target in self.targets if not is_done(found[target], pods)]
             if not pending:
                 return
             self._check(pending, found)
@@ -177,12 +177,12 @@ class Rollout:
                 raise self._out_of_time(pending, found)
             self.view.wait(min(TICK, left))
 
-    def found(self) -> dict[Wanted, Object | None]:
-        """The workloads as they are by now, None for one that does not exist."""
-        return find_workloads(self.wanted, self.view.objects)
+    def found(self) -> dict[Target, Object | None]:
+        """The current workloads, None for one that does not exist."""
+        return find_workloads(self.targets, self.view.objects)
 
     def _record_baseline(self) -> None:
-        """Record what was there well before the rollout began: it is no news about it."""
+        """Record the state well before the rollout began: it is not news."""
         horizon = self.clock.wall() - RECENT
         workloads = [workload for workload in self.found().values() if workload is not None]
         young = set()
@@ -195,12 +195,12 @@ class Rollout:
             if _is_before(event_time(event), horizon) or not _is_about_young(event, young):
                 self._old_events.add(_version(event))
 
-    def _state(self, wanted: Wanted, workload: Object, timed_out: bool = False) -> RolloutState:
+    def _state(self, target: Target, workload: Object, timed_out: bool = False) -> RolloutState:
         events = self.view.objects("Event")
         claims, classes = self._volumes
         return RolloutState(
             workload=workload,
-            component=wanted.component or component_of(workload),
+            component=target.component or component_of(workload),
             pods=self.view.objects("Pod"),
             events=events
             if timed_out
@@ -211,22 +211,22 @@ class Rollout:
             timed_out=timed_out,
         )
 
-    def _check(self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]) -> None:
-        """Raise when something that has lasted too long keeps a workload from being ready."""
+    def _check(self, pending: t.Sequence[Target], found: t.Mapping[Target, Object | None]) -> None:
+        """Raise the cause that has kept a workload from being ready for too long, if there is one."""
         self._read_volumes(pending, found)
         causes: list[tuple[Object, Cause]] = []
         expired: tuple[Object, Cause] | None = None
-        for wanted in pending:
-            workload = found[wanted]
+        for target in pending:
+            workload = found[target]
             if workload is None:
-                if self._lasted(("missing", wanted)) >= APPEAR:
-                    raise self._missing(wanted)
+                if self._lasted(("missing", target)) >= APPEAR:
+                    raise self._missing(target)
                 continue
-            state = self._state(wanted, workload)
+            state = self._state(target, workload)
             for cause in find_causes(state):
                 causes.append((workload, cause))
-                # A second try counts from the first one that had the same answer.
-                lasted = self._lasted((wanted, cause.key, cause.wait))
+                # A second attempt counts from the first one with the same result.
+                lasted = self._lasted((target, cause.key, cause.wait))
                 if lasted >= cause.wait and expired is None:
                     expired = workload, cause
                 if cause.is_retried and lasted >= SETTLE:
@@ -235,14 +235,14 @@ class Rollout:
             raise self._failure(*expired, causes)
 
     def _report_retried(self, state: RolloutState, cause: Cause) -> None:
-        """Show once what is tried again until the timeout; after that it is among what is waited for."""
+        """Show a retried cause once; after that it appears in the lines about what is waited for."""
         key = f"{cause.subject} {cause.container}", cause.kind
-        if key not in self._said:
-            self._said.add(key)
+        if key not in self._reported:
+            self._reported.add(key)
             self._show(f"{state.component}: {_shortened(cause.sentence())}; still waiting")
 
     def _lasted(self, key: t.Hashable) -> float:
-        """For how long a cause has been seen, up to now."""
+        """The seconds for which a cause has been seen."""
         now = self.clock.now()
         first, last = self._seen.get(key, (now, now))
         if now - last > FLICKER:
@@ -277,7 +277,7 @@ class Rollout:
         )
 
     def _log(self, cause: Cause) -> list[str]:
-        """The last lines of the container's latest run that has ended, or else of the one that runs."""
+        """The last lines of the container's previous run, or else of the current one."""
         # A log that cannot be read must not hide the cause.
         for previous in (False, True):
             try:
@@ -290,34 +290,34 @@ class Rollout:
                 return [mask_line(line) for line in text.splitlines() if line.strip()]
         return []
 
-    def _missing(self, wanted: Wanted) -> MissingError:
-        tags = f"with `--tags {wanted.phase}`, which makes it" if wanted.phase else "without tags"
+    def _missing(self, target: Target) -> MissingError:
+        tags = f"`--tags {target.phase}` first" if target.phase else "the playbook without tags"
         return MissingError(
-            f"{describe(wanted.kind, self.namespace, wanted.name)} does not exist. Run the playbook {tags}.",
+            f"{describe(target.kind, self.namespace, target.name)} does not exist: run {tags}.",
             cause="missing",
-            kind=wanted.kind,
-            name=wanted.name,
+            kind=target.kind,
+            name=target.name,
             pod="",
             log=[],
         )
 
     def _out_of_time(
-        self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]
+        self, pending: t.Sequence[Target], found: t.Mapping[Target, Object | None]
     ) -> CollectionError:
-        """What to say at the timeout: the cause that there is, however new or old, or what is waited for."""
-        slow: list[tuple[Wanted, Object]] = []
-        for wanted in pending:
-            workload = found[wanted]
+        """The error at the timeout: the current cause, however new or old, or what is waited for."""
+        slow: list[tuple[Target, Object]] = []
+        for target in pending:
+            workload = found[target]
             if workload is None:
-                return self._missing(wanted)
+                return self._missing(target)
             causes = sorted(
-                find_causes(self._state(wanted, workload, timed_out=True)), key=lambda cause: cause.wait
+                find_causes(self._state(target, workload, timed_out=True)), key=lambda cause: cause.wait
             )
             if causes:
                 return self._failure(workload, self._timed_out(causes[0]), [])
-            slow.append((wanted, workload))
+            slow.append((target, workload))
         cause = self._slowness(*slow[0])
-        return self._failure(slow[0][1], cause, [(workload, cause) for _wanted, workload in slow])
+        return self._failure(slow[0][1], cause, [(workload, cause) for _target, workload in slow])
 
     def _timed_out(self, cause: Cause) -> Cause:
         if not cause.is_retried:
@@ -328,8 +328,8 @@ class Rollout:
             advice=f"{cause.advice} If it only needs more time, set a longer eden_timeout.",
         )
 
-    def _slowness(self, wanted: Wanted, workload: Object) -> Cause:
-        """No cause is visible: what is still waited for, and the log of the pod that is not ready."""
+    def _slowness(self, target: Target, workload: Object) -> Cause:
+        """The cause if none was found: what is waited for, and the log of the pod that is not ready."""
         pods = current_pods(workload, self.view.objects("Pod"))
         running = [
             pod for pod in pods if not is_pod_ready(pod) and pod.get("status", {}).get("phase") == "Running"
@@ -339,16 +339,16 @@ class Rollout:
             kind="timeout",
             subject=f"{workload['kind']} {workload['metadata']['name']}",
             problem=f"after {self.timeout:g} s {shortfall(workload)}",
-            said=self._hint(wanted, workload),
+            message=self._hint(target, workload),
             advice=f"See kubectl -n {self.namespace} describe pods, or set a longer eden_timeout.",
             wait=0.0,
             pod=pod["metadata"]["name"] if pod else "",
             container=pod["spec"]["containers"][0]["name"] if pod else "",
         )
 
-    def _hint(self, wanted: Wanted, workload: Object) -> str:
-        """What the pods of a workload are doing, or what is wrong with them."""
-        state = self._state(wanted, workload)
+    def _hint(self, target: Target, workload: Object) -> str:
+        """The stages of the pods of a workload, or their problem."""
+        state = self._state(target, workload)
         causes = [cause.sentence() for cause in find_causes(state)]
         complaint = causes[0] if causes else last_probe_failure(state)
         if complaint:
@@ -357,59 +357,61 @@ class Rollout:
         waiting = [
             f"pod {pod['metadata']['name']} {pod_stage(pod, events)}" for pod in pods if not is_pod_ready(pod)
         ]
-        return "; ".join(waiting) or ("its controller has not noticed yet" if pods else "it has no pod yet")
+        return "; ".join(waiting) or (
+            "its controller has not updated its status yet" if pods else "it has no pod yet"
+        )
 
-    def _report(self, found: t.Mapping[Wanted, Object | None]) -> None:
-        """Show what has changed since the last time, or after a while what is waited for."""
+    def _report(self, found: t.Mapping[Target, Object | None]) -> None:
+        """Show changes, or after a while what is waited for."""
         pods, events = self.view.objects("Pod"), self.view.objects("Event")
-        for wanted, workload in found.items():
+        for target, workload in found.items():
             if workload is None:
                 continue
-            component = wanted.component or component_of(workload)
+            component = target.component or component_of(workload)
             for pod in pods_of(workload, pods):
-                self._say(
+                self._report_once(
                     pod["metadata"]["uid"],
                     f"{component}: pod {pod['metadata']['name']}",
                     pod_stage(pod, events),
                 )
             if is_done(workload, pods):
                 name = f"{component}: {workload['kind']} {workload['metadata']['name']}"
-                self._say(
+                self._report_once(
                     workload["metadata"]["uid"], name, "complete" if workload["kind"] == "Job" else "ready"
                 )
-        if self.clock.now() - self._spoke >= QUIET:
+        if self.clock.now() - self._last_shown >= QUIET:
             self._show(f"waiting for {self._awaited(found)}")
 
-    def _say(self, uid: str, subject: str, state: str) -> None:
-        if self._last_said.get(uid) == state:
+    def _report_once(self, uid: str, subject: str, state: str) -> None:
+        if self._last_stages.get(uid) == state:
             return
-        self._last_said[uid] = state
-        if (uid, state) in self._said:
+        self._last_stages[uid] = state
+        if (uid, state) in self._reported:
             return
-        self._said.add((uid, state))
+        self._reported.add((uid, state))
         self._show(f"{subject} {state}")
 
     def _show(self, line: str) -> None:
-        self._spoke = self.clock.now()
-        self.progress(f"{line} ({self._spoke - self._began:.1f} s)")
+        self._last_shown = self.clock.now()
+        self.progress(f"{line} ({self._last_shown - self._began:.1f} s)")
 
-    def _awaited(self, found: t.Mapping[Wanted, Object | None]) -> str:
+    def _awaited(self, found: t.Mapping[Target, Object | None]) -> str:
         parts = []
-        for wanted, workload in found.items():
+        for target, workload in found.items():
             if workload is None:
-                parts.append(f"{wanted.kind} {wanted.name}: it does not exist")
+                parts.append(f"{target.kind} {target.name}: it does not exist")
             elif not is_done(workload, self.view.objects("Pod")):
                 parts.append(
-                    f"{wanted.kind} {wanted.name}: {shortfall(workload)}, {self._hint(wanted, workload)}"
+                    f"{target.kind} {target.name}: {shortfall(workload)}, {self._hint(target, workload)}"
                 )
         return "; ".join(parts)
 
-    def _read_volumes(self, pending: t.Sequence[Wanted], found: t.Mapping[Wanted, Object | None]) -> None:
+    def _read_volumes(self, pending: t.Sequence[Target], found: t.Mapping[Target, Object | None]) -> None:
         """Read claims and storage classes, at intervals, while a pod waits for its claims."""
         pods = self.view.objects("Pod")
         waiting = any(
             not is_scheduled(pod) and condition(pod, "PodScheduled", "False") and claims_of(pod)
-            for workload in (found[wanted] for wanted in pending)
+            for workload in (found[target] for target in pending)
             if workload is not None
             for pod in pods_of(workload, pods)
         )
@@ -421,9 +423,9 @@ class Rollout:
         self._volumes = claims, self._readable("StorageClass", "")
 
     def _readable(self, kind: str, namespace: str) -> list[Object] | None:
-        """The objects of a kind, or None if listing them is not allowed or no answer comes soon.
+        """The objects of a kind, or None if listing them is not allowed or takes too long.
 
-        They only make a cause more exact. The watches report that the API server is lost.
+        They only make a cause more exact. The watches report an unreachable API server.
         """
         try:
             return self.cluster.list(kind, namespace)
@@ -435,7 +437,7 @@ def run(task: Task) -> dict[str, t.Any]:
     """Wait for the workloads; see the module's documentation for the result.
 
     Raises:
-        CollectionError: a workload cannot become ready, does not exist, or the API server refuses.
+        CollectionError: a workload cannot become ready or does not exist, or the API server refuses.
     """
     with connected(task.parameters) as cluster:
         return roll_out(task, cluster, Clock())
@@ -445,16 +447,16 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
     """``run`` on a connection."""
     namespace = task.parameters["namespace"]
     options = ("kind", "name", "phase", "component")
-    wanted = list(
+    targets = list(
         dict.fromkeys(
-            Wanted(*(entry.get(option) or "" for option in options)) for entry in task.parameters["workloads"]
+            Target(*(entry.get(option) or "" for option in options)) for entry in task.parameters["workloads"]
         )
     )
     lists = {
         kind: cluster.list_with_version(kind, namespace)
-        for kind in dict.fromkeys(entry.kind for entry in wanted)
+        for kind in dict.fromkeys(entry.kind for entry in targets)
     }
-    found = find_workloads(wanted, lambda kind: lists[kind][0])
+    found = find_workloads(targets, lambda kind: lists[kind][0])
     if task.check_mode or all(is_done(workload) for workload in found.values()):
         return _result(found, (), read_logs(cluster, namespace, found.values()))
     informer = Informer(cluster, namespace)
@@ -463,9 +465,9 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
             informer.watch(kind, *cluster.list_with_version(kind, namespace))
         for kind, (items, version) in lists.items():
             informer.watch(kind, items, version)
-        # What only makes a cause more exact, such as a log, must not keep it waiting.
-        hasty = Cluster(cluster.client, DETAILS_BUDGET)
-        rollout = Rollout(hasty, informer, wanted, task.parameters, task.progress, clock)
+        # Details of a cause, such as a log, must not delay it.
+        details = Cluster(cluster.client, DETAILS_BUDGET)
+        rollout = Rollout(details, informer, targets, task.parameters, task.progress, clock)
         rollout.wait()
         found = rollout.found()
         pods = informer.objects("Pod")
@@ -476,12 +478,12 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
 
 
 def find_workloads(
-    wanted: t.Iterable[Wanted], objects: t.Callable[[str], list[Object]]
-) -> dict[Wanted, Object | None]:
+    targets: t.Iterable[Target], objects: t.Callable[[str], list[Object]]
+) -> dict[Target, Object | None]:
     """The workloads among the objects of their kinds, None for one that is not there."""
     return {
         entry: next((item for item in objects(entry.kind) if item["metadata"]["name"] == entry.name), None)
-        for entry in wanted
+        for entry in targets
     }
 
 
@@ -493,7 +495,7 @@ def read_logs(
 ) -> dict[str, str]:
     """The log of each complete Job by the Job's name; a Job whose pod is gone has none.
 
-    ``pods`` are those of the namespace, if they are known already.
+    ``pods`` are those of the namespace, if they are already known.
     """
     jobs = [
         workload
@@ -522,7 +524,7 @@ def read_logs(
 
 
 def _result(
-    found: t.Mapping[Wanted, Object | None],
+    found: t.Mapping[Target, Object | None],
     pods: t.Sequence[Object],
     logs: dict[str, str],
 ) -> dict[str, t.Any]:
@@ -537,7 +539,7 @@ def _result(
 
 
 def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool:
-    """The event is about one of these workloads or pods, or about something whose age is not known."""
+    """Whether the event is about one of these workloads or pods, or about an object of unknown age."""
     about = event.get("involvedObject") or {}
     kind, name = str(about.get("kind")), str(about.get("name"))
     if kind == "ReplicaSet":
@@ -546,7 +548,7 @@ def _is_about_young(event: Object, young: t.Collection[tuple[str, str]]) -> bool
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_HINT else f"{text[:LONGEST_HINT]}…"
+    return text if len(text) <= MAX_HINT else f"{text[:MAX_HINT]}…"
 
 
 def _version(event: Object) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The task store's HTTP API, as far as the collection uses it.
+"""The part of the task store's HTTP API that the collection uses.
 
-Answers that belong to the protocol are data; every other one, and none at all, is a TaskStoreError.
+Expected answers are data; any other answer, and no answer, is a TaskStoreError.
 This module is private to the collection.
 """
 
@@ -32,7 +32,7 @@ else:
 ADMIN = "admin"
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
-RETRY_TIMEOUT = 60.0
+RETRY_BUDGET = 60.0
 MAX_QUOTED = 300
 _ADVICE = "Read the log of its pod; one that lost its database connection needs a restart."
 
@@ -59,7 +59,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom the task store takes the bearer of a token for; ``name`` is empty if that worker has none."""
+    """The worker that a token belongs to; ``name`` is empty if that worker has none."""
 
     worker_id: str
     name: str
@@ -76,18 +76,18 @@ class Group:
 
 
 class LostReplyError(TaskStoreError):
-    """A request that may be sent only once got no answer, or one that leaves open whether it was executed."""
+    """A request that may be sent only once got no answer, or one that leaves its outcome unknown."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What came back.
+    """An answer, or its absence.
 
     Attributes:
         status: HTTP status, or 0 if no answer came.
-        reason: the status in words, or why no answer came.
+        reason: the phrase of the status, or why no answer came.
         document: the JSON object of the answer.
-        retryable: whether the same request may be answered otherwise later.
+        retryable: whether the same request may succeed later.
         retry_after: the seconds that the server asks to wait.
     """
 
@@ -98,22 +98,22 @@ class _Answer:
     retry_after: float = 0.0
 
     def is_one_of(self, expected: t.Mapping[int, str]) -> bool:
-        """Whether the task store itself says one of the problems: status and end of the type URI."""
+        """Whether the task store reports one of the problems: status and end of the type URI."""
         problem = expected.get(self.status)
         return problem is not None and self.document.get("type") == f"eden://error/{problem}"
 
 
 class TaskStore:
-    """One experiment's task store, asked as the admin.
+    """One experiment's task store, accessed as the admin.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again; ``retry_timeout`` seconds are the
-    budget of all requests through an object of this class. ``register`` and
-    ``create_group`` are sent once: each of them makes something new.
+    A request without an answer, or with one of 408, 429 and 5xx, is retried; ``retry_budget`` seconds are
+    shared by all requests of an object of this class. ``register`` and ``create_group`` are sent once,
+    because each of them creates something new.
 
     Attributes:
         session: carries the requests; its connection is kept alive.
         base_url: scheme, host and port, without a path.
-        admin_token: gives the admin's token; it enters the Authorization header and nothing else.
+        admin_token: returns the admin's token; it is used only in the Authorization header.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class TaskStore:
         base_url: str,
         experiment_id: str,
         admin_token: t.Callable[[], str],
-        retry_timeout: float = RETRY_TIMEOUT,
+        retry_budget: float = RETRY_BUDGET,
         sleep: t.Callable[[float], None] = time.sleep,
         clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,7 +130,7 @@ class TaskStore:
         self.experiment_id = experiment_id
         self._base_url = base_url.rstrip("/")
         self._admin_token = admin_token
-        self._budget = RetryBudget(retry_timeout, sleep, clock)
+        self._budget = RetryBudget(retry_budget, sleep, clock)
 
     def state(self) -> str:
         """The experiment's state: ``running`` or ``terminated``."""
@@ -149,7 +149,7 @@ class TaskStore:
         return events, after
 
     def whoami(self, worker_id: str, token: str) -> Bearer | None:
-        """Whom the task store takes the bearer of the token for, or None if it refuses the token."""
+        """The worker that the token belongs to, or None if the task store refuses the token."""
         action = f"verify the token of {worker_id}"
         answer = self._ask(
             action, "GET", "/whoami", bearer=(worker_id, token), expected={401: "unauthorized"}
@@ -160,7 +160,7 @@ class TaskStore:
         return found if found.worker_id else self._raise_unexpected(action, "/whoami")
 
     def find_workers(self, name: str) -> list[Worker]:
-        """The workers of exactly that name, by their ids, which is in the order of their registration."""
+        """The workers with exactly that name, in the order of their ids and so of their registration."""
         action = f"look up the worker {name}"
         document = self._ask(action, "GET", "/workers", query={"name": name}).document
         return sorted(
@@ -179,20 +179,20 @@ class TaskStore:
         """Mint a worker; sent once.
 
         Raises:
-            LostReplyError: the worker may have been minted all the same.
+            LostReplyError: the worker may have been minted nevertheless.
         """
         return self._credential(
             f"mint the worker {name}", "/workers", {"name": name, "labels": dict(labels)}, once=True
         )
 
     def reissue(self, worker_id: str) -> Credential:
-        """A new token for the worker; the old one is dead at once."""
+        """A new token for the worker; the old one becomes invalid at once."""
         return self._credential(
             f"reissue the token of {worker_id}", f"/workers/{worker_id}/reissue-credential", None
         )
 
     def find_groups(self, name: str) -> list[Group]:
-        """The groups of exactly that name, in the order of their ids."""
+        """The groups with exactly that name, in the order of their ids."""
         action = f"look up the group {name}"
         document = self._ask(action, "GET", "/groups", query={"name": name}).document
         return sorted(self._rows(action, "/groups", document, "groups", _group), key=lambda row: row.group_id)
@@ -201,7 +201,7 @@ class TaskStore:
         """Create an empty group, or None if the name is reserved and taken; sent once.
 
         Raises:
-            LostReplyError: the group may have been created all the same.
+            LostReplyError: the group may have been created nevertheless.
         """
         action = f"create the group {name}"
         answer = self._ask(
@@ -212,14 +212,14 @@ class TaskStore:
         return _group(answer.document) or self._raise_unexpected(action, "/groups")
 
     def add_member(self, group_id: str, member_id: str) -> Group:
-        """Put a worker or a group into the group, and return the group; a member already there stays."""
+        """Add a worker or a group to the group, and return the group; does nothing for a member."""
         action, path = f"add {member_id} to the group {group_id}", f"/groups/{group_id}/members"
         return _group(
             self._ask(action, "POST", path, body={"member_id": member_id}).document
         ) or self._raise_unexpected(action, path)
 
     def pause(self, failure: TaskStoreError) -> None:
-        """Wait a moment before something is tried again that failed.
+        """Wait a moment before something is retried.
 
         Raises:
             TaskStoreError: ``failure``, if the retry budget is spent.
@@ -241,7 +241,7 @@ class TaskStore:
         return self._raise_unexpected(action, path) if None in parsed else parsed
 
     def _raise_unexpected(self, action: str, path: str) -> t.NoReturn:
-        # What the answer says stays out of the message: it may hold a token.
+        # The answer is not quoted: it may contain a token.
         raise TaskStoreError(
             action,
             self._path(path),
@@ -312,12 +312,12 @@ class TaskStore:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            # A certificate that is not trusted, or a URL that is none, stays that way.
+            # Retrying does not help with an untrusted certificate or an invalid URL.
             retryable = not isinstance(error, (requests.exceptions.SSLError, ValueError))
             return _Answer(0, f"gave no answer ({_reason(error)})", retryable=retryable)
         status = reply.status_code
         if "Content-Length" not in reply.headers and "Transfer-Encoding" not in reply.headers:
-            # http.client takes an end within the headers for their end.
+            # http.client treats an end within the headers as their end.
             return _Answer(0, "gave an answer that was cut off", retryable=True)
         text = reply.content.decode("utf-8", "replace")
         if status != 200:
@@ -329,7 +329,7 @@ class TaskStore:
 
 
 class _Bearer:
-    """Puts the Authorization header on a request; given as a header, it would give way to ``~/.netrc``."""
+    """Sets the Authorization header of a request; a plain header would be overridden by ``~/.netrc``."""
 
     def __init__(self, principal: str, secret: str) -> None:
         self._value = f"Bearer {principal}:{secret}"
@@ -340,7 +340,7 @@ class _Bearer:
 
 
 def network_session() -> requests.Session:
-    """A session over the network, with the proxies and the certificates that the environment names."""
+    """A session over the network, with the proxies and certificates of the environment."""
     return requests.Session()
 
 
@@ -396,7 +396,7 @@ def _phrase(status: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What lies at the bottom of an exception of requests, which wraps those of urllib3 and of the socket."""
+    """The root cause of an exception of requests, which wraps those of urllib3 and of the socket."""
     while True:
         inner = getattr(error, "reason", None)
         if not isinstance(inner, Exception):

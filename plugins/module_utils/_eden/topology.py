@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Everything about an experiment that follows from the catalogue of components and a few inputs.
+"""Derives everything about an experiment from the catalogue of components and a few inputs.
 
-The catalogue is ``roles/eden/vars/main/components.yml``, whose header says what its fields mean.
+The catalogue is ``roles/eden/vars/main/components.yml``, whose header describes its fields.
 This module is private to the collection.
 """
 
@@ -16,9 +16,9 @@ from ansible_collections.eden.reference.plugins.module_utils._collection import 
 Catalogue = t.Mapping[str, t.Mapping[str, t.Any]]
 Labels = dict[str, str]
 
-LONGEST_NAME = 63
+MAX_NAME = 63
 # A controller adds ten characters and a hyphen for the label controller-revision-hash.
-LONGEST_STATEFULSET = LONGEST_NAME - 11
+MAX_STATEFULSET_NAME = MAX_NAME - 11
 JOB = "Job"
 USER = 1000
 # Objects that belong to no single component.
@@ -39,7 +39,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
     """The topology, as the roles read it; see the filter's documentation.
 
     Raises:
-        ValueError: a name that Kubernetes does not take.
+        ValueError: a name that Kubernetes does not accept.
     """
     instances = {component: _instances(catalogue, component, inputs) for component in catalogue}
     workloads = [instance for found in instances.values() for instance in found]
@@ -101,7 +101,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
     }
 
 
-def object_name(release: str, *parts: str, longest: int = LONGEST_NAME) -> str:
+def object_name(release: str, *parts: str, longest: int = MAX_NAME) -> str:
     """The name of an object of the release."""
     name = "-".join((release, *parts))
     if len(name) > longest:
@@ -110,7 +110,7 @@ def object_name(release: str, *parts: str, longest: int = LONGEST_NAME) -> str:
 
 
 def selector(inputs: Inputs, component: str = "", replica: int = 0) -> Labels:
-    """The labels that tell the pods of a component, or of one of its replicas, from all others."""
+    """The labels that select the pods of a component, or of one of its replicas."""
     return {
         "app.kubernetes.io/name": "eden",
         "app.kubernetes.io/instance": inputs.name,
@@ -158,7 +158,7 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
         "name": object_name(inputs.name, component),
         "kind": spec["kind"],
         "phase": phase,
-        # The Python package of EDEN's that serves it.
+        # EDEN's Python package for it.
         "package": f"eden_{component.replace('-', '_')}",
         "labels": labels(inputs, component, phase),
         "selector": selector(inputs, component),
@@ -186,7 +186,7 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
 
 
 def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
-    """The workloads of a component. A worker has one of its own; the names of Jobs are their makers'."""
+    """The workloads of a component: one per worker, and none for Jobs, whose names other roles choose."""
     spec = catalogue[component]
     if spec.get("kind", JOB) == JOB:
         return []
@@ -216,11 +216,11 @@ def _workers(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[
 def _worker(spec: t.Mapping[str, t.Any], component: str, replica: int, inputs: Inputs) -> dict[str, t.Any]:
     numbered = f"{component}-{replica}"
     name = numbered if spec["identity"]["numbered"] else component
-    # What there is one of at most is known by the component's name.
+    # A component of at most one replica has no number in its name.
     several = spec.get("replicas", {}).get("max", 1) > 1
     workload = {
         "kind": spec.get("kind"),
-        "name": object_name(inputs.name, numbered if several else component, longest=LONGEST_STATEFULSET),
+        "name": object_name(inputs.name, numbered if several else component, longest=MAX_STATEFULSET_NAME),
         "phase": spec.get("phase"),
         "component": component,
     }
@@ -252,7 +252,7 @@ def _by_phase(workloads: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[di
 
 
 def _claims(catalogue: Catalogue, inputs: Inputs) -> list[dict[str, str]]:
-    """The claims of all volumes that have one; ``workload`` is the StatefulSet that makes it, if one does."""
+    """The claims of all volumes that have one; ``workload`` is the StatefulSet that creates it, if any."""
     return [
         {
             "key": details["size"],

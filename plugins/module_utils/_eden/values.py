@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A problem of a value, and how values and their paths are shown in messages.
+"""Problems of values, and the display of values and their paths in messages.
 
 This module is private to the collection.
 """
@@ -33,7 +33,7 @@ class Problem:
     Attributes:
         variable: the variable, with the path inside it: ``eden_storage_sizes.postgres``.
         rule: what the value must be.
-        got: the value as it may be shown, empty if it says nothing.
+        got: the value as it may be shown, empty if it adds nothing.
         example: a valid value.
     """
 
@@ -80,7 +80,7 @@ def shown(variable: str, value: t.Any) -> str:
 
 
 def shown_with_kind(variable: str, value: t.Any) -> str:
-    """Like :func:`shown`, with the type: a wrong one is the likely mistake."""
+    """Like :func:`shown`, with the type, which is likely to be wrong."""
     text = shown(variable, value)
     if not isinstance(value, (str, int, float)) or text.startswith(("a ", "an ")):
         return text
@@ -110,7 +110,7 @@ def member(variable: str, key: t.Any) -> str:
 
 
 def parts(variable: str, value: t.Any) -> t.Iterator[tuple[str, t.Any]]:
-    """The names and values of all parts that hold no others, and the keys of mappings."""
+    """The names and values of all leaves, and the keys of mappings."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield member(variable, key), key
@@ -123,12 +123,12 @@ def parts(variable: str, value: t.Any) -> t.Iterator[tuple[str, t.Any]]:
 
 
 def suggestion(name: str, known: t.Iterable[str], likeness: float = 0.75) -> str:
-    """The known name that is most like ``name``, or an empty string."""
+    """The known name that is most similar to ``name``, or an empty string."""
     return next(iter(difflib.get_close_matches(name[:100], list(known), 1, likeness)), "")
 
 
 def unknown_key(variable: str, key: t.Any, known: t.Collection[str]) -> Problem:
-    """The problem of a key that a mapping does not have."""
+    """The problem of a key that a mapping must not have."""
     if not isinstance(key, str):
         rule = "is not a key: keys are strings"
         return Problem(member(variable, key), rule, shown_with_kind("", key), next(iter(known)))
@@ -150,17 +150,17 @@ def is_integer(value: t.Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def flaw(value: str) -> str:
-    """What is wrong with any string, as a clause, or an empty string."""
+def check_string(value: str) -> str:
+    """Why a string is invalid for any input, as a clause, or an empty string."""
     if TEMPLATE.search(value):
-        return "which holds a template that was not evaluated"
+        return "which contains a template that was not evaluated"
     if value != value.strip():
         return "which begins or ends with whitespace"
     if CONTROL.search(value):
-        return "which holds a control character"
+        return "which contains a control character"
     for character in value:
         if character > "~" and unicodedata.category(character) in INVISIBLE:
-            return f"which holds an invisible character (U+{ord(character):04X})"
+            return f"which contains an invisible character (U+{ord(character):04X})"
     return ""
 
 
@@ -168,7 +168,7 @@ __all__ = [
     "CONTROL",
     "Problem",
     "TemplatingFailure",
-    "flaw",
+    "check_string",
     "is_integer",
     "is_number",
     "kind",

@@ -3,8 +3,8 @@
 """Reconciles a list of objects with their definitions.
 
 The API server's own server-side apply does the work. This module decides whether it is needed, so that an
-unchanged object costs one read and no write, and predicts it, even before the namespace exists. An object
-that was made by others is never taken over.
+unchanged object costs one read and no write, and predicts it, even before the namespace exists. Objects of
+others are never taken over.
 This module is private to the collection.
 """
 
@@ -68,10 +68,10 @@ ARGUMENTS: dict[str, t.Any] = {
     },
 }
 
-# The stages, each applied in parallel: what pods live in, what they use, and what creates them.
+# The stages, each applied in parallel: the namespace of pods, the objects they use, and their workloads.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
-# Kinds that may be deleted to change an immutable field: an option of kubectl, and what becomes of the rest.
-# Kinds that hold data are not among them.
+# Kinds that may be deleted to change an immutable field: an option of kubectl, and the consequence. Kinds
+# that hold data are not among them.
 DELETABLE = {
     "StatefulSet": (" --cascade=orphan", "Its pods keep running and its volume claims stay"),
     "Deployment": ("", "Its pods stop and their volume claims stay"),
@@ -83,12 +83,12 @@ APPLIED_PATH = ("metadata", "annotations", APPLIED_ANNOTATION)
 SERVER_FIELDS = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 Outcome = t.Literal["created", "updated", "recreated", "deleted", "unchanged"]
-# Says what helps if the API server refuses the definition; empty if nothing more is known.
+# Returns advice for a refusal of the definition; empty if there is none.
 Hint = t.Callable[[Object, Refusal], str]
 
 
 class Change(t.NamedTuple):
-    """What one object needs.
+    """What is to be done with one object.
 
     Attributes:
         before: the whole object, or None if it does not exist.
@@ -173,8 +173,8 @@ def reconcile(
     """Reconcile one object with its definition, or predict that.
 
     Raises:
-        CollectionError: the object was made by others.
-        ClusterError: the API server refused the definition; the message says what helps.
+        CollectionError: the object belongs to others.
+        ClusterError: the API server refused the definition; the message has advice.
     """
     metadata = definition["metadata"]
     live = cluster.read(definition["kind"], metadata.get("namespace", ""), metadata["name"])
@@ -202,18 +202,18 @@ def reconcile(
 
 
 def foreign_object_error(definition: Object, owner: str) -> CollectionError:
-    """The refusal to take over an object that belongs to others, with the ways out."""
+    """The refusal to take over an object of others, with the alternatives."""
     kind, name = definition["kind"], definition["metadata"]["name"]
     namespace = definition["metadata"].get("namespace", "")
     return CollectionError(
-        f"Could not apply {describe(kind, namespace, name)}: it exists and is {owner}. It was left as it is. "
+        f"Could not apply {describe(kind, namespace, name)}: it already exists, {owner}. It was not changed. "
         f"Use another name, or, if its owner agrees that {NAME} overwrites it, hand it over: "
         f"{hand_over_command(kind, namespace, name)}."
     )
 
 
 def hand_over_command(kind: str, namespace: str, name: str) -> str:
-    """The command by which the owner of an object hands it over to us."""
+    """The command with which its owner hands over an object."""
     return f"kubectl label {kind.lower()} {name}{_in(namespace)} {MANAGED_BY_LABEL}={NAME} --overwrite"
 
 
@@ -225,7 +225,7 @@ def update(cluster: Cluster, live: Object, definition: Object, check_mode: bool)
         merged = cluster.merge(definition, patch, dry_run=check_mode)
         # The server cannot predict the result of two requests in a row.
         return Change("updated", live, merged if check_mode else cluster.apply(definition), overwritten)
-    # The server knows what its defaults and the fields of other owners make of the definition.
+    # The server merges the definition with its defaults and with the fields of other owners.
     predicted = cluster.apply(definition, dry_run=True)
     if normalized(predicted) == normalized(live):
         return Change("unchanged", live, live)
@@ -233,7 +233,7 @@ def update(cluster: Cluster, live: Object, definition: Object, check_mode: bool)
 
 
 def immutable_field_hint(live: Object, definition: Object) -> str:
-    """Which fields differ, and how the object can be recreated without a loss, if it can."""
+    """The fields that differ, and how to recreate the object without losing data, if that is possible."""
     kind, metadata = definition["kind"], definition["metadata"]
     fields = ", ".join(show(path) for path in differing(live, definition) if path != APPLIED_PATH)
     differs = f"It differs from the definition in {fields}." if fields else ""
@@ -249,18 +249,18 @@ def immutable_field_hint(live: Object, definition: Object) -> str:
 def find_orphans(
     cluster: Cluster, definitions: t.Sequence[Object], namespace: str, rule: t.Mapping[str, t.Any]
 ) -> list[Object]:
-    """The objects of the rule's kind that carry all of its labels, were made by us and have no definition."""
+    """Our objects of the rule's kind that carry all of its labels and have no definition."""
     kind = rule["kind"]
-    wanted = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
+    desired = {definition["metadata"]["name"] for definition in definitions if definition["kind"] == kind}
     selector = ",".join(f"{key}={value}" for key, value in sorted(rule["labels"].items()))
     try:
         found = cluster.list(kind, namespace, labels=selector)
     except ClusterError as error:
         # A user who is not allowed to list an optional kind cannot have created any.
-        if rule["optional"] and not wanted and error.status == HTTPStatus.FORBIDDEN:
+        if rule["optional"] and not desired and error.status == HTTPStatus.FORBIDDEN:
             return []
         raise
-    return [item for item in found if item["metadata"]["name"] not in wanted and not foreign_owner(item)]
+    return [item for item in found if item["metadata"]["name"] not in desired and not foreign_owner(item)]
 
 
 def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
@@ -271,13 +271,13 @@ def delete(cluster: Cluster, item: Object, check_mode: bool) -> Change:
 
 
 def is_current(live: Object, definition: Object) -> bool:
-    """Whether this very definition was applied last and nothing that it states has changed since."""
+    """Whether this definition was applied last and none of its fields has changed since."""
     applied = (live["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
     return applied == definition["metadata"]["annotations"][APPLIED_ANNOTATION] and contains(live, definition)
 
 
 def normalized(value: Object) -> Object:
-    """An object without what the server keeps about it: comparable before and after, and fit to be shown."""
+    """An object without the server's own fields, to compare and to show it."""
     kept = {key: part for key, part in value.items() if key != "status"}
     kept["metadata"] = {key: part for key, part in value["metadata"].items() if key not in SERVER_FIELDS}
     return kept

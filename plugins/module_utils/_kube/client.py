@@ -55,14 +55,14 @@ Objects = list[Object]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
-# In the words of Python's ssl and of urllib3, which are wrapped too often to look for their types.
+# Messages of Python's ssl and of urllib3, whose exceptions are wrapped too often to check their types.
 WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "doesn't match")
 WRONG_PROXY_LOGIN = "Tunnel connection failed: 407"
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-PATIENCE = 60.0
+RETRY_BUDGET = 60.0
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-LONGEST_RETRY_AFTER = 10.0
+MAX_DELAY = 5.0
+MAX_RETRY_AFTER = 10.0
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CONNECTION_ARGUMENTS,
@@ -73,23 +73,23 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 class Cluster:
     """The objects of one Kubernetes cluster, as plain dicts.
 
-    A request that got no answer, or one of 408, 429 and 5xx, is sent again until ``patience`` seconds have
-    passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named objects,
-    whose second try answers 409.
+    A request without an answer, or with one of 408, 429 and 5xx, is retried until ``retry_budget`` seconds
+    have passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named
+    objects, whose second attempt answers 409.
     """
 
     def __init__(
-        self, client: t.Any, patience: float = PATIENCE, sleep: t.Callable[[float], None] = time.sleep
+        self, client: t.Any, retry_budget: float = RETRY_BUDGET, sleep: t.Callable[[float], None] = time.sleep
     ) -> None:
         self.client = client
-        self.patience = patience
+        self.retry_budget = retry_budget
         self._sleep = sleep
-        # A discoverer of our own keeps DynamicClient from asking the server which kinds it serves.
+        # This discoverer keeps DynamicClient from asking the server which kinds it serves.
         self._dynamic = DynamicClient(client, discoverer=lambda _client, _cache: None)
 
     @classmethod
-    def connect(cls, options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> Cluster:
-        """A connection by the module options and ``K8S_AUTH_*``, as ``find_access`` finds it.
+    def connect(cls, options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> Cluster:
+        """A connection from the module options and ``K8S_AUTH_*``, see ``find_access``.
 
         Raises:
             CollectionError: the Python package is missing, or no usable access was found.
@@ -99,7 +99,7 @@ class Cluster:
                 f"The Python package 'kubernetes' cannot be imported ({IMPORT_ERROR}). "
                 "Install it into the Python that runs ansible: pip install kubernetes."
             )
-        return cls(client_of(Transport(find_access(options))), patience)
+        return cls(client_of(Transport(find_access(options))), retry_budget)
 
     @property
     def address(self) -> str:
@@ -108,12 +108,12 @@ class Cluster:
 
     @property
     def transport(self) -> Transport:
-        """The way to the API server."""
+        """The transport to the API server."""
         transport: Transport = self.client.rest_client.pool_manager
         return transport
 
     def version(self, timeout: float = READ_TIMEOUT) -> Object:
-        """The answer of ``/version``: ``gitVersion``, ``major``, ``minor``…; a try takes ``timeout`` s."""
+        """The answer of ``/version``: ``gitVersion``, ``major``…; an attempt takes ``timeout`` s."""
         return self._json(
             "read",
             f"the version of the API server {self.address}",
@@ -124,7 +124,7 @@ class Cluster:
         )
 
     def read(self, kind: str, namespace: str, name: str) -> Object | None:
-        """The object, or None if the server says 404."""
+        """The object, or None if the server answers 404."""
         try:
             return self._json(
                 "read",
@@ -169,7 +169,7 @@ class Cluster:
         return self._write("create", definition, self._dynamic.create, dry_run="All" if dry_run else None)
 
     def apply(self, definition: Object, dry_run: bool = False) -> Object:
-        """Server-side apply, which takes over fields that others own; the object as the server holds it."""
+        """Server-side apply, which takes over fields that others own; returns the server's object."""
         return self._write(
             "apply",
             definition,
@@ -180,7 +180,7 @@ class Cluster:
         )
 
     def merge(self, definition: Object, patch: Object, dry_run: bool = False) -> Object:
-        """Strategic merge patch of the object of that definition; the object as the server holds it."""
+        """Strategic merge patch of the object of that definition; returns the server's object."""
         return self._write(
             "patch",
             definition,
@@ -221,16 +221,16 @@ class Cluster:
         """Delete the object with its pods, and return when no object of that name with its uid is left.
 
         Raises:
-            ClusterError: it is still there after ``patience`` seconds.
+            ClusterError: it is still there after ``retry_budget`` seconds.
         """
         metadata = live["metadata"]
         reference = (live["kind"], metadata.get("namespace", ""), metadata["name"])
         self.delete(*reference)
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.retry_budget
         while (left := self.read(*reference)) and left["metadata"]["uid"] == metadata["uid"]:
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    "delete", describe(*reference), 0, f"it is still there after {self.patience:.0f} s"
+                    "delete", describe(*reference), 0, f"it is still there after {self.retry_budget:.0f} s"
                 )
             self._sleep(FIRST_DELAY)
 
@@ -287,11 +287,11 @@ class Cluster:
     def _write(
         self, action: str, definition: Object, call: t.Callable[..., t.Any], **parameters: t.Any
     ) -> Object:
-        """Send the ``body``, by default the definition, to where the object of the definition is."""
+        """Send the ``body``, by default the definition, to the object of the definition."""
         kind_of(definition)
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
-        # A field that the server does not know is an error, where it would drop it silently.
+        # Makes an unknown field an error, which the server would drop silently.
         parameters["query_params"] = [("fieldValidation", "Strict")]
         return self._json(
             action,
@@ -317,15 +317,15 @@ class Cluster:
             action,
             target,
             0,
-            f"what answers at {self.address} is no Kubernetes API",
+            f"the server at {self.address} is not a Kubernetes API server",
             advice=f"Check the address: kubectl version. {KUBECONFIG_ADVICE}",
         )
 
     def _send(
         self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
     ) -> bytes:
-        """Send a request, again while that helps, and read the whole answer."""
-        deadline = time.monotonic() + self.patience
+        """Send a request, retry it while that can help, and read the whole answer."""
+        deadline = time.monotonic() + self.retry_budget
         delay = FIRST_DELAY
         while True:
             try:
@@ -338,9 +338,9 @@ class Cluster:
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
                 failure = self._unreachable(action, target, error)
                 wait = 0.0
-                if _is_lasting(failure.message):
+                if _is_permanent(failure.message):
                     raise failure from error
-            delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
+            delay = min(MAX_DELAY, random.uniform(FIRST_DELAY, delay * 3))
             pause = max(delay, wait)
             if time.monotonic() + pause > deadline:
                 raise failure
@@ -361,7 +361,7 @@ class Cluster:
         if any(words in reason for words in WRONG_CERTIFICATE):
             advice = (
                 "Check certificate-authority and tls-server-name in the kubeconfig, or the option ca_cert: "
-                "they must fit the certificate of the API server."
+                "they must match the certificate of the API server."
             )
         elif WRONG_PROXY_LOGIN in reason:
             advice = (
@@ -380,7 +380,7 @@ class Cluster:
 
 @functools.cache
 def resource_of(kind: str) -> Resource:
-    """The kind as the client's own type, which knows its paths."""
+    """The kind as the client's own type, which has its paths."""
     row = KINDS[kind]
     return Resource(
         prefix="apis" if row.group else "api",
@@ -393,10 +393,10 @@ def resource_of(kind: str) -> Resource:
 
 
 def client_of(transport: Transport) -> ApiClient:
-    """The client of the Python package ``kubernetes``, with our way to the API server."""
+    """The client of the Python package ``kubernetes``, with our transport."""
     configuration = Configuration()
     configuration.host = transport.access.server
-    # What the environment says about proxies is in the access.
+    # The access already has the proxy of the environment.
     configuration.proxy = None
     client = ApiClient(configuration=configuration)
     client.rest_client.pool_manager = transport  # type: ignore[assignment]
@@ -404,9 +404,9 @@ def client_of(transport: Transport) -> ApiClient:
 
 
 @contextmanager
-def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.Iterator[Cluster]:
+def connected(options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> t.Iterator[Cluster]:
     """A connection whose sockets are closed at the end."""
-    cluster = Cluster.connect(options, patience)
+    cluster = Cluster.connect(options, retry_budget)
     try:
         yield cluster
     finally:
@@ -416,16 +416,16 @@ def connected(options: t.Mapping[str, t.Any], patience: float = PATIENCE) -> t.I
 def refusal(
     action: str, target: str, status: int, reason: t.Any, body: t.Any, transport: Transport
 ) -> ClusterError:
-    """The error for an answer of the API server that is none of success, with what to do about it."""
+    """The error for an answer of the API server that is not a success, with advice."""
     document = _status(body)
-    said = str(document.get("message") or "")
+    message = str(document.get("message") or "")
     causes = (document.get("details") or {}).get("causes") or ()
-    found = classify(said, status, causes)
+    found = classify(message, status, causes)
     advice = found.advice if found else ""
     if status == 401:
         advice = f"Renew the credentials of {transport.login.source}."
     kind = ConflictError if status == 409 else ClusterError
-    error = kind(action, target, status, str(document.get("reason") or reason or ""), said, advice)
+    error = kind(action, target, status, str(document.get("reason") or reason or ""), message, advice)
     error.refusal = found
     return error
 
@@ -436,7 +436,7 @@ def is_retryable(error: ClusterError) -> bool:
 
 
 def _status(body: t.Any) -> Object:
-    """The Status object that the server sent; the words of anything else are its message."""
+    """The Status object that the server sent; the text of anything else becomes its message."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:
         document = json.loads(text)
@@ -445,8 +445,8 @@ def _status(body: t.Any) -> Object:
     return document if isinstance(document, dict) else {"message": " ".join(text.split())[:500]}
 
 
-def _is_lasting(reason: str) -> bool:
-    """Whether another try cannot help: the certificate or the proxy's login is wrong."""
+def _is_permanent(reason: str) -> bool:
+    """Whether retrying cannot help: the certificate or the proxy's login is wrong."""
     return any(words in reason for words in (*WRONG_CERTIFICATE, WRONG_PROXY_LOGIN))
 
 
@@ -460,7 +460,7 @@ def _lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
 def _retry_after(error: DynamicApiError) -> float:
     headers = getattr(error, "headers", None) or {}
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", 0))))
+        return min(MAX_RETRY_AFTER, max(0.0, float(headers.get("Retry-After", 0))))
     except (TypeError, ValueError):
         return 0.0
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compares what is in the cluster with what is wanted.
+"""Compares live objects with their definitions.
 
 This module is private to the collection.
 """
@@ -31,35 +31,35 @@ MERGE_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def contains(live: t.Any, wanted: t.Any) -> bool:
-    """Whether ``live`` holds all that ``wanted`` states; lists must match item by item.
+def contains(live: t.Any, desired: t.Any) -> bool:
+    """Whether ``live`` contains everything in ``desired``; lists must match item by item.
 
-    An empty mapping or list that the server dropped counts as held.
+    An empty mapping or list that the server dropped counts as live.
     """
-    if isinstance(wanted, dict):
+    if isinstance(desired, dict):
         if live is None:
-            return not wanted
+            return not desired
         return isinstance(live, dict) and all(
-            contains(live.get(key), value) for key, value in wanted.items() if value is not None
+            contains(live.get(key), value) for key, value in desired.items() if value is not None
         )
-    if isinstance(wanted, list):
+    if isinstance(desired, list):
         if live is None:
-            return not wanted
-        return isinstance(live, list) and len(live) == len(wanted) and all(map(contains, live, wanted))
-    return bool(live == wanted)
+            return not desired
+        return isinstance(live, list) and len(live) == len(desired) and all(map(contains, live, desired))
+    return bool(live == desired)
 
 
-def differing(live: t.Any, wanted: t.Any, path: Path = ()) -> t.Iterator[Path]:
-    """The paths at which ``live`` does not hold what ``wanted`` states."""
-    if contains(live, wanted):
+def differing(live: t.Any, desired: t.Any, path: Path = ()) -> t.Iterator[Path]:
+    """The paths at which ``live`` does not contain ``desired``."""
+    if contains(live, desired):
         return
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        for key, value in wanted.items():
+    if isinstance(desired, dict) and isinstance(live, dict):
+        for key, value in desired.items():
             if value is not None:
                 yield from differing(live.get(key), value, (*path, key))
-    elif isinstance(wanted, list) and isinstance(live, list) and len(live) == len(wanted):
-        for number, (held, value) in enumerate(zip(live, wanted, strict=True)):
-            yield from differing(held, value, (*path, number))
+    elif isinstance(desired, list) and isinstance(live, list) and len(live) == len(desired):
+        for number, (item, value) in enumerate(zip(live, desired, strict=True)):
+            yield from differing(item, value, (*path, number))
     else:
         yield path
 
@@ -70,10 +70,10 @@ def show(path: Path) -> str:
 
 
 def foreign_owner(live: Object) -> str:
-    """Who an object belongs to, in words, if it is not ours; empty if it is.
+    """Who manages or created an object, if it is not ours; empty if it is.
 
-    Ours has our label, or fields that we applied: either may have been lost, the one to an edit, the other
-    in a restore from a backup. A claim with neither may be a restored one.
+    Ours has our label, or fields that we applied: an edit may have removed the label, and a restore from a
+    backup the record of the fields. A claim with neither may be a restored one.
     """
     metadata = live.get("metadata", {})
     label = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL, "")
@@ -84,14 +84,14 @@ def foreign_owner(live: Object) -> str:
         return ""
     if label:
         return f"managed by {label}"
-    made = f"made with {managers[0]}" if managers and managers[0] else "made by another tool"
-    return f"{made}, not by {NAME}"
+    creator = managers[0] if managers and managers[0] else "another tool"
+    return f"created by {creator}, not by {NAME}"
 
 
-def other_owners(live: Object, wanted: Object) -> dict[str, list[str]]:
-    """The fields that differ from what is wanted and were set by other managers, by manager."""
+def other_owners(live: Object, desired: Object) -> dict[str, list[str]]:
+    """The fields that differ from the definition and were set by other managers, by manager."""
     found: dict[str, list[str]] = {}
-    for path in differing(live, wanted):
+    for path in differing(live, desired):
         for entry in live.get("metadata", {}).get("managedFields") or []:
             manager = str(entry.get("manager", ""))
             if manager != FIELD_MANAGER and _owns_path(entry.get("fieldsV1") or {}, live, path):
@@ -100,7 +100,7 @@ def other_owners(live: Object, wanted: Object) -> dict[str, list[str]]:
 
 
 def _owns_path(fields: Object, live: t.Any, path: Path) -> bool:
-    """Whether the fields of one manager hold the path; a list of no merge key is owned as a whole."""
+    """Whether the fields of one manager include the path; a list without a merge key is owned as a whole."""
     for number, step in enumerate(path):
         if not fields:
             return number > 0
@@ -123,23 +123,23 @@ def _is_entry(name: str, entry: t.Any) -> bool:
     return all(entry.get(key) == value for key, value in json.loads(name.removeprefix("k:")).items())
 
 
-def preparing_patch(live: Object, wanted: Object) -> Object:
+def preparing_patch(live: Object, desired: Object) -> Object:
     """The strategic merge patch for what server-side apply cannot revert; empty if it can revert everything.
 
-    A list entry whose merge key another manager edited is that manager's entry to the API server:
-    server-side apply keeps it beside the wanted one. It is recognised by its other fields. Apply also keeps a
-    value that is wanted to be null, such as one that the server defaulted because of a neighbouring field.
+    Server-side apply keeps a list entry whose merge key was edited by another manager, beside that of the
+    definition. Such an entry is recognised by its other fields. Apply also keeps a field that the definition
+    sets to null, such as one that the server defaulted because of a neighbouring field.
     """
-    return _patch(live, wanted, [fields for ours, fields in _fields(live) if not ours])
+    return _patch(live, desired, [fields for ours, fields in _fields(live) if not ours])
 
 
-def _patch(held: Object, wanted: Object, foreign: t.Sequence[Object]) -> Object:
-    if any(value is None and held.get(name) is not None for name, value in wanted.items()):
-        return wanted
+def _patch(live: Object, desired: Object, foreign: t.Sequence[Object]) -> Object:
+    if any(value is None and live.get(name) is not None for name, value in desired.items()):
+        return desired
     patch: Object = {}
-    for name, value in wanted.items():
+    for name, value in desired.items():
         below = [fields[f"f:{name}"] for fields in foreign if f"f:{name}" in fields]
-        part = held.get(name)
+        part = live.get(name)
         inner: t.Any = None
         if isinstance(value, dict) and isinstance(part, dict):
             inner = _patch(part, value, below)
@@ -151,19 +151,21 @@ def _patch(held: Object, wanted: Object, foreign: t.Sequence[Object]) -> Object:
 
 
 def _patch_of_entries(
-    held: t.Sequence[Object], wanted: t.Sequence[t.Any], keys: t.Sequence[str], foreign: t.Sequence[Object]
+    live: t.Sequence[Object], desired: t.Sequence[t.Any], keys: t.Sequence[str], foreign: t.Sequence[Object]
 ) -> list[Object]:
-    key = next((key for key in keys if all(isinstance(entry, dict) and key in entry for entry in wanted)), "")
+    key = next(
+        (key for key in keys if all(isinstance(entry, dict) and key in entry for entry in desired)), ""
+    )
     if not key:
         return []
-    names = [entry[key] for entry in wanted]
+    names = [entry[key] for entry in desired]
     # Server-side apply removes an entry that no other manager owns.
     foreign_entries = [
-        other for other in held if other.get(key) not in names and _of_entry(foreign, key, other.get(key))
+        other for other in live if other.get(key) not in names and _of_entry(foreign, key, other.get(key))
     ]
     patch: list[Object] = []
-    for entry in wanted:
-        same = next((other for other in held if other.get(key) == entry[key]), None)
+    for entry in desired:
+        same = next((other for other in live if other.get(key) == entry[key]), None)
         renamed = next(
             (other for other in foreign_entries if contains({**other, key: entry[key]}, entry)), None
         )
@@ -187,7 +189,7 @@ def _of_entry(foreign: t.Sequence[Object], key: str, value: t.Any) -> list[Objec
 
 
 def set_by_others(live: Object, *place: str) -> bool:
-    """Whether another manager has since set the value at the place, which we apply.
+    """Whether another manager has changed the value at the place since we applied it.
 
     False for an object that we never applied.
     """

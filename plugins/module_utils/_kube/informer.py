@@ -16,16 +16,16 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 
 # The server ends a watch after this time; the client gives up one that has stalled 5 s later.
 WATCH_SECONDS = 20.0
-# A watch that ends at once is opened again after this time.
-SHORTEST_CYCLE = 1.0
+# A watch that ends at once is reopened after this time.
+MIN_CYCLE = 1.0
 
 
 class Informer:
     """A copy of some kinds of one namespace that watches keep up to date.
 
-    One thread for each kind lists and watches in turn, so that the next list repairs whatever ends or stalls
-    a watch. The threads only report; the copy changes in ``wait``, in the thread of the caller. The older
-    versions of the Python client that are supported have no informer of their own.
+    One thread per kind lists and watches in turn, so that a list follows each watch that ends or stalls. The
+    threads only report; ``wait`` changes the copy in the caller's thread. The oldest supported versions of
+    the Python client have no informer.
     """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
@@ -38,7 +38,7 @@ class Informer:
     def watch(self, kind: str, items: t.Iterable[Object], version: str) -> None:
         """Keep a kind up to date from the list that was read at a resource version."""
         self._replace(kind, items)
-        # A daemon, since a watch that is being read cannot be interrupted.
+        # A daemon, because reading a watch cannot be interrupted.
         threading.Thread(target=self._run, args=(kind, version), name=f"watch {kind}", daemon=True).start()
 
     def objects(self, kind: str) -> list[Object]:
@@ -46,7 +46,7 @@ class Informer:
         return list(self._objects[kind].values())
 
     def wait(self, seconds: float) -> None:
-        """Return when something has changed, or after so many seconds.
+        """Return when something has changed, or after that many seconds.
 
         Raises:
             ClusterError: the API server refuses a list, or has not answered for too long.
@@ -60,7 +60,7 @@ class Informer:
             return
 
     def close(self) -> None:
-        """Let the threads end with their watches."""
+        """End the threads with their current watches."""
         self._closed.set()
 
     def _run(self, kind: str, version: str) -> None:
@@ -68,7 +68,7 @@ class Informer:
             while not self._closed.is_set():
                 began = time.monotonic()
                 self._watch_once(kind, version)
-                if self._closed.wait(max(0.0, began + SHORTEST_CYCLE - time.monotonic())):
+                if self._closed.wait(max(0.0, began + MIN_CYCLE - time.monotonic())):
                     return
                 items, version = self._cluster.list_with_version(kind, self._namespace)
                 self._report(self._replace, kind, items)

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from ansible_collections.eden.reference.plugins.module_utils._collection import KUBECONFIG_ADVICE
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 
-# Connecting to the cluster says which package is missing.
+# Connecting to the cluster reports a missing package.
 with contextlib.suppress(ImportError):
     import yaml
     from requests.utils import get_environ_proxies, select_proxy, should_bypass_proxies
@@ -65,7 +65,7 @@ _CLUSTER_FIELDS: dict[str, type] = {
     "certificate-authority": str,
     "certificate-authority-data": str,
     "proxy-url": str,
-    # Nothing that is asked for here is ever compressed.
+    # Requests from here never ask for compression.
     "disable-compression": bool,
     "extensions": list,
 }
@@ -91,19 +91,19 @@ _SECRETS = frozenset({"token", "password", "client-key-data", "client-secret", "
 
 
 class _Unusable(Exception):
-    """What is wrong with a kubeconfig; names fields, never their values."""
+    """Why a kubeconfig is unusable; names fields, never their values."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """An API server, and the identity of the user who talks to it.
+    """An API server and the user who connects to it.
 
     Attributes:
         cluster: the fields of a kubeconfig's cluster.
         user: the fields of a kubeconfig's user. Paths of both are absolute.
         source: where they were found, for messages.
         proxy: the URL of the proxy, empty for a direct connection.
-        proxy_headers: what ``urllib3.util.make_headers`` makes headers for the proxy of.
+        proxy_headers: arguments of ``urllib3.util.make_headers`` for the proxy.
     """
 
     cluster: Mapping
@@ -134,11 +134,11 @@ class Access:
             raise self.error(f"its {name} {which[name]} cannot be read ({error.strerror})") from error
 
     def error(self, reason: str) -> CollectionError:
-        """The error that says what is wrong with the kubeconfig or the options."""
+        """The error for an unusable kubeconfig or unusable options."""
         return CollectionError(f"Could not use {self.source}: {reason}. {KUBECONFIG_ADVICE}")
 
     def impersonation(self) -> list[tuple[str, str]]:
-        """The headers by which the request is made as another user."""
+        """The headers that impersonate another user."""
         extra = self.user.get("as-user-extra") or {}
         return [
             *([("Impersonate-User", self.user["as"])] if self.user.get("as") else []),
@@ -155,9 +155,9 @@ class Access:
 def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ) -> Access:
     """The access that the options and the environment describe.
 
-    An option wins over its variable, and both win over what a kubeconfig or a service account says. Without
+    An option takes precedence over its variable, and both over a kubeconfig or a service account. Without
     ``kubeconfig``, ``context`` or a ``host`` with credentials: ``KUBECONFIG``, the default kubeconfig, then
-    the service account of the pod around this process.
+    the service account of the pod that this process runs in.
 
     Raises:
         CollectionError: nothing usable was found.
@@ -180,7 +180,7 @@ def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ)
         access = _found(given.get("kubeconfig"), given.get("context", ""), environment)
     cluster, user = {**access.cluster}, {**access.user}
     if credentials:
-        # Of two identities in one request the API server would choose.
+        # With two identities in one request the API server would pick one.
         user = {name: value for name, value in user.items() if name not in _CREDENTIALS} | credentials
     if "host" in given:
         cluster["server"] = given["host"]
@@ -192,9 +192,9 @@ def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ)
         user = {name: value for name, value in user.items() if name in _CREDENTIALS}
         user |= {"as": given.get("impersonate_user"), "as-groups": given.get("impersonate_groups")}
     access = replace(access, cluster=cluster, user=user, proxy_headers=given.get("proxy_headers", {}))
-    fault = _fault(access)
-    if fault:
-        raise access.error(fault)
+    problem = _problem(access)
+    if problem:
+        raise access.error(problem)
     proxy = given.get("proxy") or cluster.get("proxy-url") or _proxy_of_environment(access.server)
     if proxy and given.get("no_proxy") and should_bypass_proxies(access.server, given["no_proxy"]):
         proxy = ""
@@ -202,7 +202,7 @@ def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ)
 
 
 def given_options(options: Mapping, environment: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The connection options that are set, by the option or by its ``K8S_AUTH_*`` variable."""
+    """The connection options that are set, directly or by their ``K8S_AUTH_*`` variables."""
     given = {}
     for name, entry in CONNECTION_ARGUMENTS.items():
         value = options.get(name)
@@ -227,7 +227,7 @@ def _of_environment(name: str, entry: Mapping, environment: t.Mapping[str, str])
 
 
 def secrets_of(options: Mapping) -> set[str]:
-    """The secrets in a kubeconfig that is given as a dictionary, which no output may show."""
+    """The secrets in a kubeconfig that is given as a dictionary, which must not be shown."""
 
     def within(value: t.Any, secret: bool) -> t.Iterator[str]:
         if isinstance(value, dict):
@@ -275,8 +275,8 @@ def _of_pod(environment: t.Mapping[str, str]) -> Access:
     token, ca = (os.path.join(SERVICE_ACCOUNT, name) for name in ("token", "ca.crt"))
     if not os.path.exists(token):
         raise CollectionError(
-            f"Could not find a way to a cluster: KUBECONFIG is not set, {DEFAULT_KUBECONFIG} does not exist, "
-            f"and the pod around this process has no service account token ({token}). {KUBECONFIG_ADVICE} "
+            f"Could not find a cluster: KUBECONFIG is not set, {DEFAULT_KUBECONFIG} does not exist, and the "
+            f"pod that this runs in has no service account token ({token}). {KUBECONFIG_ADVICE} "
             "Or give the pod a service account with automountServiceAccountToken: true."
         )
     host, port = environment["KUBERNETES_SERVICE_HOST"], environment.get("KUBERNETES_SERVICE_PORT", "443")
@@ -284,7 +284,7 @@ def _of_pod(environment: t.Mapping[str, str]) -> Access:
     return Access(
         {"server": server, "certificate-authority": ca},
         {"tokenFile": token},
-        "the service account of the pod around this process",
+        "the service account of this pod",
     )
 
 
@@ -303,14 +303,14 @@ def _access(load: t.Callable[[], list[tuple[t.Any, str]]], source: str, context:
     except _Unusable as error:
         raise empty.error(str(error)) from error
     except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        # The whole error would quote a part of the file, which may hold a token.
+        # The whole error would quote part of the file, which may contain a token.
         parts = [getattr(error, name, None) for name in ("context", "problem", "strerror", "reason")]
         words = ", ".join(filter(None, parts))
-        raise empty.error(words or "it has not the form of a kubeconfig") from error
+        raise empty.error(words or "it does not have the structure of a kubeconfig") from error
 
 
 def _selected(documents: list[tuple[t.Any, str]], context: str) -> tuple[Mapping, Mapping]:
-    """The cluster and the user of the context; of several files, the first that has a name defines it."""
+    """The cluster and the user of the context; a name is defined by the first file that has it."""
     merged: dict[str, dict[str, Mapping]] = {"clusters": {}, "users": {}, "contexts": {}}
     current = context
     for document, folder in documents:
@@ -352,14 +352,14 @@ def _absolute(entry: Mapping, folder: str) -> Mapping:
 
 def _typed(entry: Mapping, fields: t.Mapping[str, type], kind: str) -> Mapping:
     words = {str: "a string", bool: "a boolean", list: "a list", dict: "a mapping"}
-    for name, wanted in fields.items():
-        if entry.get(name) is not None and not isinstance(entry[name], wanted):
-            raise _Unusable(f"{name} of its {kind} is not {words[wanted]}")
+    for name, expected in fields.items():
+        if entry.get(name) is not None and not isinstance(entry[name], expected):
+            raise _Unusable(f"{name} of its {kind} is not {words[expected]}")
     return entry
 
 
-def _fault(access: Access) -> str:
-    """What makes the access unusable, or would be passed over in silence."""
+def _problem(access: Access) -> str:
+    """Why the access is unusable, or which setting would be ignored silently; empty if it is usable."""
     cluster, user = access.cluster, access.user
     try:
         server = urlsplit(str(cluster.get("server", "")))
@@ -367,23 +367,23 @@ def _fault(access: Access) -> str:
     except ValueError:
         usable = False
     if not usable:
-        return "the server of its cluster is no http or https URL such as https://192.0.2.1:6443"
+        return "the server of its cluster is not an http or https URL such as https://192.0.2.1:6443"
     if server.username is not None:
-        return "the URL of its server holds a user name, where a token or a certificate belongs"
+        return "the URL of its server contains a user name: use a token or a certificate"
     if user.get("auth-provider"):
         return (
             f"its user has the auth-provider {user['auth-provider'].get('name')}, which is not supported: "
-            "replace it by an exec plugin, such as kubelogin, or by a token"
+            "replace it with an exec plugin, such as kubelogin, or by a token"
         )
     for name in ("token", "username", "password", "as", "as-uid"):
         if not _is_one_line(user.get(name) or ""):
-            return f"its {name} holds a line break, or another character that belongs into no header"
+            return f"its {name} contains a line break, or another character that a header cannot carry"
     if not (user.get("token") or "").isascii():
-        return "its token holds a character that a token never has"
+        return "its token contains a character other than ASCII"
     if (user.get("as-uid") or user.get("as-groups") or user.get("as-user-extra")) and not user.get("as"):
         return "it impersonates groups, a uid or extra fields, but no user: set as, or impersonate_user"
     if user.get("token") and user.get("username"):
-        return "its user has both a token and a username: leave one"
+        return "its user has both a token and a username: remove one"
     if user.get("password") and not user.get("username"):
         return "its user has a password and no username"
     plugin = user.get("exec") or {}
@@ -405,7 +405,7 @@ def _is_one_line(text: str) -> bool:
 
 
 def _proxy_of_environment(server: str) -> str:
-    """The proxy that https_proxy and its like name; as for kubectl, never for this machine itself."""
+    """The proxy from variables such as https_proxy; as for kubectl, never for this machine itself."""
     host = urlsplit(server).hostname or ""
     try:
         local = ipaddress.ip_address(host).is_loopback

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The credentials of a connection: a token, a password, a certificate, or what an exec plugin gives.
+"""The credentials of a connection: a token, a password, a certificate, or those of an exec plugin.
 
 This module is private to the collection.
 """
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access, Mapping
 
 PLUGIN_TIMEOUT = 60.0
-LONGEST_WORDS = 500
+MAX_OUTPUT = 500
 _PLUGIN_API = "client.authentication.k8s.io/"
 _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
 _SECRET = re.compile(
@@ -33,12 +33,12 @@ _SECRET = re.compile(
     | eyJ[\w-]+\.[\w.-]*  # a JSON Web Token
     """
 )
-# Too long for a word, and too mixed for a path.
+# Too long to be a word, and too mixed to be a path.
 _RANDOM = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])[\w+/=-]{32,}|\b[0-9a-f]{32,}\b")
 
 
 class Credentials(t.NamedTuple):
-    """What proves the identity to the API server."""
+    """Credentials for the API server."""
 
     authorization: str = ""
     certificate: bytes = b""
@@ -49,7 +49,7 @@ class Credentials(t.NamedTuple):
 
 
 class Login:
-    """Gives the credentials of an access; asks its exec plugin at most when they are missing or expired."""
+    """Provides the credentials of an access; runs its exec plugin only if they are missing or expired."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -61,7 +61,7 @@ class Login:
             user.get(name)
             for name in ("token", "tokenFile", "username", "client-certificate", "client-certificate-data")
         )
-        # As for kubectl, a plugin is asked only if there is nothing else.
+        # As for kubectl, a plugin runs only if there are no other credentials.
         self._plugin: Mapping = {} if has_own else user.get("exec") or {}
 
     @property
@@ -124,7 +124,7 @@ class Login:
         token = status.get("token") or ""
         certificate, key = (status.get(f"client{name}Data") or "" for name in ("Certificate", "Key"))
         if not token and not (certificate and key):
-            raise self._plugin_error("it gave neither a token nor a certificate with its key")
+            raise self._plugin_error("it returned neither a token nor a certificate with its key")
         try:
             stamp = status.get("expirationTimestamp")
             self._expires = datetime.fromisoformat(stamp.replace("Z", "+00:00")) if stamp else None
@@ -136,9 +136,11 @@ class Login:
         plugin = self._plugin
         version = plugin.get("apiVersion")
         if version not in (f"{_PLUGIN_API}v1", f"{_PLUGIN_API}v1beta1"):
-            raise self._plugin_error(f"its apiVersion is {version}: known are {_PLUGIN_API}v1 and v1beta1")
+            raise self._plugin_error(
+                f"its apiVersion is {version}: supported are {_PLUGIN_API}v1 and v1beta1"
+            )
         if plugin.get("interactiveMode") == "Always":
-            raise self._plugin_error("it has interactiveMode Always, and there is no terminal: log in before")
+            raise self._plugin_error("it has interactiveMode Always, and there is no terminal: log in first")
         settings = {entry["name"]: entry["value"] for entry in plugin.get("env") or []}
         try:
             ended = subprocess.run(
@@ -152,14 +154,16 @@ class Login:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            words = self._words(error.stderr)
-            raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{words}") from None
+            output = self._shown_output(error.stderr)
+            raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{output}") from None
         except OSError as error:
             hint = plugin.get("installHint")
             reason = f"it cannot be run ({error.strerror})"
             raise self._plugin_error(f"{reason}: {' '.join(hint.split())}" if hint else reason) from None
         if ended.returncode:
-            raise self._plugin_error(f"it ended with exit code {ended.returncode}{self._words(ended.stderr)}")
+            raise self._plugin_error(
+                f"it exited with code {ended.returncode}{self._shown_output(ended.stderr)}"
+            )
         return ended.stdout
 
     def _plugin_input(self) -> dict[str, t.Any]:
@@ -185,33 +189,33 @@ class Login:
             }
         return {"apiVersion": self._plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
 
-    def _words(self, stderr: str | bytes | None) -> str:
-        """What the plugin said, on one line, with everything masked that may be a secret."""
-        said = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
+    def _shown_output(self, stderr: str | bytes | None) -> str:
+        """The plugin's stderr on one line, with everything masked that may be a secret."""
+        output = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
         for entry in self._plugin.get("env") or []:
             if len(entry["value"]) > 3:
-                said = said.replace(entry["value"], "***")
-        said = _SECRET.sub(lambda found: f"{next(filter(None, found.groups()), '')}***", said)
-        said = " ".join(_RANDOM.sub("***", said).split())
-        return f": {said[-LONGEST_WORDS:]}" if said else ""
+                output = output.replace(entry["value"], "***")
+        output = _SECRET.sub(lambda found: f"{next(filter(None, found.groups()), '')}***", output)
+        output = " ".join(_RANDOM.sub("***", output).split())
+        return f": {output[-MAX_OUTPUT:]}" if output else ""
 
     def _plugin_error(self, reason: str) -> CollectionError:
         arguments = " (with arguments)" if self._plugin.get("args") else ""
         return CollectionError(
             f"Could not get credentials from {self.source}{arguments}: {reason.rstrip('.')}. Run the command "
-            "by hand, or log in with it, until kubectl works with this kubeconfig; then run again."
+            "by hand, or log in with it, until kubectl works with this kubeconfig, and run again."
         )
 
 
 def _credential(output: str, version: str) -> dict[str, t.Any] | str:
-    """The plugin's document, or what is wrong with it; its words may be a token and are not shown."""
+    """The plugin's document, or why it is invalid; its content may be a token and is not shown."""
     try:
         document = json.loads(output)
         if document["kind"] == "ExecCredential" and document["apiVersion"] == version:
             return dict(document)
     except (ValueError, TypeError, LookupError):
         pass
-    return f"its output is no ExecCredential of {version}"
+    return f"its output is not an ExecCredential of {version}"
 
 
 __all__ = ["Credentials", "Login"]

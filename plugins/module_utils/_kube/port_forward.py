@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """HTTP to a pod through the API server's port-forward, in this process: no kubectl, no port, no thread.
 
-The port-forward of the Python package ``kubernetes`` connects without a time limit and moves the bytes in a
-thread that dies, and leaves its peer waiting, when the connection breaks. Here the websocket itself is the
-connection's socket, so a time limit, an error of the kubelet and an end reach the request that they concern.
+The port-forward of the Python package ``kubernetes`` connects without a timeout and copies the bytes in a
+thread that dies when the connection breaks, and leaves the client waiting. Here the websocket itself is the
+connection's socket, so a timeout, an error of the kubelet and the end reach the request concerned.
 This module is private to the collection.
 """
 
@@ -36,7 +36,7 @@ try:
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
 except ImportError:
-    # Connecting to the cluster says which package is missing.
+    # Connecting to the cluster reports a missing package.
     HTTPAdapter = HTTPConnection = object  # type: ignore[assignment,misc]
 
 PROTOCOL = "v4.channel.k8s.io"
@@ -56,7 +56,7 @@ class Endpoint(t.NamedTuple):
 
 
 def find_endpoint(cluster: Cluster, namespace: str, service: str, port: int) -> Endpoint | None:
-    """The port of the youngest ready pod behind a port of a Service, or None where there is none yet.
+    """The port of the youngest ready pod behind a port of a Service, or None if there is none yet.
 
     Raises:
         InputError: the Service has no such port.
@@ -102,8 +102,8 @@ def _named_port(pod: Object, name: str) -> int:
 class PodSocket:
     """One TCP connection into a pod, with as much of a socket's interface as ``http.client`` and urllib3 use.
 
-    An end of the connection with an error of the kubelet, say because nothing listens on the port, raises
-    ConnectionResetError with the kubelet's words; a time limit that ran out raises TimeoutError.
+    If the kubelet ends the connection with an error, for example because nothing listens on the port, this
+    raises ConnectionResetError with the kubelet's message; an expired timeout raises TimeoutError.
     """
 
     def __init__(self, connection: websocket.WebSocket, endpoint: Endpoint) -> None:
@@ -116,7 +116,7 @@ class PodSocket:
 
     @classmethod
     def open(cls, cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> PodSocket:
-        """A connection whose every step to the API server may take that many seconds.
+        """A connection; each step to the API server may take that many seconds.
 
         Raises:
             ClusterError: the API server refuses the port-forward for good.
@@ -129,7 +129,7 @@ class PodSocket:
                 "forward", str(endpoint), error.status_code, "", error.resp_body, cluster.transport
             )
             if error.status_code == 403:
-                # The API server leaves the permission out of its answer to an upgrade.
+                # The API server does not name the permission in its answer to an upgrade.
                 refused.message += " A port-forward needs the permissions get and create on pods/portforward."
             if error.status_code != 404 and not is_retryable(refused):
                 raise refused from None
@@ -160,7 +160,7 @@ class PodSocket:
             raise ConnectionResetError(f"the port-forward to {self.endpoint} ended: {error}") from error
 
     def recv_into(self, buffer: t.Any) -> int:
-        """Receive bytes from the pod into the buffer; 0 where the connection has ended."""
+        """Receive bytes from the pod into the buffer; 0 if the connection has ended."""
         while not self._pending and not self._ended:
             channel, data = self._frame()
             if channel == ERROR_CHANNEL and data:
@@ -190,7 +190,7 @@ class PodSocket:
         return frame.data[0], bytes(frame.data[1:])
 
     def makefile(self, mode: str = "rb", buffering: int = -1) -> io.BufferedReader:
-        """A reader of the connection, which stays open until the reader is closed too."""
+        """A reader of the connection, which stays open until the reader is closed."""
         if mode != "rb":
             raise ValueError(f"cannot open a port-forward in mode {mode}")
         self._readers += 1
@@ -201,7 +201,7 @@ class PodSocket:
         return self._websocket.sock.fileno() if self._websocket.sock else -1
 
     def settimeout(self, seconds: float | None) -> None:
-        """The time limit of each send and receive."""
+        """The timeout of each send and receive."""
         self._websocket.settimeout(seconds)
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class PodSocket:
     def _release(self) -> None:
         if self._closed and self._readers <= 0:
             self._ended = True
-            # The first says goodbye without waiting for an answer, unless the other side ended.
+            # The first sends a close frame without waiting for the answer, unless the other side has closed.
             self._websocket.close(timeout=0)
             self._websocket.shutdown()
 
@@ -239,7 +239,7 @@ class _Reader(io.RawIOBase):
 
 
 def _upgrade(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> websocket.WebSocket:
-    """A websocket to the endpoint; one that is answered 401 is asked for again with other credentials."""
+    """A websocket to the endpoint; after a 401 it is requested again with new credentials."""
     transport = cluster.transport
     credentials: Credentials | None = transport.login.current()
     server = urlsplit(cluster.address)
@@ -271,7 +271,7 @@ def _upgrade(cluster: Cluster, endpoint: Endpoint, seconds: float | None) -> web
             raise
         else:
             return connection
-    raise AssertionError("there are credentials for the first try")
+    raise AssertionError("there are credentials for the first attempt")
 
 
 def _is_timeout(error: Exception) -> bool:
@@ -295,14 +295,14 @@ class _Connection(HTTPConnection):
         try:
             self.sock = self._dial(self.timeout if isinstance(self.timeout, (int, float)) else None)
         except (BrokenPipeError, ConnectionResetError) as error:
-            # urllib3 takes these two for the break of a connection on which an answer may wait.
+            # urllib3 treats these two as a break of a connection on which an answer may be pending.
             raise ConnectionAbortedError(str(error)) from error
 
 
 class PortForwardAdapter(HTTPAdapter):
     """Sends every request to the pod behind a Service, over one connection that is kept alive.
 
-    Where the connection ended, the next request opens another, to the pod that is ready then.
+    If the connection ended, the next request opens another one, to the pod that is ready by then.
     """
 
     def __init__(self, dial: t.Callable[[float | None], PodSocket]) -> None:
@@ -324,8 +324,8 @@ class PortForwardAdapter(HTTPAdapter):
 def forwarded(cluster: Cluster, namespace: str, service: str, port: int) -> t.Iterator[requests.Session]:
     """A session whose ``http://`` requests reach a ready pod behind the Service.
 
-    A request raises requests.ConnectionError where there is no such pod or no connection to it at the moment,
-    and ClusterError where the API server refuses the port-forward.
+    A request raises requests.ConnectionError if there is no such pod or no connection to it at the moment,
+    and ClusterError if the API server refuses the port-forward.
     """
 
     def dial(seconds: float | None) -> PodSocket:
@@ -335,7 +335,7 @@ def forwarded(cluster: Cluster, namespace: str, service: str, port: int) -> t.It
         return PodSocket.open(cluster, endpoint, seconds)
 
     with requests.Session() as session:
-        # No proxy and no ~/.netrc: the name in the URL is nobody's.
+        # No proxy and no ~/.netrc: the name in the URL does not exist.
         session.trust_env = False
         session.mount("http://", PortForwardAdapter(dial))
         yield session

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the status of workloads and pods says: ready or not, and how far.
+"""The status of workloads and pods: whether they are ready, and their progress.
 
 Pure functions over objects as the Kubernetes API returns them.
 This module is private to the collection.
@@ -13,7 +13,7 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
-from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import judge
+from ansible_collections.eden.reference.plugins.module_utils._kube.reasons import classify_reason
 
 WORKLOAD_KINDS = ("StatefulSet", "Deployment", "Job")
 DOWN_REASONS = frozenset({"CrashLoopBackOff", "RunContainerError", "PostStartHookError"})
@@ -28,22 +28,22 @@ class ContainerStatus(t.NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why the container waits, empty if it does not."""
+        """The reason for which the container waits, empty if it does not."""
         return self._state("waiting").get("reason") or ""
 
     @property
     def message(self) -> str:
-        """The words that go with ``reason``."""
+        """The message that comes with ``reason``."""
         return self._state("waiting").get("message") or ""
 
     @property
     def running(self) -> bool:
-        """The container runs."""
+        """Whether the container runs."""
         return bool(self._state("running"))
 
     @property
     def down(self) -> bool:
-        """The container has ended, or could not be started, and is to be restarted."""
+        """Whether the container has exited, or could not be started, and will be restarted."""
         ended = self._state("terminated")
         if ended:
             return not (self.init and ended.get("exitCode") == 0)
@@ -51,12 +51,12 @@ class ContainerStatus(t.NamedTuple):
 
     @property
     def restarts(self) -> int:
-        """How often the container has ended in its pod, and was restarted or is about to be."""
+        """How often the container was restarted in its pod, including a restart that is about to happen."""
         return int(self.status.get("restartCount") or 0) + (1 if self.down else 0)
 
     @property
     def last_end(self) -> Object:
-        """The ``terminated`` state of the latest run that has ended, or an empty dict."""
+        """The ``terminated`` state of the latest finished run, or an empty dict."""
         return self._state("terminated") or (self.status.get("lastState") or {}).get("terminated") or {}
 
     def _state(self, name: str) -> Object:
@@ -64,9 +64,9 @@ class ContainerStatus(t.NamedTuple):
 
 
 def is_ready(workload: Object) -> bool:
-    """Every wanted replica runs the current revision and is available; of a Job: it is complete.
+    """Whether every desired replica runs the current revision and is available, or the Job is complete.
 
-    A status that is older than the spec says nothing, hence is not ready. No wanted replica is ready.
+    A workload whose status is older than its spec is not ready. A workload of no replicas is ready.
     """
     if workload["metadata"].get("deletionTimestamp"):
         return False
@@ -78,9 +78,9 @@ def is_ready(workload: Object) -> bool:
 
 
 def is_done(workload: Object | None, pods: t.Iterable[Object] = ()) -> bool:
-    """The workload exists and is ready, or is a Job of one pod, whose containers have all ended well.
+    """Whether the workload exists and is ready, or is a Job of one pod whose containers have all succeeded.
 
-    The kubelet and the Job's controller each say so a second later.
+    The kubelet and the Job's controller each report that a second later.
     """
     if workload is None:
         return False
@@ -95,7 +95,7 @@ def is_done(workload: Object | None, pods: t.Iterable[Object] = ()) -> bool:
 
 
 def has_succeeded(pod: Object) -> bool:
-    """Every container has ended with exit code 0 and is not restarted."""
+    """Whether every container has exited with code 0 and is not restarted."""
     if _status(pod).get("phase") == "Succeeded":
         return True
     spec = pod.get("spec") or {}
@@ -112,7 +112,7 @@ def has_succeeded(pod: Object) -> bool:
 
 
 def is_observed(workload: Object) -> bool:
-    """The controller has seen the spec that the object has now."""
+    """Whether the controller has observed the current spec."""
     generation = int(workload["metadata"].get("generation") or 0)
     return workload["kind"] == "Job" or int(_status(workload).get("observedGeneration") or 0) >= generation
 
@@ -128,18 +128,18 @@ def shortfall(workload: Object) -> str:
         return "it is not complete" + (f", failed pods: {status['failed']}" if status.get("failed") else "")
     if not is_observed(workload):
         return "its controller has not observed its latest change"
-    wanted = wanted_replicas(workload)
+    desired = desired_replicas(workload)
     counts = {key: int(status.get(f"{key}Replicas") or 0) for key in ("ready", "updated", "available")}
     for key, count in counts.items():
-        if count < wanted:
-            return f"{count} of {wanted} replicas {key}"
-    if int(status.get("replicas") or 0) > wanted:
-        return f"{status['replicas']} replicas instead of {wanted}"
+        if count < desired:
+            return f"{count} of {desired} replicas {key}"
+    if int(status.get("replicas") or 0) > desired:
+        return f"{status['replicas']} replicas instead of {desired}"
     return "its update is not finished"
 
 
-def wanted_replicas(workload: Object) -> int:
-    """The replicas that the spec asks for; a Job asks for one pod at a time."""
+def desired_replicas(workload: Object) -> int:
+    """The replicas in the spec; a Job has one pod at a time."""
     if workload["kind"] == "Job":
         return 1
     replicas = (workload.get("spec") or {}).get("replicas")
@@ -147,14 +147,14 @@ def wanted_replicas(workload: Object) -> int:
 
 
 def job_failure(workload: Object) -> Object | None:
-    """The condition that says that a Job has failed for good, or None."""
+    """The condition of a Job that has failed for good, or None."""
     if workload["kind"] != "Job":
         return None
     return condition(workload, "Failed", "True") or condition(workload, "FailureTarget", "True")
 
 
 def pods_of(workload: Object, pods: t.Iterable[Object]) -> list[Object]:
-    """The pods that a workload's controller made, oldest first."""
+    """The pods that a workload's controller created, oldest first."""
     metadata = workload["metadata"]
     if workload["kind"] == "Deployment":
         # A Deployment owns its pods through ReplicaSets, named after it and the hash of the template.
@@ -213,17 +213,17 @@ def condition(thing: Object, kind: str, status: str = "") -> Object | None:
 
 
 def is_scheduled(pod: Object) -> bool:
-    """The pod has a node."""
+    """Whether the pod has a node."""
     return _holds(pod, "PodScheduled") or bool((pod.get("spec") or {}).get("nodeName"))
 
 
 def is_pod_ready(pod: Object) -> bool:
-    """The pod is ready, or has done its work."""
+    """Whether the pod is ready, or has succeeded."""
     return _holds(pod, "Ready") or _status(pod).get("phase") == "Succeeded"
 
 
 def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
-    """How far a pod is, as progress lines say it. ``events`` may be those of other objects as well."""
+    """The stage of a pod for progress lines. ``events`` may include those of other objects."""
     phase = _status(pod).get("phase")
     statuses = container_statuses(pod)
     if pod["metadata"].get("deletionTimestamp"):
@@ -237,7 +237,9 @@ def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
     if _holds(pod, "Ready"):
         return "started" if ephemeral else "ready"
     for container in statuses:
-        topic, outcome = judge("container", container.reason) if container.reason else ("other", "harmless")
+        topic, outcome = (
+            classify_reason("container", container.reason) if container.reason else ("other", "harmless")
+        )
         if topic == "image":
             return f"cannot pull image {image_of(pod, container.name)}"
         if container.down:
@@ -246,8 +248,8 @@ def pod_stage(pod: Object, events: t.Iterable[Object]) -> str:
                 return f"failed (exit code {code})" if code else "finished"
             how = f" with exit code {code}" if code is not None else ""
             if container.last_end.get("reason") == "OOMKilled":
-                how = " for lack of memory"
-            return f"container {container.name} ended{how}, {_times(container.restarts)}"
+                how = " because it ran out of memory"
+            return f"container {container.name} exited{how}, {_times(container.restarts)}"
         if outcome != "harmless":
             return f"cannot start: {container.message or container.reason}"
     if any(container.running and not container.init for container in statuses):
@@ -279,7 +281,7 @@ def events_of(thing: Object, events: t.Iterable[Object]) -> list[Object]:
 
 
 def event_time(event: Object) -> str:
-    """When the event was seen last, as the ISO text of the API; empty if it carries no time."""
+    """When the event was last seen, as the API's ISO string; empty if it has no time."""
     series = event.get("series") or {}
     return str(
         series.get("lastObservedTime")
@@ -291,7 +293,7 @@ def event_time(event: Object) -> str:
 
 
 def event_order(event: Object) -> tuple[str, int]:
-    """Sorts events by when they were seen last; the resource version orders those of one second."""
+    """Sorts events by when they were last seen; the resource version orders those of the same second."""
     version = str(event["metadata"].get("resourceVersion") or "")
     return event_time(event), int(version) if version.isdecimal() else 0
 
@@ -303,23 +305,23 @@ def parse_time(text: str) -> datetime:
 
 def _statefulset_ready(workload: Object) -> bool:
     status = _status(workload)
-    wanted = wanted_replicas(workload)
-    if int(status.get("replicas") or 0) != wanted or int(status.get("readyReplicas") or 0) < wanted:
+    desired = desired_replicas(workload)
+    if int(status.get("replicas") or 0) != desired or int(status.get("readyReplicas") or 0) < desired:
         return False
-    if int(status.get("availableReplicas") or 0) < wanted:
+    if int(status.get("availableReplicas") or 0) < desired:
         return False
     return bool(status.get("currentRevision") == status.get("updateRevision"))
 
 
 def _deployment_ready(workload: Object) -> bool:
     status = _status(workload)
-    wanted = wanted_replicas(workload)
+    desired = desired_replicas(workload)
     updated = int(status.get("updatedReplicas") or 0)
     return (
-        updated >= wanted
+        updated >= desired
         and int(status.get("replicas") or 0) <= updated
-        and int(status.get("readyReplicas") or 0) >= wanted
-        and int(status.get("availableReplicas") or 0) >= wanted
+        and int(status.get("readyReplicas") or 0) >= desired
+        and int(status.get("availableReplicas") or 0) >= desired
     )
 
 

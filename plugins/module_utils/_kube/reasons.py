@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which reasons of Kubernetes end a rollout, and which pass by themselves: one table, with its sources.
+"""Which reasons of Kubernetes are final, and which may pass: one table, with its sources.
 
-A reason is what a cluster component gives for a container that waits, in a condition, or as the reason of an
-event. The words that come with it may say more: ``ErrImagePull`` is final with "not found", and retried with
-"i/o timeout".
+Cluster components give a reason for a waiting container, in a condition and in an event. Its message may
+change the meaning: ``ErrImagePull`` is final with "not found", and retryable with "i/o timeout".
 This module is private to the collection.
 """
 
@@ -13,12 +12,12 @@ from __future__ import annotations
 import re
 import typing as t
 
-# final: a new try gives the same answer. repeated: final if the next try gives the same answer as well.
-# retryable: the component tries again, and may succeed. unknown: not in the table, or its words decide.
+# final: another attempt has the same result. repeated: final if the next attempt has the same result.
+# retryable: the component retries, and may succeed. unknown: not in the table, or its message decides.
 # harmless: it keeps nothing from becoming ready.
 Outcome = t.Literal["final", "repeated", "retryable", "unknown", "harmless"]
-# What gives the reason: the state of a container that waits, an event about a pod or the status of a pod that
-# has failed, an event about a claim, an event about a workload, or a condition of a pod or a Job.
+# The origin of the reason: the state of a container that waits, an event about a pod or the status of a pod
+# that has failed, an event about a claim, an event about a workload, or a condition of a pod or a Job.
 Place = t.Literal["container", "pod", "claim", "workload", "condition"]
 Topic = t.Literal[
     "image",
@@ -40,8 +39,8 @@ class Reason(t.NamedTuple):
     """A row of the table.
 
     Attributes:
-        topic: what the reason is about; it selects the words that may change the outcome.
-        outcome: what it means unless its words say otherwise.
+        topic: its subject, which selects the patterns of messages that change the outcome.
+        outcome: its meaning unless the message changes it.
         source: the file that defines it.
     """
 
@@ -110,7 +109,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
         "CreatePodSandboxError", "ConfigPodSandboxError", "KillPodSandboxError", "KillContainerError",
         "RemoveContainerError", "ResizePodInPlaceError",
     ),
-    # Events about pods: steps on the way, and what the state of the container says as well.
+    # Events about pods: progress, and problems that the container's state reports as well.
     **_rows("pod", "other", "harmless", _SCHEDULER, "Scheduled"),
     **_rows(
         "pod", "other", "harmless", _EVENTS,
@@ -159,7 +158,7 @@ REASONS: dict[tuple[Place, str], Reason] = {
         "kubernetes/kubernetes: pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go",
         "BindingConditionsPending",
     ),
-    # Pods that their node rejected or evicted. Their controller makes others.
+    # Pods that their node rejected or evicted. Their controller creates others.
     **_rows("pod", "node", "retryable", _KUBELET + "eviction/helpers.go", "Evicted"),
     **_rows(
         "pod", "node", "retryable", _PREDICATE,
@@ -209,17 +208,17 @@ REASONS: dict[tuple[Place, str], Reason] = {
     **_rows("condition", "job", "harmless", _BATCH, "CompletionsReached", "SuccessPolicy"),
 }  # fmt: skip
 
-# These never depend on what came over a network.
+# These never depend on a network.
 _CERTAIN = frozenset({"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed", "RROUnsupported"})
 
-# Words of timeouts, of a server that is overloaded or starts, and of two tries that overlap.
+# Messages of timeouts, of a server that is overloaded or starting, and of overlapping attempts.
 _RETRYABLE_WORDS = (
     r"deadline exceeded|Client\.Timeout|i/o timeout|handshake timeout|timed out|request timeout"
     r"|connection (?:refused|reset)|no route to host|network is unreachable|unexpected EOF|: EOF\b"
     r"|server misbehaving|temporary failure in name resolution|too ?many ?requests"
     r"|internal server error|bad gateway|service unavailable|gateway time-?out"
     r"|status(?: ?code)?:? (?:429|5\d\d)\b|code = (?:Unavailable|Aborted|DeadlineExceeded|ResourceExhausted)"
-    # containerd and CRI-O: an earlier try that was given up still holds the name.
+    # containerd and CRI-O: an earlier attempt that was abandoned still holds the name.
     r"|failed to reserve (?:container|sandbox) name|error reserving (?:ctr|pod) name|name is reserved"
     # pkg/kubelet/util/manager and kubelet_pods.go: the kubelet's caches are still being filled.
     r"|failed to sync \w+ cache|not registered|services have not yet been read"
@@ -238,7 +237,7 @@ _WORDS: dict[Topic, tuple[tuple[Outcome, str], ...]] = {
             r"|no matching manifest|no image found in|short.name|ambiguous|invalid reference format|x509: "
             r"|server gave HTTP response to HTTPS client|unsupported (?:media|manifest)",
         ),
-        # The name server knows no such registry; a resolver that has just started may say so once.
+        # The registry's name does not resolve; a resolver that has just started may answer so once.
         ("repeated", r"no such host"),
     ),
     "config": (
@@ -259,7 +258,7 @@ _WORDS: dict[Topic, tuple[tuple[Outcome, str], ...]] = {
         ("final", r"no runtime for |failed to find runtime handler|RuntimeClass .* not found"),
     ),
     "unschedulable": (
-        # Taints of nodes that start, stop or are overloaded, and volumes that are on their way.
+        # Taints of nodes that start, stop or are overloaded, and volumes that are being provisioned.
         (
             "retryable",
             r"node\.kubernetes\.io/|node\.cloudprovider\.kubernetes\.io/|agent-not-ready|karpenter\.sh/"
@@ -268,7 +267,7 @@ _WORDS: dict[Topic, tuple[tuple[Outcome, str], ...]] = {
         ),
     ),
     "crash_loop": (("retryable", _RETRYABLE_WORDS),),
-    # What the rules for the API server's refusals do not know.
+    # Refusals that no rule in refusals.py matches.
     "refused": (("retryable", _RETRYABLE_WORDS), ("final", r"is forbidden|is invalid|denied")),
     "volume": (
         (
@@ -283,34 +282,34 @@ _COMPILED = {
     for topic, rows in _WORDS.items()
 }
 _BACK_OFF = re.compile(
-    r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<words>.*))?)?', re.DOTALL
+    r'^Back-off pulling image "[^"]*"(?:: (?P<reason>\w+)(?:: (?P<message>.*))?)?', re.DOTALL
 )
 MISSING_REFERENCE = re.compile(_MISSING_REFERENCE, re.IGNORECASE)
 
 
-class Judgement(t.NamedTuple):
-    """What a reason and its words mean."""
+class Classification(t.NamedTuple):
+    """The meaning of a reason and its message."""
 
     topic: Topic
     outcome: Outcome
 
 
-def judge(place: Place, reason: str, words: str = "") -> Judgement:
-    """What a reason means for a rollout, by the table and by the words that came with it."""
+def classify_reason(place: Place, reason: str, message: str = "") -> Classification:
+    """The meaning of a reason for a rollout, by the table and by its message."""
     row = REASONS.get((place, reason))
     if row is None:
-        return Judgement("other", "unknown")
+        return Classification("other", "unknown")
     if row.outcome == "harmless" or reason in _CERTAIN:
-        return Judgement(row.topic, row.outcome)
+        return Classification(row.topic, row.outcome)
     outcome = next(
-        (outcome for outcome, pattern in _COMPILED.get(row.topic, ()) if pattern.search(words)), row.outcome
+        (outcome for outcome, pattern in _COMPILED.get(row.topic, ()) if pattern.search(message)), row.outcome
     )
-    return Judgement(row.topic, outcome)
+    return Classification(row.topic, outcome)
 
 
-def pull_failure(reason: str, words: str) -> tuple[str, str]:
-    """The reason and the words of the pull that a container backs off from, if its words repeat them."""
-    found = _BACK_OFF.match(words)
+def pull_failure(reason: str, message: str) -> tuple[str, str]:
+    """The reason and the message of the failed pull, if the message of the back-off repeats them."""
+    found = _BACK_OFF.match(message)
     if reason != "ImagePullBackOff" or not found:
-        return reason, words
-    return found["reason"] or reason, found["words"] or ""
+        return reason, message
+    return found["reason"] or reason, found["message"] or ""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What refused a request to the Kubernetes API, by the words of the refusal, and the next step.
+"""What refused a request to the Kubernetes API, by the message of the refusal, and the next step.
 
-A 403 is a missing permission only if the API server says so. Admission answers 403, 422 and others for
-quotas, limits, policies and webhooks, whose names only its words hold. The same words arrive in the events of
-controllers, with no status. The phrases are those of Kubernetes' own admission plugins and of OpenShift's.
+A 403 is a missing permission only if the message says so. Admission answers 403, 422 and others for quotas,
+limits, policies and webhooks, which only the message names. Events of controllers repeat the message without
+a status. The phrases are those of the admission plugins of Kubernetes and OpenShift.
 This module is private to the collection.
 """
 
@@ -36,10 +36,10 @@ class Refusal(t.NamedTuple):
     """What refused a request.
 
     Attributes:
-        category: what kind of rule it was. ``immutable`` is the only one that deleting the object may answer.
-        name: the quota, policy, webhook or missing object that the words name; empty if they name none.
+        category: the kind of rule. Deleting the object can help only with ``immutable``.
+        name: the quota, policy, webhook or missing object that the message names; empty if it names none.
         advice: the next step, in whole sentences.
-        transient: whether the same request may succeed a moment later with nobody acting.
+        transient: whether the same request may succeed a moment later without any action.
     """
 
     category: Category
@@ -55,7 +55,7 @@ class _Rule(t.NamedTuple):
     transient: bool = False
 
 
-# The first match counts: what is specific stands before what its words may contain.
+# The first match counts, so specific rules come first.
 _RULES = (
     _Rule(
         "policy",
@@ -102,7 +102,7 @@ _RULES = (
     _Rule(
         "quota",
         r"failed quota: (?P<name>[^\s:]+)",
-        'Quota "{name}" wants values that the object lacks: set the requests and limits that are named, '
+        'Quota "{name}" requires values that the object lacks: set the requests and limits that are named, '
         "or have a LimitRange give defaults.",
     ),
     _Rule(
@@ -114,7 +114,7 @@ _RULES = (
     _Rule(
         "quota",
         r"(?P<name>)(?:insufficient quota to (?:consume|match these scopes)|quota usage is negative)",
-        "Have a ResourceQuota made or changed that covers the request: kubectl describe resourcequota.",
+        "Have a ResourceQuota created or changed that covers the request: kubectl describe resourcequota.",
     ),
     _Rule(
         "limit_range",
@@ -130,8 +130,8 @@ _RULES = (
     _Rule(
         "missing_reference",
         r"error looking up service account \S+: serviceaccount \"(?P<name>default)\" not found",
-        'The cluster has not made the ServiceAccount "default" of the namespace yet: kube-controller-manager '
-        "makes it within seconds.",
+        'The cluster has not created the ServiceAccount "default" of the namespace yet: '
+        "kube-controller-manager creates it within seconds.",
         transient=True,
     ),
     _Rule(
@@ -157,7 +157,7 @@ _RULES = (
     _Rule(
         "anonymous",
         r'User "(?P<name>system:anonymous)" cannot',
-        "The API server got no credentials: have the connection send a token or a client certificate.",
+        "The API server received no credentials: configure a token or a client certificate.",
     ),
     _Rule(
         "permission",
@@ -193,23 +193,23 @@ _BY_STATUS = {
     403: Refusal(
         "other",
         "",
-        "Ask the cluster's administrator about the rule that these words name. If they name none, a "
-        "proxy or firewall before the API server may have answered.",
+        "Ask the cluster's administrator about the rule that the message names. If it names none, a "
+        "proxy or firewall in front of the API server may have answered.",
     ),
-    422: Refusal("invalid", "", "Correct the field that the answer names."),
+    422: Refusal("invalid", "", "Correct the field that the message names."),
 }
 
 
 def classify(message: str, status: int = 0, causes: t.Iterable[t.Mapping[str, t.Any]] = ()) -> Refusal | None:
-    """What refused, by the message of a Status object or of an event.
+    """The refusal in the message of a Status object or an event.
 
     Args:
-        message: the words of the API server.
-        status: the HTTP status, for words that no rule knows; 0 for an event.
+        message: the message of the API server.
+        status: the HTTP status, for messages that no rule matches; 0 for an event.
         causes: ``details.causes`` of the Status.
 
     Returns:
-        None if neither the words nor the status say anything.
+        None if neither the message nor the status is known.
     """
     words = " ".join((message, *(str(cause.get("message", "")) for cause in causes)))
     for rule, pattern in _COMPILED:

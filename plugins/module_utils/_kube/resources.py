@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The Kubernetes kinds that the collection handles.
 
-A fixed table instead of API discovery: the set is closed, and discovery costs a dozen requests a task.
+A fixed table instead of API discovery: the set is closed, and discovery costs a dozen requests per task.
 This module is private to the collection.
 """
 
@@ -56,7 +56,7 @@ def kind_of(definition: t.Mapping[str, t.Any]) -> Kind:
     if kind is None or kind.api_version != definition.get("apiVersion"):
         raise CollectionError(
             f"Cannot handle an object of kind {definition.get('kind')!r} in version "
-            f"{definition.get('apiVersion')!r}: known are {', '.join(sorted(KINDS))}."
+            f"{definition.get('apiVersion')!r}: supported are {', '.join(sorted(KINDS))}."
         )
     return kind
 

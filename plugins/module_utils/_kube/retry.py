@@ -13,25 +13,25 @@ import typing as t
 from http import HTTPStatus
 
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-LONGEST_RETRY_AFTER = 10.0
+MAX_DELAY = 5.0
+MAX_RETRY_AFTER = 10.0
 
 
 def is_retryable(status: int) -> bool:
-    """Whether the same request may be answered otherwise later."""
+    """Whether the same request may succeed later."""
     return status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
 
 
 def retry_after(headers: t.Mapping[str, str] | None) -> float:
-    """The seconds that a server asks to wait, as far as that is reasonable."""
+    """The seconds that a server asks to wait, within limits."""
     try:
-        return min(LONGEST_RETRY_AFTER, max(0.0, float((headers or {}).get("Retry-After", 0))))
+        return min(MAX_RETRY_AFTER, max(0.0, float((headers or {}).get("Retry-After", 0))))
     except (TypeError, ValueError):
         return 0.0
 
 
 class RetryBudget:
-    """The seconds that may be spent on tries that fail and on the pauses after them."""
+    """The seconds that may be spent on failed attempts and the pauses after them."""
 
     def __init__(
         self,
@@ -46,12 +46,12 @@ class RetryBudget:
     def pause(
         self, failure: Exception, since: float, delay: float = FIRST_DELAY, at_least: float = 0.0
     ) -> float:
-        """Sleep after a try that began at ``since`` and failed; return the delay of the next pause.
+        """Sleep after an attempt that began at ``since`` and failed; return the delay of the next pause.
 
         Raises:
             Exception: ``failure``, if the budget is spent.
         """
-        delay = min(LONGEST_DELAY, random.uniform(FIRST_DELAY, delay * 3))
+        delay = min(MAX_DELAY, random.uniform(FIRST_DELAY, delay * 3))
         seconds = max(delay, at_least)
         self._left -= self.clock() - since + seconds
         if self._left < 0:

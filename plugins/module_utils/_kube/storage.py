@@ -17,16 +17,16 @@ DEFAULT_CLASS_ANNOTATIONS = (DEFAULT_CLASS_ANNOTATION, "storageclass.beta.kubern
 
 
 def is_default_class(storage_class: Object) -> bool:
-    """Claims that name no class get this one."""
+    """Whether claims without a class get this one."""
     annotations = storage_class["metadata"].get("annotations") or {}
     return any(annotations.get(name) == "true" for name in DEFAULT_CLASS_ANNOTATIONS)
 
 
 def has_default_class(storage_classes: t.Iterable[Object]) -> bool:
-    """A claim that names no class gets one."""
+    """Whether a claim without a class gets one."""
     return any(is_default_class(entry) for entry in storage_classes)
 
 
 def is_bound(claim: object) -> bool:
-    """The claim exists and has its volume, thus may hold data."""
+    """Whether the claim exists and has a volume, so that it may hold data."""
     return isinstance(claim, dict) and (claim.get("status") or {}).get("phase") == "Bound"

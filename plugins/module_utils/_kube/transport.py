@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The way to the API server, for requests and for websockets alike: TLS, proxy and login.
+"""The transport to the API server, for requests and websockets: TLS, proxy and login.
 
-The TLS context is made here, so that no certificate and no key is ever in a file: a process may be killed at
-any time.
+The TLS context is created here, so that no certificate or key is ever written to a file, which a killed
+process would leave behind.
 This module is private to the collection.
 """
 
@@ -25,12 +25,12 @@ from ansible_collections.eden.reference.plugins.module_utils._yaml import yaml_o
 if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access
 
-# Connecting to the cluster says which package is missing.
+# Connecting to the cluster reports a missing package.
 with contextlib.suppress(ImportError):
     import urllib3
     from urllib3._collections import HTTPHeaderDict
 
-# Requests at a time. Each takes a connection, whose TLS costs more than what most requests ask.
+# Parallel requests. Each uses a connection, whose TLS handshake costs more than most requests.
 PARALLEL = 4
 
 
@@ -41,16 +41,16 @@ class Transport:
         self.access = access
         self.login = Login(access)
         self._lock = threading.Lock()
-        # A certificate belongs to connections, so another one needs others.
+        # A certificate belongs to a connection, so a new certificate needs new connections.
         self._managers: dict[tuple[bytes, bytes], t.Any] = {}
         self._ca = access.content(access.cluster, "certificate-authority")
 
     def request(
         self, method: str, url: str, headers: t.Mapping[str, str] | None = None, **options: t.Any
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request; after a 401 it is sent once more if there are other credentials by then."""
+        """Send a request; after a 401, send it once more if there are new credentials."""
         if "yaml" in (headers or {}).get("Content-Type", "") and isinstance(options.get("body"), str):
-            # The client sends JSON for it, and the API server's parser of YAML refuses surrogate pairs.
+            # The client sends JSON here, and the API server's YAML parser refuses surrogate pairs.
             options["body"] = yaml_of_json(options["body"])
         credentials = self.login.current()
         answer = self._request(credentials, method, url, headers, options)
@@ -78,7 +78,7 @@ class Transport:
         return answer
 
     def headers(self, credentials: Credentials) -> list[tuple[str, str]]:
-        """The headers that say who asks."""
+        """The headers that identify the user."""
         login = [("Authorization", credentials.authorization)] if credentials.authorization else []
         return login + self.access.impersonation()
 
@@ -90,7 +90,7 @@ class Transport:
         """
         server = urlsplit(self.access.server)
         pool = self._manager(credentials).connection_from_url(self.access.server)
-        # As urllib3's own urlopen begins a connection.
+        # This is how urllib3's own urlopen starts a connection.
         connection = pool._new_conn()
         connection.timeout = seconds
         try:
@@ -145,7 +145,7 @@ class Transport:
             if proxy.scheme == "https":
                 options["proxy_ssl_context"] = self._context(Credentials(), also_public=True)
             if proxy.scheme not in ("http", "https") or not proxy.hostname:
-                raise ValueError("it is no http, https or socks5 URL")
+                raise ValueError("it is not an http, https or socks5 URL")
             return urllib3.ProxyManager(address, proxy_headers=headers, **options)
         except (ImportError, ValueError, urllib3.exceptions.HTTPError) as error:
             raise access.error(f"its proxy (proxy-url) cannot be used: {error}") from error
@@ -153,10 +153,11 @@ class Transport:
     def _context(self, credentials: Credentials, also_public: bool = False) -> ssl.SSLContext:
         """The TLS context, which verifies what kubectl verifies."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # urllib3 1 gives no IP address to ssl, and compares the names of a certificate itself.
+        # urllib3 1 passes no IP address to ssl, and compares the names of a certificate itself.
         context.check_hostname = hasattr(urllib3, "BaseHTTPResponse")
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # As kubectl: an intermediate may be what is trusted, and old authorities lack key identifiers.
+        # As in kubectl: an intermediate may be the trusted certificate, and old authorities lack key
+        # identifiers.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         try:
@@ -171,12 +172,12 @@ class Transport:
                 context.load_default_certs()
         except ssl.SSLError as error:
             raise self.access.error(
-                f"its certificate-authority is no PEM certificate ({error.reason})"
+                f"its certificate-authority is not a PEM certificate ({error.reason})"
             ) from error
         if credentials.certificate:
             try:
                 with _as_path(credentials.certificate) as certificate, _as_path(credentials.key) as key:
-                    # A key with a passphrase would otherwise ask the terminal for it.
+                    # OpenSSL would otherwise prompt for the passphrase of a key.
                     context.load_cert_chain(certificate, key, password=lambda: b"")
             except (ssl.SSLError, ValueError) as error:
                 reason = getattr(error, "reason", None) or "the key has a passphrase"

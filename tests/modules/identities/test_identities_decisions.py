@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 from fault_proxy import FaultProxy
 from identities_world import LABEL, NAMES, World
-from standin_processes import OTHER_EXPERIMENT
+from standin_processes import ADMIN_TOKEN, OTHER_EXPERIMENT, Processes
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import identities
-from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError, TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._eden.errors import (
+    CredentialsError,
+    IdentityError,
+    TaskStoreError,
+)
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -87,6 +92,11 @@ def token_only(world: World) -> None:
     world.put("id-operator", {"token": world.values("id-operator")["token"]})
 
 
+def unreadable(world: World) -> None:
+    world.run()
+    world.put("id-operator", {"worker_id": "wkr_no", "token": "with blank"})
+
+
 def empty(world: World) -> None:
     world.put("id-operator", {})
 
@@ -142,6 +152,7 @@ ROWS: list[t.Any] = [
     (id_only, "reissued", "created", 2),
     (id_only_and_unknown, "minted", "created", 1),
     (token_only, "reissued", "unchanged", 1),
+    (unreadable, "reissued", "unchanged", 1),
     (empty, "minted", "created", 1),
     (deleted, "reissued", "unchanged", 1),
     (unlabelled, "reissued", "created", 1),
@@ -157,12 +168,7 @@ ROWS: list[t.Any] = [
     ("prepare", "operator", "admins", "rows"), ROWS, ids=[row[0].__name__.replace("_", " ") for row in ROWS]
 )
 def test_row(
-    world: World,
-    proxy: FaultProxy,
-    prepare: t.Callable[[World], None],
-    operator: str,
-    admins: str,
-    rows: int,
+    world: World, proxy: FaultProxy, prepare: t.Callable[[World], None], operator: str, admins: str, rows: int
 ) -> None:
     prepare(world)
     world.remember()
@@ -187,6 +193,9 @@ def test_row(
         assert identity["worker_id"] == world.held(name)
         assert foreseen["worker_id"] in (None, identity["worker_id"])
         assert foreseen["checksum"] in (None, identity["checksum"])
+        told = {"worker_id": identity["worker_id"], "secret": f"id-{name}", "token": identity["action"]}
+        assert done["diff"]["after"]["workers"][name] == told
+    assert (done["diff"]["before"] != done["diff"]["after"]) is done["changed"]
     world.check()
 
     writes = world.writes()
@@ -209,6 +218,8 @@ def test_identities_info_says_the_same_and_writes_nothing(world: World) -> None:
         world.told.append(json.dumps(read))
         assert (world.state(), world.writes()) == (state, writes)
         assert read["complete"] is complete
+        missing = [f"Secret {world.namespace}/id-operator", "group admins"]
+        assert [name for name in missing if name in read["incomplete"]] == ([] if complete else missing)
         predicted = world.run(check_mode=True)
         assert (read["identities"], read["groups"]) == (predicted["identities"], predicted["groups"])
         world.run()
@@ -285,21 +296,81 @@ def test_the_admins_token_is_another(world: World, check_mode: bool) -> None:
     assert caught.value.status == 401
     secret = f"Secret {world.namespace}/credentials"
     assert f"The admin's token was read from key EDEN_ADMIN_TOKEN of {secret}" in caught.value.message
+    world.put("credentials", {"EDEN_ADMIN_TOKEN": ADMIN_TOKEN + "\n"})
+    with pytest.raises(CredentialsError, match=f"of {secret} does not hold a token"):
+        world.run(check_mode)
+    assert not any(ADMIN_TOKEN in text for text in world.told)
+
+
+def test_the_admins_secret_has_another_key(world: World) -> None:
+    world.put("credentials", {"OTHER": "x"})
+    assert world.run(check_mode=True)["changed"]
+    with pytest.raises(CredentialsError, match=r"credentials lacks the key EDEN_ADMIN_TOKEN"):
+        world.run()
 
 
 def test_the_task_store_of_another_experiment(world: World) -> None:
     world.run()
     before = world.state()
     world.parameters["experiment_id"] = OTHER_EXPERIMENT
-    with pytest.raises(TaskStoreError, match=f"serves another experiment than {OTHER_EXPERIMENT}"):
-        world.run()
+    for check_mode in (True, False):
+        with pytest.raises(TaskStoreError, match=f"does not serve experiment {OTHER_EXPERIMENT}"):
+            world.run(check_mode)
     assert world.state() == before
+
+
+def with_another_token(world: World) -> None:
+    world.put("credentials", {"EDEN_ADMIN_TOKEN": "another"})
+
+
+def of_another_experiment(world: World) -> None:
+    world.parameters["experiment_id"] = OTHER_EXPERIMENT
+
+
+@pytest.mark.parametrize("differ", [with_another_token, of_another_experiment])
+def test_check_mode_takes_a_task_store_that_is_to_change_for_one_that_is_not_there_yet(
+    world: World, differ: t.Callable[[World], None]
+) -> None:
+    world.parameters["task_store_changes"] = True
+    world.mint("operator", world.label)
+    # One that answers is asked.
+    assert world.run(check_mode=True)["identities"]["operator"]["action"] == "reissued"
+    world.run()
+    differ(world)
+    assert not world.run(check_mode=True)["changed"]
+    with pytest.raises(TaskStoreError):
+        world.run()
+
+
+def test_check_mode_takes_a_url_that_does_not_answer_for_a_task_store_that_is_not_there_yet(
+    world: World,
+) -> None:
+    world.parameters["task_store_url"] = "http://127.0.0.1:1"
+    assert {row["action"] for row in world.run(check_mode=True)["identities"].values()} == {"minted"}
+
+
+def test_a_task_store_that_lets_everybody_in(world: World, tmp_path: Path) -> None:
+    world.run()
+    secrets = world.secrets()
+    processes = Processes()
+    try:
+        store = processes.task_store(":memory:", tmp_path / "config.yaml", token=False)
+        world.parameters["task_store_url"] = store.api.url
+        with pytest.raises(IdentityError, match="runs without authentication"):
+            world.run()
+        assert store.api.ok("GET", "/workers") == {"workers": []}
+    finally:
+        processes.close()
+        for service in processes.started:
+            if service.process.stdout:
+                service.process.stdout.close()
+    assert world.secrets() == secrets
 
 
 def test_the_api_server_would_refuse_the_secret(world: World) -> None:
     world.parameters["workers"][1]["labels"] = {"component": "no label value!"}
     with pytest.raises(
-        ClusterError, match=r"Could not apply Secret .*/id-orchestrator: .* answered 422 Invalid"
+        ClusterError, match=r"Could not create Secret .*/id-orchestrator: .* answered 422 Invalid"
     ):
         world.run()
     assert world.workers("orchestrator") == []

@@ -16,6 +16,7 @@ from fault_proxy import Fault, FaultProxy
 from identities_world import NAMES, World
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import IdentityError, TaskStoreError
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
 
 # Every kind of request of a first run that changes something.
 MUTATING = ["POST /workers", "POST /groups", "POST /groups/[^/]*/members"]
@@ -184,10 +185,60 @@ def test_two_runs_at_once_do_not_overwrite_each_other(world: World, proxy: Fault
     world.check()
 
 
-def test_a_secret_that_another_run_created_meanwhile_costs_no_worker(world: World, proxy: FaultProxy) -> None:
+@pytest.mark.parametrize(("moment", "minted"), [("POST /groups", 0), ("POST /workers", 1)])
+def test_another_run_writes_the_secret_meanwhile(
+    world: World, proxy: FaultProxy, moment: str, minted: int
+) -> None:
     theirs = {"worker_id": "wkr_" + "7" * 26, "token": "e1" * 32}
-    proxy.faults.append(Fault("POST /groups", True, "pass", then=lambda: world.put("id-operator", theirs)))
+    proxy.faults.append(Fault(moment, True, "pass", then=lambda: world.put("id-operator", theirs)))
     with pytest.raises(IdentityError, match=r"Secret .*/id-operator was changed by another client"):
         world.run()
     assert world.values("id-operator") == theirs
-    assert world.workers("operator") == []
+    assert len(world.workers("operator")) == minted
+
+
+def test_another_client_creates_the_group_meanwhile(world: World, proxy: FaultProxy) -> None:
+    def create() -> None:
+        world.registry.ok("POST", "/groups", {"name": "admins", "members": ["wkr_" + "9" * 26]})
+
+    proxy.faults.append(Fault("GET /groups.*name=admins", True, "pass", then=create))
+    world.run()
+    assert "wkr_" + "9" * 26 in world.members("admins")
+    only_one_of_each(world)
+    world.check()
+
+
+def test_neither_the_mint_nor_its_lookup_is_answered(world: World, proxy: FaultProxy) -> None:
+    world.parameters["timeout"] = 0
+    proxy.faults.append(
+        Fault("POST /workers", True, then=lambda: proxy.lose("GET /workers.*", executed=True))
+    )
+    with pytest.raises(TaskStoreError):
+        world.run()
+    assert not proxy.faults
+    assert len(world.workers("operator")) == 1
+    world.parameters["timeout"] = 60
+    assert world.run()["identities"]["operator"]["action"] == "reissued"
+    only_one_of_each(world)
+    world.check()
+
+
+@pytest.mark.parametrize(("refused", "action"), [(True, "reissued"), (False, "minted")])
+def test_the_api_servers_answer_to_a_write_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, refused: bool, action: str
+) -> None:
+    if refused:
+        world.run()
+        world.registry.ok("POST", f"/workers/{world.held('operator')}/reissue-credential")
+
+    def twice(write: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def both(*arguments: t.Any, **options: t.Any) -> t.Any:
+            write(*arguments, **options)
+            return write(*arguments, **options)
+
+        return both
+
+    for verb in ("create", "apply"):
+        monkeypatch.setattr(Cluster, verb, twice(getattr(Cluster, verb)))
+    assert world.run()["identities"]["operator"]["action"] == action
+    world.check()

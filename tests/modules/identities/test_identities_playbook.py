@@ -121,10 +121,3 @@ def test_failure(ansible: Ansible) -> None:
     assert first in output
     assert second in output
     assert "Traceback" not in output
-
-
-def test_arguments(ansible: Ansible) -> None:
-    ansible.world.parameters["workers"][0].pop("secret")
-    status, recap, output = ansible.run()
-    assert (status, recap["failed"]) == (2, 1)
-    assert "secret found in workers" in output

@@ -121,7 +121,7 @@ def test_the_pod_is_replaced(forwarded: World, proxy: FaultProxy, kubelet: FakeK
 def test_the_pod_is_not_ready(forwarded: World, kubelet: FakeKubelet) -> None:
     set_ready(forwarded.core, forwarded.namespace, "task-store-0", False)
     assert {row["action"] for row in forwarded.run(check_mode=True)["identities"].values()} == {"minted"}
-    with pytest.raises(MissingError, match="looked for a ready pod behind Service"):
+    with pytest.raises(MissingError, match="no ready pod behind Service"):
         forwarded.run()
     assert kubelet.forwards == 0
 

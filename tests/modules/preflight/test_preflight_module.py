@@ -3,24 +3,19 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import json
 import os
 import pathlib
 import secrets
-import ssl
 import subprocess
 import sys
-import threading
 import time
 import typing as t
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from certificates import Authority
-from control_plane import ControlPlane, free_port
+from control_plane import ControlPlane
 from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 from kubernetes.dynamic import DynamicClient
 from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
@@ -33,7 +28,6 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     CollectionError,
     InputError,
     MissingError,
-    UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.apply import prepare
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
@@ -99,14 +93,6 @@ def add_configmap(admin: ApiClient, namespace: str, name: str, **data: str) -> N
     )
 
 
-def add_claim(admin: ApiClient, namespace: str, name: str, **labels: str) -> None:
-    body = {
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    CoreV1Api(admin).create_namespaced_persistent_volume_claim(namespace, body)
-
-
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_empty_cluster_is_not_written_to(control_plane: ControlPlane, check_mode: bool) -> None:
     user = f"user-{secrets.token_hex(4)}"
@@ -128,13 +114,6 @@ def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, c
     assert (result["experiment_id"], result["seed_commit"]) == (STORED, COMMIT)
 
 
-def test_the_id_is_found_on_a_volume_if_the_configmap_is_lost(
-    admin: ApiClient, namespace: str, check: Check
-) -> None:
-    add_claim(admin, namespace, "data-eden-postgres-0", **{"eden.reference/experiment-id": STORED})
-    assert check()["experiment_id"] == STORED
-
-
 def test_a_label_that_others_have_changed_is_ignored(
     admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
 ) -> None:
@@ -153,7 +132,7 @@ def test_a_label_that_others_have_changed_is_ignored(
     assert check()["experiment_id"] == STORED
     # The same label as the collection itself sets it.
     applied(OTHER)
-    with pytest.raises(InputError, match="volumes of another are there"):
+    with pytest.raises(InputError, match="there are volumes of another one"):
         check()
 
 
@@ -162,14 +141,14 @@ def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: 
     with pytest.raises(InputError) as error:
         check(eden_experiment_id=OTHER)
     assert error.value.message.startswith(
-        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment says {STORED}"
+        f"eden_experiment_id is {OTHER}, but ConfigMap {namespace}/eden-experiment contains {STORED}"
     )
 
 
 def test_a_namespace_in_deletion_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:
     # Its finalizer stays: the controller that removes it does not run.
     CoreV1Api(admin).delete_namespace(namespace)
-    with pytest.raises(CollectionError, match=f"^Namespace {namespace} has been in deletion since 20"):
+    with pytest.raises(CollectionError, match=f"^Namespace {namespace} has been terminating since 20"):
         check()
 
 
@@ -187,7 +166,7 @@ def test_a_namespace_that_others_made_is_used_as_it_is_or_handed_over(
     api.patch_namespace(namespace, {"metadata": {"labels": {preflight.POD_SECURITY_LABEL: "privileged"}}})
     with pytest.raises(CollectionError) as error:
         check(eden_manage_namespace=True)
-    assert error.value.message.startswith(f"Namespace {namespace} exists and is made with ")
+    assert error.value.message.startswith(f"Namespace {namespace} already exists, created by ")
     assert "It enforces Pod Security 'privileged', and" in error.value.message
     assert f"kubectl label namespace {namespace} app.kubernetes.io/managed-by=eden.reference" in (
         error.value.message
@@ -280,29 +259,6 @@ def altered(control_plane: ControlPlane, folder: pathlib.Path, **changes: t.Any)
     return path
 
 
-def test_a_server_that_is_not_there(control_plane: ControlPlane, tmp_path: pathlib.Path) -> None:
-    address = f"https://127.0.0.1:{free_port()}"
-    path = altered(control_plane, tmp_path, cluster=lambda cluster: {**cluster, "server": address})
-    with pytest.raises(UnreachableError) as error:
-        preflight.run(Task(parameters(path, "lab")))
-    assert error.value.message.startswith(
-        f"Could not read the version of the API server {address}: no answer from the Kubernetes API at"
-    )
-    assert "Connection refused" in error.value.message
-    assert error.value.message.endswith("kubectl version.")
-
-
-def test_a_server_with_a_certificate_of_another_authority(
-    control_plane: ControlPlane, tmp_path: pathlib.Path
-) -> None:
-    def without_authority(cluster: dict[str, str]) -> dict[str, str]:
-        return {"server": cluster["server"]}
-
-    path = altered(control_plane, tmp_path, cluster=without_authority)
-    with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-        preflight.run(Task(parameters(path, "lab")))
-
-
 def test_credentials_that_the_server_does_not_know(
     control_plane: ControlPlane, tmp_path: pathlib.Path
 ) -> None:
@@ -314,116 +270,12 @@ def test_credentials_that_the_server_does_not_know(
     assert "hunter2" not in error.value.message
 
 
-def test_a_kubeconfig_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(CollectionError, match=r"Could not find a kubeconfig: .*nowhere does not exist"):
-        preflight.run(Task(parameters(tmp_path / "nowhere", "lab")))
-
-
-def test_a_context_that_is_not_there(control_plane: ControlPlane) -> None:
-    with pytest.raises(CollectionError, match="context other"):
-        preflight.run(Task({**parameters(control_plane.kubeconfig, "lab"), "context": "other"}))
-
-
-def test_a_server_with_the_certificate_of_an_authority_that_is_not_the_kubeconfigs(
-    control_plane: ControlPlane, tmp_path: pathlib.Path
-) -> None:
-    other = base64.b64encode(Authority("other").pair.certificate).decode()
-    path = altered(
-        control_plane, tmp_path, cluster=lambda cluster: {**cluster, "certificate-authority-data": other}
-    )
-    with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-        preflight.run(Task(parameters(path, "lab")))
-
-
 def test_a_user_whose_certificate_has_expired(control_plane: ControlPlane) -> None:
     path = control_plane.kubeconfig_for("late", ("system:masters",), datetime.timedelta(days=3))
     with pytest.raises(ClusterError) as error:
         preflight.run(Task(parameters(path, "lab")))
     assert error.value.status == 401
     assert error.value.message.endswith(f"Renew the credentials of the kubeconfig {path}.")
-
-
-@pytest.fixture
-def stand_in() -> t.Iterator[tuple[ThreadingHTTPServer, list[str]]]:
-    """A server that is Kubernetes 1.26, and what it was asked for."""
-    requests: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            requests.append(f"{self.command} {self.path}")
-            content = b'{"gitVersion": "v1.26.9"}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-        def log_message(self, *_arguments: t.Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server, requests
-        server.shutdown()
-
-
-def test_a_server_that_is_too_old(
-    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
-) -> None:
-    server, requests = stand_in
-    address = f"http://127.0.0.1:{server.server_port}"
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(CollectionError) as error:
-        preflight.run(Task(parameters(path, "lab")))
-    assert error.value.message == (
-        f"The API server {address} is Kubernetes v1.26.9; 1.27 or newer is needed. "
-        "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
-    )
-    assert requests == ["GET /version"]
-
-
-def test_a_first_request_without_an_answer_is_sent_again(
-    control_plane: ControlPlane,
-    tmp_path: pathlib.Path,
-    stand_in: tuple[ThreadingHTTPServer, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server, requests = stand_in
-    answer = server.RequestHandlerClass.do_GET  # type: ignore[attr-defined]
-
-    def silent_at_first(handler: t.Any) -> None:
-        if requests:
-            answer(handler)
-        else:
-            requests.append("lost")
-            handler.rfile.read(1)
-
-    monkeypatch.setattr(server.RequestHandlerClass, "do_GET", silent_at_first)
-    address = f"http://127.0.0.1:{server.server_port}"
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: {"server": address})
-    with pytest.raises(CollectionError, match=r"is Kubernetes v1\.26\.9"):
-        preflight.run(Task(parameters(path, "lab")))
-    assert requests == ["lost", "GET /version"]
-
-
-def test_a_server_whose_certificate_has_expired(
-    control_plane: ControlPlane, tmp_path: pathlib.Path, stand_in: tuple[ThreadingHTTPServer, list[str]]
-) -> None:
-    server, requests = stand_in
-    authority = Authority("stand-in")
-    authority.server("late", ["localhost"], ["127.0.0.1"], datetime.timedelta(days=3)).write(tmp_path, "late")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "late.crt", tmp_path / "late.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    cluster = {
-        "server": f"https://127.0.0.1:{server.server_port}",
-        "certificate-authority-data": base64.b64encode(authority.pair.certificate).decode(),
-    }
-    path = altered(control_plane, tmp_path, cluster=lambda _cluster: cluster)
-    with pytest.raises(UnreachableError, match="certificate has expired"):
-        preflight.run(Task(parameters(path, "lab")))
-    assert requests == []
 
 
 # What is in the namespace
@@ -438,7 +290,7 @@ def test_the_existing_secret_is_read(admin: ApiClient, namespace: str, check: Ch
         check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
     api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "hunter2\n"}})
-    with pytest.raises(CredentialsError, match=r"POSTGRES_PASSWORD holds a line break") as error:
+    with pytest.raises(CredentialsError, match=r"POSTGRES_PASSWORD contains a line break") as error:
         check(eden_existing_secret="mine")
     assert "hunter2" not in error.value.message
     api.patch_namespaced_secret("mine", namespace, {"stringData": {"POSTGRES_PASSWORD": "-hunter2"}})
@@ -513,8 +365,8 @@ def test_a_volume_that_exists_keeps_its_size(
         check()
     assert error.value.message == (
         f"eden_storage_sizes.postgres is 10Gi, but the volume data of StatefulSet {namespace}/eden-postgres "
-        "was made with 20Gi, and an existing volume is not changed. Set eden_storage_sizes.postgres to "
-        "20Gi, or make a new experiment with another eden_name."
+        "was created with 20Gi, and an existing volume is never changed. Set eden_storage_sizes.postgres to "
+        "20Gi, or start a new experiment with another eden_name."
     )
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):
@@ -695,30 +547,6 @@ def test_the_role_finds_the_experiment(play: t.Callable[..., tuple[int, str]], o
     assert status == 0, printed
     assert "changed=0" in printed
     assert "evaluation_schema:\\n  score: real\\n" in printed
-
-
-def test_the_role_stops_at_wrong_inputs_before_it_asks_the_cluster(
-    control_plane: ControlPlane, play: t.Callable[..., tuple[int, str]]
-) -> None:
-    user = f"user-{secrets.token_hex(4)}"
-    kubeconfig = str(control_plane.kubeconfig_for(user, ("system:masters",)))
-    replicas = {"eden_replica": {"web_ui": 1}}
-    status, printed = play(eden_kubeconfig=kubeconfig, eden_storage_sizes={"postgres": "10G"}, **replicas)
-    assert status == 2
-    assert "2 inputs of eden break a rule; nothing was written." in printed
-    assert "eden_storage_sizes.postgres: must be a size such as 10Gi (an integer and Mi, Gi or Ti)" in printed
-    assert "eden_replica: is not an input; did you mean eden_replicas?" in printed
-    assert "Traceback" not in printed
-    assert asked(control_plane, user) == []
-    play(eden_kubeconfig=kubeconfig)
-    assert ("get", "namespaces") in asked(control_plane, user)
-
-
-def test_the_role_stops_if_the_cluster_is_not_ready(play: t.Callable[..., tuple[int, str]]) -> None:
-    status, printed = play(eden_existing_secret="mine")
-    assert status == 2
-    assert "which eden_existing_secret names. Create it" in printed
-    assert "Traceback" not in printed
 
 
 def test_the_module_runs_on_a_target_of_its_own(

@@ -83,6 +83,3 @@ class Api:
 
     def events(self) -> list[dict[str, Any]]:
         return list(self.ok("GET", "/events")["events"])
-
-    def event_types(self) -> list[str]:
-        return [event["type"] for event in self.events()]

@@ -65,14 +65,8 @@ class Bench:
     def clone_flags(self, name: str) -> list[str]:
         helper = str(self.directory / "git-credential-helper")
         path = str(self.directory / "clones" / name)
-        return [
-            "--repo-path",
-            path,
-            "--forgejo-url",
-            self.forge.url(EXPERIMENT),
-            "--credential-helper",
-            helper,
-        ]
+        url = self.forge.url(EXPERIMENT)
+        return ["--repo-path", path, "--forgejo-url", url, "--credential-helper", helper]
 
     def orchestrator(self, worker: Api, *flags: str, env: dict[str, str] | None = None) -> Service:
         return self.start(
@@ -205,17 +199,6 @@ def test_outside_its_group_the_orchestrator_fails(bench: Bench) -> None:
     assert service.exit_code() == 1
     assert "Forbidden" in service.output
     assert bench.store.api.events() == []
-
-
-def test_expired_claims_are_reclaimed(bench: Bench) -> None:
-    orchestrator = bench.store.mint("orchestrator", "orchestrators")
-    first = bench.orchestrator(orchestrator)
-    assert first.exit_code() == 0
-    task_id = bench.store.api.ok("GET", "/tasks?kind=ideation")[0]["task_id"]
-    orchestrator.ok("POST", f"/tasks/{task_id}/claim", {"expires_at": "2026-01-01T00:00:00Z"})
-    assert bench.orchestrator(orchestrator).exit_code() == 0
-    reclaimed = [event for event in bench.store.api.events() if event["type"] == "task.reclaimed"]
-    assert [event["data"] for event in reclaimed] == [{"task_id": task_id, "cause": "expired"}]
 
 
 def test_a_lost_task_store_ends_the_services(bench: Bench) -> None:

@@ -74,10 +74,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_ingress": {
             "host": "eden.example.com",
             "class_name": "off",
-            "annotations": {
-                "on": "🚀 é: # \U0001f9ea",
-                "no": "- a: b # c",
-            },
+            "annotations": {"on": "🚀 é: # \U0001f9ea", "no": "- a: b # c"},
         },
     },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},

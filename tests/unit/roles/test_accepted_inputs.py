@@ -34,6 +34,6 @@ def test_roles_read_numbers_and_booleans_through_filters() -> None:
         if path.suffix in (".yml", ".j2") and path.parent.name in ("tasks", "templates", "vars", "main")
         for name, spec in SPEC.items()
         if spec["type"] in ("bool", "int", "float")
-        and re.search(rf"^[^#\n]*\b{name}\b(?! \| {spec['type']}\b)", path.read_text(), re.MULTILINE)
+        and re.search(rf"^[^#\n]*\b{name}\b(?! \| {spec['type']}\b|: )", path.read_text(), re.MULTILINE)
     ]
     assert unfiltered == []

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
-from truth_table import CONFIG_READERS, LASTING, READERS
+from truth_table import COMPONENTS_OF_WORKERS, CONFIG_READERS, LASTING, READERS
 
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
@@ -165,6 +165,26 @@ def test_each_worker_pod_mounts_its_own_identity_only(objects: Manifests) -> Non
         secrets += mounted
     assert len(secrets) == len(set(secrets))
     assert not [secret for secret in secrets if "operator" in secret]
+
+
+def test_the_token_lies_where_its_service_looks(manifests: dict[str, Manifests]) -> None:
+    workers = 0
+    for pod in pods(manifests["plain"]).values():
+        (container,) = pod["spec"]["containers"]
+        flags = dict(
+            flag.split("=", 1) for flag in container.get("args", []) if re.match(r"--[a-z-]+=", flag)
+        )
+        if "--worker-id" not in flags:
+            continue
+        workers += 1
+        directory = "/var/lib/eden/credentials"
+        # The web UI, alone, keeps its tokens by experiment.
+        if "--credential-dir" in flags:
+            directory = f"{flags['--credential-dir']}/{flags['--experiment-id']}"
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts["credentials"] == directory
+        assert mounts["identity"] == f"{directory}/{flags['--worker-id']}.token"
+    assert workers == len(COMPONENTS_OF_WORKERS)
 
 
 def test_replicas_are_workers_of_their_own(manifests: dict[str, Manifests]) -> None:

@@ -84,7 +84,9 @@ def test_names_are_looked_up_at_the_clusters_dns_and_nothing_else_outside_is_rea
     assert dns_pods["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
     assert dns_pods["podSelector"]["matchExpressions"][0]["values"] == ["kube-dns", "node-local-dns"]
     # No other link-local address: clouds serve a DNS of their own on one.
-    assert caches == [{"ipBlock": {"cidr": f"{address}/32"}} for address in ("169.254.20.10", "169.254.10.11")]
+    assert caches == [
+        {"ipBlock": {"cidr": f"{address}/32"}} for address in ("169.254.20.10", "169.254.10.11")
+    ]
     assert {(row["port"], row["protocol"]) for row in rule["ports"]} == {
         (port, protocol) for port in (53, 5353) for protocol in ("TCP", "UDP")
     }

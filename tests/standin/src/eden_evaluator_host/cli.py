@@ -13,14 +13,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error."""
     parser = cli.new_parser("eden-evaluator-host", "Stand-in of EDEN's evaluator worker host.")
     cli.add_common_flags(parser)
-    cli.add_host_flags(parser, "evaluator", "evaluation")
+    cli.add_host_flags(parser)
     parser.add_argument("--experiment-config", required=True, help="read for its evaluation_schema")
-    parser.add_argument("--fail-every", type=int, help="every Nth task reports an error")
-    parser.add_argument("--repo-path")
-    parser.add_argument("--worktrees-dir", default="/var/lib/eden/worktrees")
-    args = parser.parse_args(argv)
-    cli.require_for_subprocess(parser, args, "experiment-dir", "repo-path")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     evaluation_schema = config.load(args.experiment_config).evaluation_schema
     client = host.client()
     host.log.info("starting", worker_id=args.worker_id, mode=args.mode)
-    evaluator = Evaluator(client, evaluation_schema, args.fail_every)
+    evaluator = Evaluator(client, evaluation_schema)
     host.work(evaluator.evaluate)
     host.log.info("evaluator host exited")
     return 0
@@ -40,10 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 class Evaluator:
     """Answers evaluation tasks with made-up metrics that fit the schema."""
 
-    def __init__(self, client: Client, evaluation_schema: dict[str, str], fail_every: int | None) -> None:
+    def __init__(self, client: Client, evaluation_schema: dict[str, str]) -> None:
         self._client = client
         self._schema = evaluation_schema
-        self._fail_every = fail_every
         self._count = 0
 
     def evaluate(self) -> bool:
@@ -57,14 +51,11 @@ class Evaluator:
         client.claim(task["task_id"])
         self._count += 1
         result: Document = {
+            "status": "success",
             "variant_id": variant_id,
             "artifacts_uri": f"file:///tmp/artifacts/variants/{variant_id}/evaluator/evaluation.md",
+            "evaluation": {name: _metric(kind, self._count) for name, kind in self._schema.items()},
         }
-        if self._fail_every and self._count % self._fail_every == 0:
-            result["status"] = "error"
-        else:
-            result["status"] = "success"
-            result["evaluation"] = {name: _metric(kind, self._count) for name, kind in self._schema.items()}
         client.submit(task["task_id"], result)
         return True
 

@@ -17,16 +17,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error."""
     parser = cli.new_parser("eden-executor-host", "Stand-in of EDEN's executor worker host.")
     cli.add_common_flags(parser)
-    cli.add_host_flags(parser, "executor", "execution")
-    parser.add_argument(
-        "--repo-path", required=True, help="bare repository that work/* branches are written to"
-    )
-    parser.add_argument("--fail-every", type=int, help="every Nth task reports an error")
-    parser.add_argument("--experiment-config")
-    parser.add_argument("--worktrees-dir", default="/var/lib/eden/worktrees")
-    args = parser.parse_args(argv)
-    cli.require_for_subprocess(parser, args, "experiment-config", "experiment-dir")
-    return args
+    cli.add_host_flags(parser)
+    cli.add_clone_flags(parser, required=True)
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.forgejo_url is not None:
         host.log.info("syncing_clone_from_remote", url=args.forgejo_url, dest=args.repo_path)
         repository = Repository.synchronized(args.repo_path, args.forgejo_url, args.credential_helper)
-    executor = Executor(client, repository, args.fail_every)
+    executor = Executor(client, repository)
     host.work(executor.execute)
     host.log.info("executor host exited")
     return 0
@@ -49,11 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 class Executor:
     """Answers execution tasks with one commit each."""
 
-    def __init__(self, client: Client, repository: Repository, fail_every: int | None) -> None:
+    def __init__(self, client: Client, repository: Repository) -> None:
         self._client = client
         self._repository = repository
-        self._fail_every = fail_every
-        self._count = 0
 
     def execute(self) -> bool:
         """Take the first pending execution task, if there is one, and answer it."""
@@ -64,11 +55,9 @@ class Executor:
         task = pending[0]
         idea = client.idea(task["payload"]["idea_id"])
         client.claim(task["task_id"])
-        self._count += 1
         name = task["task_id"].replace("execution-", "variant-")
         branch = f"work/{name}-{idea['slug']}"
-        failing = bool(self._fail_every) and self._count % (self._fail_every or 1) == 0
-        commit = None if failing else self._publish(idea, name, branch)
+        commit = self._publish(idea, name, branch)
         variant_id = service.new_id("variant-")
         client.create_variant(
             {

@@ -7,22 +7,16 @@ import argparse
 import re
 
 from eden_service_common import cli, contracts, service
-from eden_service_common.client import Client
+from eden_service_common.client import Client, Document
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error, with 1 on a bad commit sha."""
     parser = cli.new_parser("eden-ideator-host", "Stand-in of EDEN's ideator worker host.")
     cli.add_common_flags(parser)
-    cli.add_host_flags(parser, "ideator", "ideation")
-    parser.add_argument("--base-commit-sha", help="parent commit of every idea (scripted mode)")
-    parser.add_argument("--ideas-per-ideation", type=int, default=1)
-    parser.add_argument("--experiment-config")
-    parser.add_argument("--artifacts-dir")
-    parser.add_argument("--repo-path")
-    parser.add_argument("--ideation-startup-deadline", type=float, default=30.0)
+    cli.add_host_flags(parser)
+    parser.add_argument("--base-commit-sha", help="parent commit of every idea")
     args = parser.parse_args(argv)
-    cli.require_for_subprocess(parser, args, "experiment-config", "experiment-dir", "artifacts-dir")
     if not args.base_commit_sha:
         parser.error("--base-commit-sha is required in --mode scripted")
     if re.fullmatch(contracts.SHA, args.base_commit_sha) is None:
@@ -37,35 +31,31 @@ def main(argv: list[str] | None = None) -> int:
     host.wait()
     client = host.client()
     host.log.info("starting", worker_id=args.worker_id, mode=args.mode)
-    host.work(lambda: ideate(client, args.base_commit_sha, args.ideas_per_ideation))
+    host.work(lambda: ideate(client, args.base_commit_sha))
     host.log.info("ideator host exited")
     return 0
 
 
-def ideate(client: Client, base_commit_sha: str, count: int) -> bool:
-    """Take the first pending ideation task, if there is one, and answer it with `count` ideas."""
+def ideate(client: Client, base_commit_sha: str) -> bool:
+    """Take the first pending ideation task, if there is one, and answer it with an idea."""
     pending = client.tasks(kind="ideation", state="pending")
     if not pending:
         return False
     task_id = pending[0]["task_id"]
     client.claim(task_id)
-    idea_ids = []
-    for index in range(count):
-        slug = f"{task_id}-p{index}"
-        idea_id = service.new_id("idea-")
-        idea = {
-            "idea_id": idea_id,
-            "experiment_id": client.experiment_id,
-            "slug": slug,
-            "priority": float(count - index),
-            "parent_commits": [base_commit_sha],
-            # Nothing is written there: scripted ideas have no content.
-            "artifacts_uri": f"file:///tmp/artifacts/ideas/{slug}/content.md",
-            "state": "drafting",
-            "created_at": contracts.now(),
-        }
-        client.create_idea(idea)
-        client.mark_ready(idea_id)
-        idea_ids.append(idea_id)
-    client.submit(task_id, {"status": "success", "idea_ids": idea_ids})
+    slug = f"{task_id}-p0"
+    idea: Document = {
+        "idea_id": service.new_id("idea-"),
+        "experiment_id": client.experiment_id,
+        "slug": slug,
+        "priority": 1.0,
+        "parent_commits": [base_commit_sha],
+        # Nothing is written there: scripted ideas have no content.
+        "artifacts_uri": f"file:///tmp/artifacts/ideas/{slug}/content.md",
+        "state": "drafting",
+        "created_at": contracts.now(),
+    }
+    client.create_idea(idea)
+    client.mark_ready(idea["idea_id"])
+    client.submit(task_id, {"status": "success", "idea_ids": [idea["idea_id"]]})
     return True

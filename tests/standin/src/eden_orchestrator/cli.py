@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 
 from eden_service_common import cli, config, service
 from eden_service_common.client import Client
@@ -13,10 +11,10 @@ from eden_service_common.credentials import admin_token
 from eden_service_common.git import Identity, Repository
 
 from .integrator import Integrator
-from .loop import Orchestrator, Prefixes
+from .loop import Orchestrator
 from .startup import ensure_baseline, join_group
 
-_TERMINATION_POLICY = "eden_dispatch.termination:default_termination_policy"
+_AUTHOR = Identity("EDEN Integrator", "integrator@eden.invalid")
 _QUIESCENT_ITERATIONS = 3
 
 
@@ -25,17 +23,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = cli.new_parser("eden-orchestrator", "Stand-in of EDEN's orchestrator.")
     cli.add_common_flags(parser)
     parser.add_argument("--worker-id", default="orchestrator")
-    parser.add_argument(
-        "--repo-path", required=True, help="bare repository, the clone of --forgejo-url when given"
-    )
-    parser.add_argument("--forgejo-url")
-    parser.add_argument("--credential-helper")
-    parser.add_argument("--integrator-author", help="'Name <email>'")
+    cli.add_clone_flags(parser, required=True)
     parser.add_argument("--experiment-config", required=True)
-    parser.add_argument("--termination-policy", default=_TERMINATION_POLICY)
-    parser.add_argument("--ideation-task-prefix", default="ideation-")
-    parser.add_argument("--execution-task-prefix", default="execution-")
-    parser.add_argument("--evaluation-task-prefix", default="evaluate-")
     parser.add_argument("--poll-interval", type=float, default=0.1)
     parser.add_argument(
         "--max-quiescent-iterations",
@@ -43,10 +32,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=_QUIESCENT_ITERATIONS,
         help="exit after so many idle iterations; 0 = never",
     )
-    parser.add_argument("--auto-checkpoint-dir", default=os.environ.get("EDEN_AUTO_CHECKPOINT_DIR") or None)
-    parser.add_argument("--control-plane-url", default=os.environ.get("EDEN_CONTROL_PLANE_URL") or None)
-    parser.add_argument("--lease-duration-seconds", type=int, default=30)
-    parser.add_argument("--control-plane-admin-token")
+    parser.add_argument("--lease-duration-seconds", type=int, default=30, help="of the lease mode")
     return parser.parse_args(argv)
 
 
@@ -54,13 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     """Drive the experiment until it is quiescent, or SIGTERM or SIGINT. Returns the exit code."""
     args = parse_args(argv)
     orchestrator = service.start("orchestrator", args)
-    if args.control_plane_url is not None:
-        service.refuse("--control-plane-url (lease mode) is not part of the stand-in")
     experiment = config.load(args.experiment_config)
     limit = _quiescence_limit(args, experiment, orchestrator)
     admin = admin_token(args.admin_token)
-    if experiment.auto_checkpoint_enabled:
-        _refuse_auto_checkpoint(args, admin)
     orchestrator.wait()
     client = orchestrator.client()
     orchestrator.log.info(
@@ -71,11 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         repo=args.repo_path,
         worker_id=args.worker_id,
     )
-    integrator = Integrator(client, _repository(args, orchestrator), _author(args.integrator_author))
+    integrator = Integrator(client, _repository(args, orchestrator), _AUTHOR)
     _reconcile(args, client, integrator, admin, orchestrator)
     ensure_baseline(client, experiment, orchestrator.log)
-    prefixes = Prefixes(args.ideation_task_prefix, args.execution_task_prefix, args.evaluation_task_prefix)
-    _run(Orchestrator(client, integrator, experiment, prefixes, orchestrator.log), orchestrator, limit)
+    _run(Orchestrator(client, integrator, experiment, orchestrator.log), orchestrator, limit)
     orchestrator.log.info("orchestrator exited")
     return 0
 
@@ -101,26 +82,13 @@ def _quiescence_limit(
     args: argparse.Namespace, experiment: config.ExperimentConfig, orchestrator: service.Service
 ) -> int:
     """0 of the command line wins; any other value gives way to the experiment config."""
-    ignored = {}
-    if args.termination_policy != _TERMINATION_POLICY:
-        ignored["--termination-policy"] = args.termination_policy
-    if args.max_quiescent_iterations not in (0, _QUIESCENT_ITERATIONS):
-        ignored["--max-quiescent-iterations"] = args.max_quiescent_iterations
-    for flag, value in ignored.items():
-        reason = "the experiment config takes precedence in single-experiment mode"
-        orchestrator.log.warning("orchestrator_cli_flag_ignored", flag=flag, value=value, reason=reason)
-    if args.max_quiescent_iterations == 0:
+    value = args.max_quiescent_iterations
+    if value == 0:
         return 0
+    if value != _QUIESCENT_ITERATIONS:
+        flag, reason = "--max-quiescent-iterations", "the experiment config takes precedence"
+        orchestrator.log.warning("orchestrator_cli_flag_ignored", flag=flag, value=value, reason=reason)
     return experiment.max_quiescent_iterations or _QUIESCENT_ITERATIONS
-
-
-def _refuse_auto_checkpoint(args: argparse.Namespace, admin: str | None) -> None:
-    prefix = "auto_checkpoint.enabled is true but"
-    if admin is None:
-        service.refuse(f"{prefix} no admin token is available; set --admin-token / $EDEN_ADMIN_TOKEN")
-    if not args.auto_checkpoint_dir:
-        service.refuse(f"{prefix} no destination directory is set; pass --auto-checkpoint-dir")
-    service.refuse(f"{prefix} checkpoints are not part of the stand-in")
 
 
 def _repository(args: argparse.Namespace, orchestrator: service.Service) -> Repository:
@@ -128,15 +96,6 @@ def _repository(args: argparse.Namespace, orchestrator: service.Service) -> Repo
         return Repository(args.repo_path)
     orchestrator.log.info("syncing_clone_from_remote", url=args.forgejo_url, dest=args.repo_path)
     return Repository.synchronized(args.repo_path, args.forgejo_url, args.credential_helper)
-
-
-def _author(text: str | None) -> Identity:
-    match = re.fullmatch(
-        r"(?P<name>.+?)\s+<(?P<email>[^>]+)>", text or "EDEN Integrator <integrator@eden.invalid>"
-    )
-    if match is None:
-        service.refuse(f"--integrator-author {text!r}: expected 'Name <email>' format")
-    return Identity(match["name"], match["email"])
 
 
 def _reconcile(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from .logs import LEVELS
 
@@ -32,38 +31,20 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     add_log_level(parser)
 
 
-def add_host_flags(parser: argparse.ArgumentParser, role: str, command: str) -> None:
-    """The flags of the three worker hosts besides the common ones; `command` names their deadline flags."""
-    parser.add_argument("--worker-id", required=True)
-    parser.add_argument("--mode", choices=("scripted", "subprocess"), default="scripted")
-    parser.add_argument("--experiment-dir", help="directory of the experiment (subprocess mode)")
-    parser.add_argument("--forgejo-url", help="remote that --repo-path is a clone of")
+def add_clone_flags(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """The flags of a clone of the experiment's repository."""
+    parser.add_argument("--repo-path", required=required, help="bare repository, the clone of --forgejo-url")
+    parser.add_argument("--forgejo-url")
     parser.add_argument("--credential-helper", help="git credential helper for --forgejo-url")
-    parser.add_argument(f"--{command}-shutdown-deadline", type=float, default=10.0)
-    parser.add_argument(f"--{command}-env-file")
+
+
+def add_host_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the three worker hosts besides the common ones."""
+    parser.add_argument("--worker-id", required=True)
+    parser.add_argument("--mode", choices=("scripted",), default="scripted")
     parser.add_argument(
         "--poll-interval", type=float, default=0.1, help="seconds between two polls when idle"
     )
-    execution = parser.add_argument_group(f"execution of the {role}'s command (subprocess mode)")
-    execution.add_argument("--exec-mode", choices=("host", "docker"), default="host")
-    execution.add_argument("--exec-image", default=os.environ.get("EDEN_EXEC_IMAGE"))
-    execution.add_argument("--exec-volume", action="append", default=[], metavar="NAME:TARGET[:ro|rw]")
-    execution.add_argument("--exec-bind", action="append", default=[], metavar="HOST_PATH:TARGET[:ro|rw]")
-    execution.add_argument("--cidfile-dir", default="/var/lib/eden/cidfiles")
-    execution.add_argument("--exec-network", default=os.environ.get("EDEN_EXEC_NETWORK"))
-    execution.add_argument("--artifact-url", default=os.environ.get("EDEN_ARTIFACT_URL"))
-    execution.add_argument("--artifact-path-root", default=os.environ.get("EDEN_ARTIFACT_PATH_ROOT"))
-    execution.add_argument("--readonly-store-url", default=os.environ.get("EDEN_READONLY_STORE_URL"))
-
-
-def require_for_subprocess(parser: argparse.ArgumentParser, args: argparse.Namespace, *names: str) -> None:
-    """Exit with 2 when subprocess mode lacks one of the flags, and with 1 because it does not exist here."""
-    if args.mode != "subprocess":
-        return
-    for name in names:
-        if getattr(args, name.replace("-", "_")) is None:
-            parser.error(f"--{name} is required in --mode subprocess")
-    raise SystemExit(f"{parser.prog}: --mode subprocess is not part of the stand-in; use --mode scripted")
 
 
 def _non_empty(value: str) -> str:

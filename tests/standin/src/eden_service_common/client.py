@@ -55,14 +55,6 @@ class InvalidPrecondition(ServerError):
     """409: the state of another object does not allow it."""
 
 
-class IllegalTransition(ServerError):
-    """409: the state of the object does not allow it."""
-
-
-class ExperimentIdMismatch(ServerError):
-    """400: the server serves another experiment."""
-
-
 _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/unauthorized": Unauthorized,
     "eden://error/forbidden": Forbidden,
@@ -70,8 +62,6 @@ _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/already-exists": AlreadyExists,
     "eden://error/reserved-identifier": ReservedIdentifier,
     "eden://error/invalid-precondition": InvalidPrecondition,
-    "eden://error/illegal-transition": IllegalTransition,
-    "eden://error/experiment-id-mismatch": ExperimentIdMismatch,
 }
 
 
@@ -173,16 +163,6 @@ class Client:
     def dispatch_mode(self) -> dict[str, str]:
         return dict(self.request("GET", "/dispatch_mode"))
 
-    def terminate(self, reason: str) -> None:
-        self.request("POST", "/terminate", body={"reason": reason})
-
-    def policy_error(self, kind: str, error: Exception) -> None:
-        body = {"policy_kind": kind, "error_type": type(error).__name__, "error_message": str(error)}
-        self.request("POST", "/policy-errors", body=body)
-
-    def events(self) -> list[Document]:
-        return list(self.request("GET", "/events")["events"])
-
     def tasks(self, **filters: str) -> list[Document]:
         """The tasks, filtered by `kind` and `state`."""
         return list(self.request("GET", "/tasks", query=filters))
@@ -201,9 +181,6 @@ class Client:
 
     def reject(self, task_id: str, reason: str) -> None:
         self.request("POST", f"/tasks/{_segment(task_id)}/reject", body={"reason": reason})
-
-    def reclaim(self, task_id: str, cause: str) -> None:
-        self.request("POST", f"/tasks/{_segment(task_id)}/reclaim", body={"cause": cause})
 
     def decision(self, task_id: str) -> str:
         """How to finalize a submitted task: accept, reject_worker or reject_validation."""

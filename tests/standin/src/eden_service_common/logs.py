@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logs: one JSON object per line on standard output, and in `$EDEN_LOG_DIR/<service>.jsonl` when set."""
+"""Logs: one JSON object per line on standard output."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
 from typing import Any
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class Log:
@@ -68,34 +60,9 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure(service: str, experiment_id: str, level: str) -> None:
-    """Send the logs of this process, from `level` up, to where they belong."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    directory = os.environ.get("EDEN_LOG_DIR", "").strip()
-    if directory:
-        handlers += _file_handler(Path(directory), service)
+    """Print the logs of this process from `level` up."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_JsonFormatter(service, experiment_id))
     root = logging.getLogger()
     root.setLevel(LEVELS[level])
-    for handler in handlers:
-        handler.setFormatter(_JsonFormatter(service, experiment_id))
-        root.addHandler(handler)
-
-
-def _file_handler(directory: Path, service: str) -> list[logging.Handler]:
-    # A log file that cannot be written must not keep the service from starting.
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return [
-            RotatingFileHandler(
-                directory / f"{service}.jsonl",
-                maxBytes=_positive("EDEN_LOG_MAX_BYTES", 50 * 1024 * 1024),
-                backupCount=_positive("EDEN_LOG_BACKUP_COUNT", 5),
-                encoding="utf-8",
-            )
-        ]
-    except OSError:
-        return []
-
-
-def _positive(name: str, default: int) -> int:
-    text = os.environ.get(name, "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else default
+    root.addHandler(handler)

@@ -8,7 +8,6 @@ and a field that may be absent may not be null unless it says so.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,18 +42,6 @@ def integer(minimum: int | None = None) -> Check:
             raise Invalid(f"{where}: must be an integer")
         if minimum is not None and value < minimum:
             raise Invalid(f"{where}: must be at least {minimum}")
-
-    return check
-
-
-def number(*, above: float | None = None) -> Check:
-    """A finite integer or float, greater than `above`."""
-
-    def check(value: Any, where: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise Invalid(f"{where}: must be a finite number")
-        if above is not None and value <= above:
-            raise Invalid(f"{where}: must be greater than {above}")
 
     return check
 
@@ -95,13 +82,15 @@ def array(item: Check, *, minimum: int = 0) -> Check:
     return check
 
 
-def map_of(item: Check) -> Check:
-    """An object whose values all pass `item`."""
+def map_of(item: Check, *, key: Check | None = None) -> Check:
+    """An object whose values all pass `item`, and whose names pass `key`."""
 
     def check(value: Any, where: str) -> None:
         mapping(value, where)
-        for key, element in value.items():
-            item(element, f"{where}.{key}")
+        for name, element in value.items():
+            if key is not None:
+                key(name, f"{where}.{name}")
+            item(element, f"{where}.{name}")
 
     return check
 

@@ -95,16 +95,10 @@ def _route(
 class Api:
     """Answers requests about one store."""
 
-    def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        settings: Settings,
-        stop: StopSignal,
-    ) -> None:
+    def __init__(self, store: Store, registry: Registry, settings: Settings, stop: StopSignal) -> None:
         self.store = store
         self.registry = registry
-        self.tasks = Tasks(store, registry)
+        self.tasks = Tasks(store)
         self.settings = settings
         self.stop = stop
 
@@ -325,13 +319,8 @@ def _delete_group(api: Api, call: Call) -> Response:
 
 @_route("POST", "/tasks", body=shapes.mapping)
 def _create_task(api: Api, call: Call) -> Response:
-    if call.body.get("kind") in contracts.TASK_KINDS:
-        api.require_member(call, "admins", "orchestrators")
-    else:
-        api.require_worker(call)
-    task = _stamped(call, call.body)
-    contracts.task(task, "task")
-    return json_response(api.tasks.create(task))
+    api.require_member(call, "admins", "orchestrators")
+    return json_response(api.tasks.create(_stamped(call, call.body)))
 
 
 def _readable(path: str, table: Table, *filters: str) -> None:
@@ -353,16 +342,9 @@ _readable("/ideas", IDEAS, "state")
 _readable("/variants", VARIANTS, "status")
 
 
-@_route("GET", "/tasks/{task_id}/submission")
-def _read_submission(api: Api, call: Call) -> Response:
-    submission = api.tasks.submission(call.parameters["task_id"])
-    return _NO_CONTENT if submission is None else json_response(submission)
-
-
-@_route("POST", "/tasks/{task_id}/claim", body=record({}, {"expires_at": contracts.timestamp}, closed=True))
+@_route("POST", "/tasks/{task_id}/claim", body=record({}, closed=True))
 def _claim(api: Api, call: Call) -> Response:
-    worker_id = api.require_worker(call)
-    return json_response(api.tasks.claim(call.parameters["task_id"], worker_id, call.body.get("expires_at")))
+    return json_response(api.tasks.claim(call.parameters["task_id"], api.require_worker(call)))
 
 
 @_route("POST", "/tasks/{task_id}/submit", body=record({"payload": shapes.mapping}, closed=True))
@@ -389,39 +371,13 @@ def _reject(api: Api, call: Call) -> Response:
     return _NO_CONTENT
 
 
-@_route(
-    "POST",
-    "/tasks/{task_id}/reclaim",
-    body=record({"cause": shapes.one_of("expired", "operator", "health_policy")}, closed=True),
-)
-def _reclaim(api: Api, call: Call) -> Response:
-    api.require_worker(call)
-    api.tasks.reclaim(call.parameters["task_id"], call.body["cause"])
-    return _NO_CONTENT
-
-
-@_route(
-    "POST",
-    "/tasks/{task_id}/reassign",
-    body=record(
-        {"new_target": shapes.nullable(contracts.target), "reason": shapes.string(minimum=1)}, closed=True
-    ),
-)
-def _reassign(api: Api, call: Call) -> Response:
-    worker_id = api.require_member(call, "admins")
-    task_id = call.parameters["task_id"]
-    return json_response(api.tasks.reassign(task_id, call.body["new_target"], call.body["reason"], worker_id))
-
-
 # --- ideas and variants ---
 
 
 @_route("POST", "/ideas", body=shapes.mapping)
 def _create_idea(api: Api, call: Call) -> Response:
     api.require_worker(call)
-    idea = _stamped(call, call.body)
-    contracts.idea(idea, "idea")
-    return json_response(records.create_idea(api.store, idea))
+    return json_response(records.create_idea(api.store, _stamped(call, call.body)))
 
 
 @_route("POST", "/ideas/{idea_id}/mark-ready")
@@ -437,15 +393,7 @@ def _create_variant(api: Api, call: Call) -> Response:
         api.require_member(call, "orchestrators")
     else:
         api.require_worker(call)
-    contracts.variant(call.body, "variant")
     return json_response(records.create_variant(api.store, call.body))
-
-
-@_route("POST", "/variants/{variant_id}/declare-evaluation-error")
-def _declare_evaluation_error(api: Api, call: Call) -> Response:
-    api.require_worker(call)
-    records.declare_evaluation_error(api.store, call.parameters["variant_id"])
-    return _NO_CONTENT
 
 
 @_route(
@@ -478,24 +426,6 @@ def _terminate(api: Api, call: Call) -> Response:
     experiment = records.terminate(api.store, call.body["reason"], worker_id)
     # Unlike the read, this answer leaves a null out.
     return json_response({name: value for name, value in experiment.items() if value is not None})
-
-
-@_route(
-    "POST",
-    "/policy-errors",
-    body=record(
-        {
-            "policy_kind": shapes.string(minimum=1),
-            "error_type": shapes.string(minimum=1),
-            "error_message": shapes.string(),
-        },
-        closed=True,
-    ),
-)
-def _policy_error(api: Api, call: Call) -> Response:
-    api.require_member(call, "orchestrators")
-    records.policy_error(api.store, call.body)
-    return _NO_CONTENT
 
 
 @_route("GET", "/dispatch_mode")
@@ -558,16 +488,6 @@ def _events(api: Api, cursor: int, timeout: float) -> Response:
 
 def _discard(_value: object) -> None:
     """Only the check that made the value matters."""
-
-
-# --- not part of the stand-in ---
-
-
-@_route("POST", "/checkpoint")
-@_route("POST", "/artifacts")
-@_route("GET", "/artifacts")
-def _left_out(api: Api, call: Call) -> Response:
-    return json_response({"detail": "the stand-in has neither checkpoints nor artifacts"}, 501)
 
 
 # --- reference helpers, anonymous ---

@@ -5,96 +5,50 @@ from __future__ import annotations
 
 import json
 
-from eden_service_common import contracts
-
 from .problems import Problem
-from .store import IDEAS, VARIANTS, Document, Store
+from .store import IDEAS, VARIANTS, Document, Store, Table
 
 MODES = ("termination", "ideation_creation", "execution_dispatch", "evaluation_dispatch", "integration")
 
 
 def create_idea(store: Store, idea: Document) -> Document:
-    """Store a drafting idea; the result may carry `warnings` about its slug."""
+    """Store a drafting idea."""
     with store.transaction():
-        _require_new(store, IDEAS.key, idea, store.find(IDEAS, idea["idea_id"]))
-        if idea["state"] != "drafting":
-            raise Problem("invalid-precondition", f"new idea must start in 'drafting', not {idea['state']!r}")
-        same_slug = [other["idea_id"] for other in store.select(IDEAS) if other["slug"] == idea["slug"]]
+        _require_new(store, IDEAS, idea)
         store.put(IDEAS, idea)
         store.emit("idea.drafted", idea_id=idea["idea_id"])
-    if not same_slug:
-        return idea
-    return {**idea, "warnings": [f"slug {idea['slug']!r} is already used by idea(s) {', '.join(same_slug)}"]}
+    return idea
 
 
 def mark_ready(store: Store, idea_id: str) -> None:
     with store.transaction():
-        idea = store.get(IDEAS, idea_id)
-        if idea["state"] != "drafting":
-            raise Problem("illegal-transition", f"cannot mark idea ready from state {idea['state']!r}")
-        store.put(IDEAS, {**idea, "state": "ready"})
+        store.put(IDEAS, {**store.get(IDEAS, idea_id), "state": "ready"})
         store.emit("idea.ready", idea_id=idea_id)
 
 
 def create_variant(store: Store, variant: Document) -> Document:
     """Store a starting variant, or a baseline that is successful from the start."""
-    variant_id, status = variant["variant_id"], variant["status"]
-    baseline = variant.get("kind") == "baseline"
+    variant_id = variant["variant_id"]
     with store.transaction():
-        _require_new(store, VARIANTS.key, variant, store.find(VARIANTS, variant_id))
-        if status != "starting" and not (baseline and status == "success"):
-            raise Problem("invalid-precondition", f"new variant must start in 'starting', not {status!r}")
-        if status == "success":
-            if "evaluation" not in variant or "commit_sha" not in variant:
-                raise Problem(
-                    "invalid-precondition",
-                    "a baseline created directly in 'success' must carry evaluation and commit_sha",
-                )
-            store.check_evaluation(variant["evaluation"])
+        _require_new(store, VARIANTS, variant)
         store.put(VARIANTS, variant)
-        data = {"kind": "baseline"} if baseline else {}
-        if "idea_id" in variant:
-            data["idea_id"] = variant["idea_id"]
+        data = {name: variant[name] for name in ("kind", "idea_id") if name in variant}
         store.emit("variant.started", variant_id=variant_id, **data)
-        if status == "success":
+        if variant["status"] == "success":
+            store.check_evaluation(variant["evaluation"])
             store.emit("variant.succeeded", variant_id=variant_id, commit_sha=variant["commit_sha"])
     return variant
-
-
-def declare_evaluation_error(store: Store, variant_id: str) -> None:
-    with store.transaction():
-        variant = store.get(VARIANTS, variant_id)
-        if variant["status"] != "starting":
-            raise Problem(
-                "illegal-transition",
-                f"cannot declare evaluation_error from variant status {variant['status']!r}",
-            )
-        store.put(VARIANTS, {**variant, "status": "evaluation_error", "completed_at": contracts.now()})
-        store.emit("variant.evaluation_errored", variant_id=variant_id)
 
 
 def integrate(store: Store, variant_id: str, commit_sha: str) -> None:
     """Record the commit of a successful variant; the same commit again changes nothing."""
     with store.transaction():
         variant = store.get(VARIANTS, variant_id)
-        if variant.get("kind") == "baseline":
-            raise Problem(
-                "invalid-precondition", f"variant {variant_id!r} is a baseline and is never integrated"
-            )
-        if variant["status"] != "success":
-            raise Problem(
-                "invalid-precondition",
-                f"variant {variant_id!r} must be in 'success' to integrate, not {variant['status']!r}",
-            )
         recorded = variant.get("variant_commit_sha")
         if recorded == commit_sha:
             return
-        if recorded is not None:
-            raise Problem(
-                "invalid-precondition",
-                f"variant {variant_id!r} is already integrated with a different variant_commit_sha "
-                f"({recorded!r} != {commit_sha!r})",
-            )
+        if recorded is not None or variant["status"] != "success" or variant.get("kind") == "baseline":
+            raise Problem("invalid-precondition", f"variant {variant_id!r} cannot be integrated: {variant}")
         store.put(VARIANTS, {**variant, "variant_commit_sha": commit_sha})
         store.emit("variant.integrated", variant_id=variant_id, variant_commit_sha=commit_sha)
 
@@ -111,7 +65,6 @@ def read_experiment(store: Store) -> Document:
         experiment["name"] = name
     if base_commit_sha is not None:
         experiment["base_commit_sha"] = base_commit_sha
-    contracts.experiment(experiment, "experiment")
     return {**experiment, "imported_from": json.loads(imported_from) if imported_from else None}
 
 
@@ -159,20 +112,9 @@ def update_dispatch_mode(store: Store, updates: dict[str, str], updated_by: str)
         return current
 
 
-def policy_error(store: Store, error: Document) -> None:
-    with store.transaction():
-        store.emit("experiment.policy_error", **error)
-
-
-def _require_new(store: Store, key: str, document: Document, existing: Document | None) -> None:
-    if existing is not None:
-        raise Problem("already-exists", f"{key} {document[key]!r}")
-    if document["experiment_id"] != store.experiment_id:
-        raise Problem(
-            "invalid-precondition",
-            f"experiment_id {document['experiment_id']!r} does not match store experiment "
-            f"{store.experiment_id!r}",
-        )
+def _require_new(store: Store, table: Table, document: Document) -> None:
+    if store.find(table, document[table.key]) is not None:
+        raise Problem("already-exists", f"{table.key} {document[table.key]!r}")
 
 
 def _require_actor(field: str, value: str) -> None:

@@ -47,7 +47,6 @@ class Registry:
             worker["registered_by"] = registered_by
         if labels:
             worker["labels"] = labels
-        contracts.worker(worker, "worker")
         token = secrets.token_hex(32)
         with self._store.transaction():
             self._store.database.execute(

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from eden_service_common import contracts
-from eden_service_common.shapes import Check
 
 from .database import Database
 from .problems import Problem
@@ -22,28 +21,24 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of documents: its key field, the fields that are columns too, and the shape of a document."""
+    """A table of documents: its key field, and the fields that are columns too."""
 
     name: str
     key: str
     columns: tuple[str, ...]
-    check: Check
 
 
-TASKS = Table("task", "task_id", ("kind", "state"), contracts.task)
-IDEAS = Table("idea", "idea_id", ("state",), contracts.idea)
-VARIANTS = Table("variant", "variant_id", ("status",), contracts.variant)
-WORKERS = Table("worker", "worker_id", ("name",), contracts.worker)
-GROUPS = Table("worker_group", "group_id", ("name",), contracts.group)
+TASKS = Table("task", "task_id", ("kind", "state"))
+IDEAS = Table("idea", "idea_id", ("state",))
+VARIANTS = Table("variant", "variant_id", ("status",))
+WORKERS = Table("worker", "worker_id", ("name",))
+GROUPS = Table("worker_group", "group_id", ("name",))
 
 _METRIC_TYPES: dict[str, tuple[type, ...]] = {"integer": (int,), "real": (int, float), "text": (str,)}
 
 
 class Store:
-    """The experiment's row is made when there is none, and must match when there is one.
-
-    `tree_of` maps a commit sha to the sha of its tree, or None when the commit is not known.
-    """
+    """The experiment's row is made when there is none, and must match when there is one."""
 
     def __init__(
         self,
@@ -51,12 +46,10 @@ class Store:
         experiment_id: str,
         evaluation_schema: dict[str, str],
         base_commit_sha: str | None = None,
-        tree_of: Callable[[str], str | None] | None = None,
     ) -> None:
         self.database = database
         self.experiment_id = experiment_id
         self.evaluation_schema = evaluation_schema
-        self.tree_of = tree_of
         with self.transaction():
             create_schema(database, evaluation_schema)
             self._open_experiment(base_commit_sha)
@@ -116,8 +109,7 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def put(self, table: Table, document: Document) -> Document:
-        """Insert or replace the document, which must have its shape (Invalid)."""
-        table.check(document, table.name)
+        """Insert or replace the document."""
         columns = (table.key, *table.columns, "data")
         values = (*(document.get(column) for column in columns[:-1]), json.dumps(document))
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
@@ -137,7 +129,6 @@ class Store:
             "experiment_id": self.experiment_id,
             "data": data,
         }
-        contracts.event(event, "event")
         self._next_event += 1
         self.database.execute(
             "INSERT INTO event(event_id, type, occurred_at, experiment_id, data) VALUES (?, ?, ?, ?, ?)",

@@ -6,11 +6,9 @@ from __future__ import annotations
 import json
 
 from eden_service_common import contracts
-from eden_service_common.shapes import Invalid
 
 from .problems import Problem
 from .records import require_running
-from .registry import Registry
 from .store import IDEAS, TASKS, VARIANTS, WORKERS, Document, Store
 
 _LIVE = ("pending", "claimed", "submitted")
@@ -19,87 +17,63 @@ _LIVE = ("pending", "claimed", "submitted")
 class Tasks:
     """The tasks of a store's experiment."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._registry = registry
 
     def create(self, task: Document) -> Document:
         """Store a pending task; an execution task dispatches its idea."""
-        if task["state"] != "pending":
-            raise Problem(
-                "invalid-precondition", f"new task must be in 'pending' state, not {task['state']!r}"
-            )
-        store, kind, task_id = self._store, task["kind"], task["task_id"]
-        if kind == "ideation" and task["payload"]["experiment_id"] != store.experiment_id:
-            raise Problem(
-                "invalid-precondition",
-                f"payload.experiment_id={task['payload']['experiment_id']!r} of the ideation task is not "
-                f"the store's experiment {store.experiment_id!r}",
-            )
+        store, kind, task_id, payload = self._store, task["kind"], task["task_id"], task["payload"]
         with store.transaction():
             require_running(store)
             if store.find(TASKS, task_id) is not None:
                 raise Problem("already-exists", f"task {task_id!r}")
-            target = None
             if kind == "execution":
-                target = self._require_dispatchable_idea(task).get("intended_executor")
+                idea = store.get(IDEAS, payload[IDEAS.key])
+                self._require(IDEAS.key, payload, kind, idea["state"], "ready")
             elif kind == "evaluation":
-                target = self._evaluator_of(self._require_dispatchable_variant(task))
-            if target is not None and "target" not in task:
-                task = {**task, "target": target}
+                variant = store.get(VARIANTS, payload[VARIANTS.key])
+                self._require(VARIANTS.key, payload, kind, variant["status"], "starting")
             store.put(TASKS, task)
             store.emit("task.created", task_id=task_id, kind=kind)
             if kind == "execution":
-                idea_id = task["payload"]["idea_id"]
-                store.put(IDEAS, {**store.get(IDEAS, idea_id), "state": "dispatched"})
-                store.emit("idea.dispatched", idea_id=idea_id, task_id=task_id)
+                store.put(IDEAS, {**idea, "state": "dispatched"})
+                store.emit("idea.dispatched", idea_id=idea["idea_id"], task_id=task_id)
         return task
 
-    def claim(self, task_id: str, worker_id: str, expires_at: str | None) -> Document:
-        """Claim a pending task for a registered worker that its target admits; returns the claim."""
+    def claim(self, task_id: str, worker_id: str) -> Document:
+        """Claim a pending task for a registered worker; returns the claim."""
         store = self._store
         with store.transaction():
             require_running(store)
             task = store.get(TASKS, task_id)
             if task["state"] != "pending":
-                raise Problem(
-                    "illegal-transition", f"cannot claim task in state {task['state']!r} (must be 'pending')"
-                )
-            self._require_registered(worker_id)
-            self._require_eligible(task, worker_id)
+                raise Problem("illegal-transition", f"cannot claim task in state {task['state']!r}")
+            if store.find(WORKERS, worker_id) is None:
+                raise Problem("worker-not-registered", f"worker_id={worker_id!r} is not registered")
             claim = {"worker_id": worker_id, "claimed_at": contracts.now()}
-            if expires_at is not None:
-                claim["expires_at"] = expires_at
             self._move(task, "claimed", claim=claim)
             store.emit("task.claimed", task_id=task_id, worker_id=worker_id)
         return claim
 
-    def submit(self, task_id: str, worker_id: str, payload: Document) -> None:
-        """Record the result of a claimed task; an equivalent repetition changes nothing.
-
-        A payload without `status`, or without `variant_id` where one belongs, is a KeyError.
-        """
+    def submit(self, task_id: str, worker_id: str, submission: Document) -> None:
+        """Record the result of a claimed task; a repetition changes nothing."""
         store = self._store
         with store.transaction():
             task = store.get(TASKS, task_id)
-            submission = _submission(task["kind"], payload)
             if task["state"] not in ("claimed", "submitted"):
                 raise Problem("not-claimed", f"task {task_id!r} is in state {task['state']!r}, not 'claimed'")
-            self._require_registered(worker_id)
             if task["claim"]["worker_id"] != worker_id:
                 raise Problem(
                     "wrong-claimant",
                     f"submit by worker_id={worker_id!r} does not match "
                     f"task.claim.worker_id={task['claim']['worker_id']!r}",
                 )
-            self._require_own_references(task, submission)
             if task["state"] == "submitted":
-                if not _equivalent(task["kind"], self._recorded(task_id), submission):
+                if self._recorded(task_id) != submission:
                     raise Problem(
                         "conflicting-resubmission", f"resubmit of {task_id!r} disagrees with committed result"
                     )
                 return
-            self._require_change(task, submission)
             self._move(task, "submitted", claim=task["claim"], submitted_by=worker_id)
             store.database.execute(
                 "INSERT INTO submission(task_id, kind, data) VALUES (?, ?, ?)",
@@ -107,341 +81,72 @@ class Tasks:
             )
             store.emit("task.submitted", task_id=task_id)
 
-    def submission(self, task_id: str) -> Document | None:
-        """The recorded submission with its `kind`, or None."""
-        with self._store.transaction():
-            rows = self._store.database.execute(
-                "SELECT kind, data FROM submission WHERE task_id = ?", (task_id,)
-            )
-        return {"kind": rows[0][0], **json.loads(rows[0][1])} if rows else None
-
     def decision(self, task_id: str) -> Document:
-        """How to finalize a task: `decision`, and the `reason` of a rejection."""
+        """How to finalize a task."""
         with self._store.transaction():
-            task = self._store.get(TASKS, task_id)
-            if task["state"] != "submitted":
-                return {"decision": "accept"}
-            submission = self._recorded(task_id)
-            reason = None
-            if submission["status"] == "success":
-                reason = self._unacceptable(task, submission)
-            elif task["kind"] == "evaluation" and submission["status"] == "error":
-                reason = self._unwritable_error(submission)
-            if reason is not None:
-                return {"decision": "reject_validation", "reason": reason}
-            return {"decision": "accept" if submission["status"] == "success" else "reject_worker"}
+            submitted = self._store.get(TASKS, task_id)["state"] == "submitted"
+            accepted = not submitted or self._recorded(task_id)["status"] == "success"
+            return {"decision": "accept" if accepted else "reject_worker"}
 
     def accept(self, task_id: str) -> None:
         """Complete a submitted task and write its result to the idea and the variant."""
         store = self._store
         with store.transaction():
-            task = self._require_submitted(task_id, "accept")
-            submission = self._recorded(task_id)
-            reason = self._unacceptable(task, submission)
-            if reason is not None:
-                raise Problem(
-                    "illegal-transition", f"cannot accept {task['kind']} task {task_id!r}: {reason}"
-                )
+            task, submission = self._submitted(task_id, "accept")
             self._move(task, "completed")
+            store.emit("task.completed", task_id=task_id)
             if task["kind"] == "execution":
-                store.put(VARIANTS, self._executed(task, submission))
-                store.emit("task.completed", task_id=task_id)
+                fields = {"commit_sha": submission["commit_sha"], "executed_by": task["submitted_by"]}
+                store.put(VARIANTS, {**store.get(VARIANTS, submission["variant_id"]), **fields})
                 self._complete_idea(task)
             elif task["kind"] == "evaluation":
-                variant = store.put(VARIANTS, self._evaluated(task, submission, "success"))
-                store.emit("task.completed", task_id=task_id)
-                store.emit(
-                    "variant.succeeded", variant_id=variant["variant_id"], commit_sha=variant["commit_sha"]
-                )
-            else:
-                store.emit("task.completed", task_id=task_id)
+                store.check_evaluation(submission["evaluation"])
+                result = {name: submission[name] for name in ("evaluation", "artifacts_uri")}
+                self._finish(submission["variant_id"], "success", **result, evaluated_by=task["submitted_by"])
 
     def reject(self, task_id: str, reason: str) -> None:
-        """Fail a submitted task; its variant errs when the worker said so or, for an execution, always."""
-        store = self._store
-        with store.transaction():
-            task = self._require_submitted(task_id, "reject")
-            submission = self._recorded(task_id)
+        """Fail a submitted task, and the variant of an execution with it."""
+        with self._store.transaction():
+            task, submission = self._submitted(task_id, "reject")
             self._move(task, "failed")
-            store.emit("task.failed", task_id=task_id, reason=reason)
-            valid = reason != "validation_error"
+            self._store.emit("task.failed", task_id=task_id, reason=reason)
             if task["kind"] == "execution":
                 self._complete_idea(task)
-                variant = store.find(VARIANTS, submission["variant_id"])
-                if variant is not None and self._is_starting_under(task, variant):
-                    fields = {"executed_by": task["submitted_by"]}
-                    if valid and "artifacts_uri" in submission:
-                        fields["executor_artifacts_uri"] = submission["artifacts_uri"]
-                    self._err(variant, fields)
-            elif task["kind"] == "evaluation" and submission["status"] == "error":
-                self._err_evaluated(task, submission, write_result=valid)
+                self._finish(submission["variant_id"], "error", executed_by=task["submitted_by"])
 
-    def reclaim(self, task_id: str, cause: str) -> None:
-        """Make a claimed task pending again; only an operator may take back a submitted one."""
-        with self._store.transaction():
-            task = self._store.get(TASKS, task_id)
-            if task["state"] not in ("claimed", "submitted"):
-                raise Problem("illegal-transition", f"cannot reclaim task in state {task['state']!r}")
-            if task["state"] == "submitted" and cause != "operator":
-                raise Problem(
-                    "illegal-transition", "only operator reclaim is permitted against a submitted task"
-                )
-            self._take_back(task, cause)
-
-    def reassign(self, task_id: str, target: Document | None, reason: str, reassigned_by: str) -> Document:
-        """Change the target of a pending or claimed task; a claim is taken back."""
-        store = self._store
-        if reassigned_by == "anonymous":
-            raise Problem(
-                "invalid-precondition", "reassigned_by 'anonymous' does not match the actor grammar"
-            )
-        with store.transaction():
-            task = store.get(TASKS, task_id)
-            if task["state"] not in ("pending", "claimed"):
-                raise Problem(
-                    "invalid-precondition",
-                    f"cannot reassign task {task_id!r} in state {task['state']!r}; only pending or claimed "
-                    "tasks may be reassigned",
-                )
-            if task["state"] == "pending" and _same_target(task.get("target"), target):
-                return task
-            if task["state"] == "claimed":
-                self._take_back(task, "operator")
-            task = {name: value for name, value in task.items() if name != "target"}
-            if target is not None:
-                task["target"] = target
-            task = self._move(task, "pending")
-            store.emit(
-                "task.reassigned",
-                task_id=task_id,
-                new_target=target,
-                reason=reason,
-                reassigned_by=reassigned_by,
-            )
-        return task
-
-    def _require_dispatchable_idea(self, task: Document) -> Document:
-        idea_id = task["payload"]["idea_id"]
-        idea = self._store.get(IDEAS, idea_id)
-        if idea["state"] != "ready":
-            raise Problem(
-                "invalid-precondition", f"idea {idea_id!r} must be 'ready' to dispatch, not {idea['state']!r}"
-            )
-        self._require_no_live("execution", "idea_id", idea_id)
-        return idea
-
-    def _require_dispatchable_variant(self, task: Document) -> Document:
-        variant_id = task["payload"]["variant_id"]
-        variant = self._store.get(VARIANTS, variant_id)
-        if variant["status"] != "starting":
-            raise Problem(
-                "invalid-precondition",
-                f"variant {variant_id!r} must be 'starting' to dispatch eval, not {variant['status']!r}",
-            )
-        if "commit_sha" not in variant:
-            raise Problem("invalid-precondition", f"variant {variant_id!r} has no commit_sha")
-        self._require_no_live("evaluation", "variant_id", variant_id)
-        return variant
-
-    def _evaluator_of(self, variant: Document) -> Document | None:
-        idea = self._store.find(IDEAS, variant["idea_id"]) if "idea_id" in variant else None
-        return idea.get("intended_evaluator") if idea else None
-
-    def _require_no_live(self, kind: str, field: str, value: str) -> None:
+    def _require(self, key: str, payload: Document, kind: str, state: str, wanted: str) -> None:
+        """What a new task is about is in the wanted state, and no living task is about it."""
+        about = payload[key]
+        if state != wanted:
+            raise Problem("invalid-precondition", f"{key} {about!r} must be {wanted!r}, not {state!r}")
         for other in self._store.select(TASKS, kind=kind):
-            if other["state"] in _LIVE and other["payload"][field] == value:
-                raise Problem(
-                    "already-exists",
-                    f"a live {kind} task already exists for {value!r} ({other['task_id']!r})",
-                )
-
-    def _require_registered(self, worker_id: str) -> None:
-        if self._store.find(WORKERS, worker_id) is None:
-            raise Problem(
-                "worker-not-registered",
-                f"worker_id={worker_id!r} is not registered for experiment {self._store.experiment_id!r}",
-            )
-
-    def _require_eligible(self, task: Document, worker_id: str) -> None:
-        target = task.get("target")
-        if target is None:
-            return
-        if target["kind"] == "worker":
-            eligible = worker_id == target["id"]
-        else:
-            eligible = self._registry.is_member(worker_id, target["id"])
-        if not eligible:
-            raise Problem(
-                "worker-not-eligible",
-                f"task.target requires {target['kind']} {target['id']!r}, not {worker_id!r}",
-            )
-
-    def _require_own_references(self, task: Document, submission: Document) -> None:
-        fault = None
-        if task["kind"] == "ideation":
-            fault = self._unknown_idea(submission)
-        elif task["kind"] == "execution":
-            variant = self._store.find(VARIANTS, submission["variant_id"])
-            if variant is None:
-                fault = f"references unknown variant {submission['variant_id']!r}"
-            elif variant.get("idea_id") != task["payload"]["idea_id"]:
-                fault = f"variant_id={submission['variant_id']!r} belongs to idea {variant.get('idea_id')!r}"
-        elif submission["variant_id"] != task["payload"]["variant_id"]:
-            fault = f"variant_id={submission['variant_id']!r} does not match the task's variant"
-        if fault is not None:
-            raise Problem("illegal-transition", f"{task['kind']}-task submission {fault}")
-
-    def _unknown_idea(self, submission: Document) -> str | None:
-        for idea_id in submission["idea_ids"]:
-            idea = self._store.find(IDEAS, idea_id)
-            if idea is None:
-                return f"references unknown idea {idea_id!r}"
-            if idea["state"] == "drafting":
-                return f"references drafting idea {idea_id!r}"
-        return None
-
-    def _require_change(self, task: Document, submission: Document) -> None:
-        if task["kind"] != "execution" or submission["status"] != "success" or "commit_sha" not in submission:
-            return
-        idea = self._store.find(IDEAS, task["payload"]["idea_id"])
-        parents = idea["parent_commits"] if idea else []
-        sha = submission["commit_sha"]
-        unchanged = bool(parents) and all(parent == sha for parent in parents)
-        if parents and not unchanged and self._store.tree_of is not None:
-            tree = self._store.tree_of(sha)
-            unchanged = tree is not None and all(self._store.tree_of(parent) == tree for parent in parents)
-        if unchanged:
-            raise Problem(
-                "no-op-variant",
-                f"commit_sha={sha!r} of task {task['task_id']!r} has the tree of every parent commit",
-            )
+            if other["state"] in _LIVE and other["payload"][key] == about:
+                raise Problem("already-exists", f"a live {kind} task already exists for {about!r}")
 
     def _recorded(self, task_id: str) -> Document:
         rows = self._store.database.execute("SELECT data FROM submission WHERE task_id = ?", (task_id,))
         return dict(json.loads(rows[0][0]))
 
-    def _require_submitted(self, task_id: str, verb: str) -> Document:
+    def _submitted(self, task_id: str, verb: str) -> tuple[Document, Document]:
         task = self._store.get(TASKS, task_id)
         if task["state"] != "submitted":
             raise Problem("illegal-transition", f"cannot {verb} task in state {task['state']!r}")
-        return task
+        return task, self._recorded(task_id)
 
-    def _unacceptable(self, task: Document, submission: Document) -> str | None:
-        """Why a submission that says success cannot be accepted, or None."""
-        if task["kind"] == "ideation":
-            return self._unknown_idea(submission)
-        variant = self._store.find(VARIANTS, submission["variant_id"])
-        if variant is None:
-            return f"variant {submission['variant_id']!r} does not exist"
-        if variant["status"] != "starting":
-            return f"variant {submission['variant_id']!r} is {variant['status']!r}, not 'starting'"
-        try:
-            if task["kind"] == "execution":
-                if "commit_sha" not in submission:
-                    return "success submission requires commit_sha"
-                if not self._is_starting_under(task, variant):
-                    return f"variant {submission['variant_id']!r} belongs to a different idea"
-                contracts.variant(self._executed(task, submission), "variant")
-            else:
-                if "commit_sha" not in variant:
-                    return f"variant {submission['variant_id']!r} has no commit_sha"
-                if "evaluation" not in submission:
-                    return "success submission requires evaluation"
-                self._store.check_evaluation(submission["evaluation"])
-                contracts.variant(self._evaluated(task, submission, "success"), "variant")
-        except (Invalid, Problem) as error:
-            return str(error)
-        return None
-
-    def _unwritable_error(self, submission: Document) -> str | None:
-        """Why the result of an evaluation that says error cannot be written, or None."""
-        try:
-            self._store.check_evaluation(submission.get("evaluation", {}))
-            variant = self._store.get(VARIANTS, submission["variant_id"])
-            contracts.variant({**variant, **_result(submission)}, "variant")
-        except (Invalid, Problem) as error:
-            return str(error)
-        return None
-
-    def _executed(self, task: Document, submission: Document) -> Document:
-        fields = {"commit_sha": submission["commit_sha"], "executed_by": task["submitted_by"]}
-        if "artifacts_uri" in submission:
-            fields["executor_artifacts_uri"] = submission["artifacts_uri"]
-        return {**self._store.get(VARIANTS, submission["variant_id"]), **fields}
-
-    def _evaluated(self, task: Document, submission: Document, status: str) -> Document:
-        return {
-            **self._store.get(VARIANTS, submission["variant_id"]),
-            **_result(submission),
-            "status": status,
-            "completed_at": contracts.now(),
-            "evaluated_by": task["submitted_by"],
-        }
-
-    def _err_evaluated(self, task: Document, submission: Document, *, write_result: bool) -> None:
-        variant = self._store.get(VARIANTS, submission["variant_id"])
-        if variant["status"] != "starting":
-            raise Problem(
-                "illegal-transition",
-                f"cannot error variant {variant['variant_id']!r} from status {variant['status']!r}",
-            )
-        fields = {"evaluated_by": task["submitted_by"]}
-        if write_result:
-            self._store.check_evaluation(submission.get("evaluation", {}))
-            fields |= _result(submission)
-        self._err(variant, fields)
-
-    def _err(self, variant: Document, fields: Document) -> None:
-        self._store.put(VARIANTS, {**variant, **fields, "status": "error", "completed_at": contracts.now()})
-        self._store.emit("variant.errored", variant_id=variant["variant_id"])
-
-    def _is_starting_under(self, task: Document, variant: Document) -> bool:
-        own = variant.get("idea_id") == task["payload"]["idea_id"]
-        return own and bool(variant["status"] == "starting")
+    def _finish(self, variant_id: str, status: str, **fields: object) -> None:
+        ended = {"status": status, "completed_at": contracts.now(), **fields}
+        variant = self._store.put(VARIANTS, {**self._store.get(VARIANTS, variant_id), **ended})
+        if status == "success":
+            self._store.emit("variant.succeeded", variant_id=variant_id, commit_sha=variant["commit_sha"])
+        else:
+            self._store.emit("variant.errored", variant_id=variant_id)
 
     def _complete_idea(self, task: Document) -> None:
         idea = self._store.get(IDEAS, task["payload"]["idea_id"])
         self._store.put(IDEAS, {**idea, "state": "completed"})
         self._store.emit("idea.completed", idea_id=idea["idea_id"], task_id=task["task_id"])
 
-    def _take_back(self, task: Document, cause: str) -> None:
-        self._store.database.execute("DELETE FROM submission WHERE task_id = ?", (task["task_id"],))
-        self._move(task, "pending")
-        self._store.emit("task.reclaimed", task_id=task["task_id"], cause=cause)
-        if task["kind"] == "execution":
-            started = (v for v in self._store.select(VARIANTS) if self._is_starting_under(task, v))
-            variant = next(started, None)
-            if variant is not None:
-                self._err(variant, {})
-
-    def _move(self, task: Document, state: str, **fields: object) -> Document:
+    def _move(self, task: Document, state: str, **fields: object) -> None:
         """Store the task in another state; the claim is dropped unless it is among the fields."""
         kept = {name: value for name, value in task.items() if name != "claim"}
-        return self._store.put(TASKS, {**kept, "state": state, "updated_at": contracts.now(), **fields})
-
-
-def _submission(kind: str, payload: Document) -> Document:
-    submission: Document = {"status": payload["status"]}
-    if kind == "ideation":
-        submission["idea_ids"] = list(payload.get("idea_ids") or ())
-        return submission
-    submission["variant_id"] = payload["variant_id"]
-    optional = ("commit_sha", "artifacts_uri") if kind == "execution" else ("evaluation", "artifacts_uri")
-    return submission | {name: payload[name] for name in optional if payload.get(name) is not None}
-
-
-def _equivalent(kind: str, first: Document, second: Document) -> bool:
-    if kind == "ideation":
-        return first["status"] == second["status"] and set(first["idea_ids"]) == set(second["idea_ids"])
-    compared = ("status", "variant_id", "commit_sha", "evaluation")
-    return all(first.get(name) == second.get(name) for name in compared)
-
-
-def _result(submission: Document) -> Document:
-    return {name: submission[name] for name in ("evaluation", "artifacts_uri") if name in submission}
-
-
-def _same_target(first: Document | None, second: Document | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return (first["kind"], first["id"]) == (second["kind"], second["id"])
+        self._store.put(TASKS, {**kept, "state": state, "updated_at": contracts.now(), **fields})

@@ -11,34 +11,29 @@ from eden_service_common import cli, config, service
 from eden_service_common.client import Client, TransportError, Unauthorized
 from eden_service_common.credentials import admin_token, worker_bearer
 from eden_service_common.git import Repository
-from eden_service_common.httpd import serve
+from eden_service_common.httpd import Request, Response, json_response, serve
 
-from .app import Ui
+
+def answer(request: Request) -> Response:
+    """Health, the only page."""
+    if (request.method, request.path) == ("GET", "/healthz"):
+        return json_response({"status": "ok"})
+    return json_response({"detail": "Not Found"}, 404)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error."""
     parser = cli.new_parser("eden_web_ui", "Stand-in of EDEN's web UI.")
     cli.add_common_flags(parser)
-    parser.add_argument("--experiment-config")
+    cli.add_clone_flags(parser, required=False)
+    parser.add_argument("--experiment-config", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--session-secret", required=True, help="signs the session cookie")
+    parser.add_argument("--session-secret", required=True, help="of the session cookie, which nothing sets")
     parser.add_argument("--worker-id", default="web-ui-1")
-    parser.add_argument("--claim-ttl-seconds", type=int, default=3600)
     parser.add_argument("--artifacts-dir", required=True, type=Path)
-    parser.add_argument("--secure-cookies", action="store_true")
-    parser.add_argument("--repo-path", type=Path)
-    parser.add_argument("--repo-root", type=Path)
-    parser.add_argument("--forgejo-url")
-    parser.add_argument("--credential-helper")
-    parser.add_argument("--clone-url")
     parser.add_argument("--base-commit-sha")
-    parser.add_argument("--control-plane-url", default=os.environ.get("EDEN_CONTROL_PLANE_URL") or None)
-    parser.add_argument("--control-plane-admin-token")
-    parser.add_argument("--control-plane-worker-id")
     parser.add_argument("--credential-dir", help="token path is <dir>/<experiment id>/<worker id>.token")
-    parser.add_argument("--experiment-config-dir", type=Path)
     return parser.parse_args(argv)
 
 
@@ -46,19 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; raises what keeps the UI from starting."""
     args = parse_args(argv)
     ui = service.start("web-ui", args)
-    if args.control_plane_url is not None:
-        service.refuse("--control-plane-url is not part of the stand-in")
-    if args.experiment_config is None:
-        ui.log.error("--experiment-config is required in single-experiment mode (no --control-plane-url)")
-        return 1
     config.load(args.experiment_config)
     ui.wait()
     _check_repository(args)
     client = _client(args, ui)
     if client is None:
         return 1
-    app = Ui(client, args.worker_id, args.session_secret, secure_cookies=args.secure_cookies)
-    serve(app, host=args.host, port=args.port, banner="EDEN_WEB_UI_LISTENING", log=ui.log, stop=ui.stop)
+    serve(answer, host=args.host, port=args.port, banner="EDEN_WEB_UI_LISTENING", log=ui.log, stop=ui.stop)
     return 0
 
 

@@ -144,7 +144,7 @@ def test_text_that_is_not_trusted_stays_and_is_refused() -> None:
     values = {"inventory_hostname": "lab", "eden_image": "eden:1", "eden_context": "{{ inventory_hostname }}"}
     result = action(values).run(task_vars=values)
     assert [problem["variable"] for problem in result["problems"]] == ["eden_context"]
-    assert "which holds a template that was not evaluated" in result["msg"]
+    assert "which contains a template that was not evaluated" in result["msg"]
 
 
 def test_variables_that_are_no_inputs_are_not_templated() -> None:
@@ -171,7 +171,7 @@ def test_a_value_without_an_end_is_a_problem() -> None:
 
 
 def test_a_number_that_cannot_be_written_out_is_a_problem() -> None:
-    assert "a number that is too large to be written out" in lines(eden_timeout="{{ 10 ** 5000 }}")[0]
+    assert "a number that is too large" in lines(eden_timeout="{{ 10 ** 5000 }}")[0]
 
 
 def test_more_requests_than_the_task_store_answers_give_a_warning() -> None:

@@ -130,9 +130,12 @@ def test_strings_arrive_as_they_are(tmp_path: Path) -> None:
         ("a: 1\nb: {{ 1 | nofilter }}", "{}/t.j2:2: Syntax error in template: No filter named 'nofilter'"),
         ("a: 1\nb: {{ 'x' | from_json }}", "{}/t.j2:2: The filter plugin 'ansible.builtin.from_json' failed"),
         ("a: 1\n\n{% include 'zz.j2' %}", "{}/t.j2:3: Error rendering template: 'zz.j2' not found"),
-        ("a: 1\nb: [", "The template t.j2 renders to no YAML: "),
-        ("a: {{ lone }}", "The template t.j2 renders to no YAML: "),
-        ("a: {{ null }}", "Could not render the template t.j2: It renders to text with a null character."),
+        ("a: 1\nb: [", "The template t.j2 renders to invalid YAML: "),
+        ("a: {{ lone }}", "The template t.j2 renders to invalid YAML: "),
+        (
+            "a: {{ null }}",
+            "Could not render the template t.j2: It renders to a string with a null character.",
+        ),
         ("[1]", "The template t.j2 renders to a list instead of an object."),
     ],
 )
@@ -147,7 +150,7 @@ def test_failure_names_template_line_and_variable(tmp_path: Path, template: str,
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ("none.j2", "Could not find the template none.j2: looked in"),
+        ("none.j2", "Could not find the template none.j2: searched"),
         ({"source": "none.j2"}, "must be the name of a template or a mapping of src and when"),
         ({"src": "none.j2", "when": "perhaps"}, "condition of the template none.j2"),
     ],

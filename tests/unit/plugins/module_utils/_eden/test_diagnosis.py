@@ -164,7 +164,7 @@ KILLED = (
     ("Killing", "Container main failed startup probe, will be restarted", "main"),
 )
 MAKES = "Run `--tags infra` for credentials"
-RUNTIME = "Have the nodes' container runtime set up"
+RUNTIME = "Have the nodes' container runtime configured"
 
 
 def rows(kind: str, wait: float, cases: list[tuple[t.Any, ...]]) -> list[t.Any]:
@@ -194,9 +194,9 @@ ROWS = [
          "Check the name in eden_postgres_image, that the image is pushed"),
         ("an image that needs credentials", waiting("ErrImagePull", UNAUTHORIZED, TASK_STORE),
          "Check the name in eden_image, and the credentials that eden_image_pull_secrets names"),
-        ("an image for other processors",
+        ("an image for another architecture",
          waiting("ErrImagePull", "no match for platform in manifest", TASK_STORE),
-         "not built for the nodes' processors"),
+         "not built for the nodes' architecture"),
         ("a registry with an unknown certificate",
          waiting("ErrImagePull", "x509: certificate signed by unknown authority"), RUNTIME),
         ("an image without a registry",
@@ -226,17 +226,17 @@ ROWS = [
          refused(POSTGRES, 'pods "db-0" is forbidden: no PriorityClass with name high was found'),
          "high, which its pod needs, does not exist", "Have PriorityClass high created"),
         ("another service account", refused(POSTGRES, NO_ACCOUNT.format("x")),
-         "ServiceAccount eden/x, which its pod asks for", "The collection's pods name no ServiceAccount"),
+         "ServiceAccount eden/x, which its pod names", "The collection's pods name no ServiceAccount"),
     ]),
     *rows("config", RETRIED, [
         ("a Secret that the kubelet has not read yet", waiting("CreateContainerConfigError", SYNC), SYNC,
-         "The kubelet tries again by itself"),
+         "The kubelet retries by itself"),
         ("two tries that overlap", waiting("CreateContainerError", RESERVED), RESERVED),
         ("a busy container runtime", waiting("CreateContainerError", "context deadline exceeded"),
          "context deadline exceeded"),
         ("no service account yet", refused(POSTGRES, NO_ACCOUNT.format("default")),
-         "ServiceAccount default, which its pod asks for, does not exist",
-         "kube-controller-manager makes it"),
+         "ServiceAccount default, which its pod names, does not exist",
+         "kube-controller-manager creates it"),
     ]),
     *rows("unknown", RETRIED, [
         ("a container that waits for an unknown reason", waiting("FutureError", "some words"),
@@ -258,7 +258,7 @@ ROWS = [
     ]),
     *rows("unschedulable", SECOND_TRY, [
         ("a pod that is too big", unscheduled(INSUFFICIENT),
-         "no node takes pod eden-postgres-0: 0/1 nodes are available: 1 Insufficient cpu. Lower",
+         "no node can run pod eden-postgres-0: 0/1 nodes are available: 1 Insufficient cpu. Lower",
          "eden_postgres_resources"),
         ("an autoscaler that cannot help", unscheduled(INSUFFICIENT, "NotTriggerScaleUp"),
          "words of NotTriggerScaleUp"),
@@ -283,17 +283,17 @@ ROWS = [
         ("a storage class that fails for now",
          volume("standard", [STANDARD], ("ProvisioningFailed", "rpc error: no space")), "no space"),
         ("a volume that waits for its pod", volume("standard", [STANDARD], ("WaitForPodScheduled", "x")),
-         "no node takes pod"),
+         "no node can run pod"),
     ]),
     *rows("volume", APPEAR, [
         ("no default storage class", volume(None, [k.storage_class("fast")]),
-         "names no storage class and the cluster has no default one: the cluster's storage classes: fast",
-         "eden_storage_class", "has no volume, thus holds no data",
+         "has no storage class, and the cluster has no default one: the cluster's storage classes: fast",
+         "eden_storage_class", "has no volume and holds no data",
          "kubectl -n eden delete statefulset/eden-postgres pvc/data-eden-postgres-0"),
         ("no storage class, and none was listed", volume(None, None),
-         "names no storage class and the cluster has no default one. Name"),
+         "has no storage class, and the cluster has no default one. Name"),
         ("a claim without a class on purpose", volume("", [STANDARD]),
-         "asks for a volume without a storage class, and no such volume is free"),
+         "requests a volume without a storage class, and none is available"),
         ("a storage class that does not exist", volume("fast", [STANDARD]),
          "storage class fast, which does not exist: the cluster's storage classes: standard (default)"),
         ("a default class by the beta annotation", volume("fast", [BETA]), "standard (default)"),
@@ -345,18 +345,18 @@ ROWS = [
     ]),
     *rows("crash_loop", SETTLE, [
         ("a crash loop", crashing(),
-         "container main of pod eden-postgres-0 has ended 3 times, the last time with exit code 3. Fix"),
+         "container main of pod eden-postgres-0 has exited 3 times, the last time with exit code 3. Fix"),
         ("a crash loop between two starts", crash_loop_back_off(),
-         "has ended 3 times, the last time with exit code 1"),
+         "has exited 3 times, the last time with exit code 1"),
         ("a service that ends without an error", crashing(0, "Completed"), "exit code 0"),
-        ("a program that is not there", crashing(128, "StartError", 1, NO_PROGRAM), "has ended 2 times",
+        ("a program that is not there", crashing(128, "StartError", 1, NO_PROGRAM), "has exited 2 times",
          'exec: "/none/such"', "eden_postgres_image"),
         ("a last message", crashing(message="FATAL: no entry for postgresql://eden:hunter2@db"),
          "FATAL: no entry for postgresql://eden:***@db"),
         ("a startup probe that kills", crashing(137, events=KILLED),
          "each time killed because a probe failed: Startup probe failed: port closed. Fix", "eden_timeout"),
         ("an init container that fails", failing_init(),
-         "init container prepare of pod eden-postgres-0 has ended 3 times"),
+         "init container prepare of pod eden-postgres-0 has exited 3 times"),
     ]),
     *rows("out_of_memory", SETTLE, [
         ("too little memory", crashing(137, "OOMKilled"), "more memory than 16Mi", "eden_postgres_resources"),
@@ -425,7 +425,8 @@ TROUBLESHOOTING = Path(__file__).parents[5] / "docs" / "troubleshooting.md"
 
 def test_every_problem_is_explained_in_the_docs() -> None:
     """And the docs explain nothing else, except what only the rollout adds."""
-    cells = [line.split(" | ") for line in TROUBLESHOOTING.read_text().splitlines() if line.startswith("| `")]
+    section = TROUBLESHOOTING.read_text().partition("\n## Errors of preflight")[0]
+    cells = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
     explained = {(cell[0][3:-1], cell[1].strip("`")) for cell in cells} - {("after … s …", "any")}
     patterns = {row: re.compile(re.escape(row[0]).replace("…", ".*")) for row in explained}
     causes = [*(find_causes(row.values[0])[0] for row in ROWS), *find_causes(lost_node("NodeNotReady"))]
@@ -568,7 +569,7 @@ def test_no_cause(quiet: RolloutState) -> None:
 
 def test_a_class_by_the_beta_annotation_is_a_default() -> None:
     assert [cause.problem for cause in find_causes(volume(None, [BETA]))] == [
-        "no node takes pod eden-postgres-0"
+        "no node can run pod eden-postgres-0"
     ]
 
 
@@ -720,4 +721,4 @@ def test_mask_line(line: str, masked: str) -> None:
 
 def test_server_words_keep_digests() -> None:
     words = f"failed to resolve eden@sha256:{'0' * 64}: not found"
-    assert diagnosis.mask_words(words) == words
+    assert diagnosis.mask_passwords(words) == words

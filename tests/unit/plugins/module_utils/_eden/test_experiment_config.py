@@ -107,6 +107,7 @@ def test_a_metric_may_not_have_a_name_that_eden_uses(name: str) -> None:
     ]
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("path", "value", "variable"),
     [
@@ -142,27 +143,15 @@ def test_a_metric_may_not_have_a_name_that_eden_uses(name: str) -> None:
         ("ideation_policy", {"kind": "maintain_pending", "max_total": -1}, "ideation_policy.max_total"),
         ("termination_policy", {"kind": "max_variants"}, "termination_policy.target"),
         ("termination_policy", {"kind": "max_wall_time"}, "termination_policy.duration"),
-        (
-            "termination_policy",
-            {"kind": "convergence_window", "metric": "score"},
-            "termination_policy.window",
-        ),
+        ("termination_policy", {"kind": "convergence_window", "metric": "score"},
+         "termination_policy.window"),
         ("termination_policy", {"kind": "convergence_window", "window": 3}, "termination_policy.metric"),
-        (
-            "termination_policy",
-            {"kind": "target_condition", "metric": "score"},
-            "termination_policy.threshold",
-        ),
-        (
-            "termination_policy",
-            {"kind": "target_condition", "metric": "scor", "threshold": 1},
-            "termination_policy.metric",
-        ),
-        (
-            "termination_policy",
-            {"kind": "target_condition", "metric": "score", "threshold": "1"},
-            "termination_policy.threshold",
-        ),
+        ("termination_policy", {"kind": "target_condition", "metric": "score"},
+         "termination_policy.threshold"),
+        ("termination_policy", {"kind": "target_condition", "metric": "scor", "threshold": 1},
+         "termination_policy.metric"),
+        ("termination_policy", {"kind": "target_condition", "metric": "score", "threshold": "1"},
+         "termination_policy.threshold"),
         ("baseline", {"enabled": "yes"}, "baseline.enabled"),
         ("baseline", {"enabled": None}, "baseline.enabled"),
         ("baseline", {"enabled": False, "metrics": {"score": 1}}, "baseline.metrics"),
@@ -185,28 +174,19 @@ def test_a_metric_may_not_have_a_name_that_eden_uses(name: str) -> None:
 def test_what_eden_refuses(path: str, value: object, variable: str | None) -> None:
     found = [problem.variable for problem in problems(with_key(path, value))]
     assert found == ([f"eden_experiment_config.{variable}"] if variable else [])
+# fmt: on
+
+
+def each(text: str) -> list[str]:
+    """The words of a text."""
+    return text.split()
 
 
 @pytest.mark.parametrize(
     "duration",
     [
-        *(
-            "",
-            "2h",
-            "P",
-            "PT",
-            "P1DT",
-            "PT0S",
-            "P0D",
-            "PT0.0S",
-            "-PT1H",
-            "PT1H2",
-            "1 day",
-            "02:00:00",
-            "PT1H\n",
-            "P99999999999D",
-        ),
-        *("P0.5Y1D", "PT\u0661S", 7200, None),
+        *each("2h P PT P1DT PT0S P0D PT0.0S -PT1H PT1H2 02:00:00 P99999999999D P0.5Y1D PT\u0661S"),
+        *("", "1 day", "PT1H\n", 7200, None),
     ],
 )
 def test_durations_that_are_none(duration: object) -> None:

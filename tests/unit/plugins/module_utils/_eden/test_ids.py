@@ -48,7 +48,7 @@ def test_refuses(pattern: re.Pattern[str], values: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["orchestrator", "Ideator №1", "x" * 128, "é", "a b"])
 def test_display_name_taken(name: str) -> None:
-    assert ids.display_name_fault(name) == ""
+    assert ids.display_name_problem(name) == ""
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_display_name_taken(name: str) -> None:
     ],
 )
 def test_display_name_refused(name: str, fault: str) -> None:
-    assert fault in ids.display_name_fault(name)
+    assert fault in ids.display_name_problem(name)
 
 
 def decoded(experiment_id: str) -> int:

@@ -44,89 +44,58 @@ def observed(**facts: t.Any) -> WorkerObservation:
     return dataclasses.replace(WorkerObservation(name="w", secret="id-w"), **facts)
 
 
-HELD = {"worker_id": wid(1), "has_token": True}
+COMPLETE = {"worker_id": wid(1), "has_token": True}
 ID_ONLY = {"worker_id": wid(1)}
 TOKEN_ONLY = {"has_token": True}
 
 
+# fmt: off
 @pytest.mark.parametrize(
     ("facts", "step"),
     [
-        pytest.param({**HELD, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
+        pytest.param({**COMPLETE, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
         # Complete, and refused: by the id where its row is ours, else by the name.
-        pytest.param(
-            {**HELD, "held": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, row is ours"
-        ),
-        pytest.param(
-            {**HELD, "held": row(1, None), "namesakes": (row(1, None),)},
-            ("reissued", 1),
-            id="refused, row has no label",
-        ),
-        pytest.param(
-            {**HELD, "held": row(1), "namesakes": (row(1), row(2))},
-            ("reissued", 1),
-            id="refused, the id decides between two rows",
-        ),
-        pytest.param(
-            {**HELD, "held": row(1, name="other")}, ("minted", None), id="refused, row has another name"
-        ),
-        pytest.param(
-            {**HELD, "held": row(1, name="other"), "namesakes": (row(2),)},
-            ("reissued", 2),
-            id="refused, row has another name, one of our name",
-        ),
-        pytest.param(
-            {**HELD, "held": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
-            ("minted", None),
-            id="refused, row is another instance's",
-        ),
-        pytest.param({**HELD}, ("minted", None), id="refused, id not registered, no row"),
-        pytest.param(
-            {**HELD, "namesakes": (row(2),)},
-            ("reissued", 2),
-            id="refused, id not registered, one row of ours",
-        ),
-        pytest.param(
-            {**HELD, "bearer": wid(2), "held": row(1), "namesakes": (row(1),)},
-            ("reissued", 1),
-            id="accepted as another worker",
-        ),
+        pytest.param({**COMPLETE, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1),
+            id="refused, ours"),
+        pytest.param({**COMPLETE, "registered": row(1, None), "namesakes": (row(1, None),)}, ("reissued", 1),
+            id="refused, row has no label"),
+        pytest.param({**COMPLETE, "registered": row(1), "namesakes": (row(1), row(2))}, ("reissued", 1),
+            id="refused, the id decides between two rows"),
+        pytest.param({**COMPLETE, "registered": row(1, name="other")}, ("minted", None),
+            id="refused, row has another name"),
+        pytest.param({**COMPLETE, "registered": row(1, name="other"), "namesakes": (row(2),)},
+                     ("reissued", 2),
+            id="refused, row has another name, one of our name"),
+        pytest.param({**COMPLETE, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
+            ("minted", None), id="refused, row is another instance's"),
+        pytest.param({**COMPLETE}, ("minted", None), id="refused, id not registered, no row"),
+        pytest.param({**COMPLETE, "namesakes": (row(2),)}, ("reissued", 2),
+            id="refused, id not registered, one row of ours"),
+        pytest.param({**COMPLETE, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
+                     ("reissued", 1),
+            id="accepted as another worker"),
         # An id without a token: that id if it is registered, whatever its row says.
-        pytest.param({**ID_ONLY, "held": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="id only"),
-        pytest.param(
-            {**ID_ONLY, "held": row(1), "namesakes": (row(1), row(2))},
-            ("reissued", 1),
-            id="id only decides between two rows",
-        ),
-        pytest.param(
-            {**ID_ONLY, "held": row(1, "eden/two", "other")}, ("reissued", 1), id="id only, row of elsewhere"
-        ),
+        pytest.param({**ID_ONLY, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1),
+                     id="id only"),
+        pytest.param({**ID_ONLY, "registered": row(1), "namesakes": (row(1), row(2))}, ("reissued", 1),
+            id="id only decides between two rows"),
+        pytest.param({**ID_ONLY, "registered": row(1, "eden/two", "other")}, ("reissued", 1),
+            id="id only, row of elsewhere"),
         pytest.param({**ID_ONLY}, ("minted", None), id="id only, not registered, no row"),
-        pytest.param(
-            {**ID_ONLY, "namesakes": (row(2, None),)}, ("reissued", 2), id="id only, not registered, one row"
-        ),
+        pytest.param({**ID_ONLY, "namesakes": (row(2, None),)}, ("reissued", 2),
+            id="id only, not registered, one row"),
         # No id: by the name.
         pytest.param({}, ("minted", None), id="absent, no row"),
         pytest.param({"namesakes": (row(1),)}, ("reissued", 1), id="absent, one row of ours"),
         pytest.param({"namesakes": (row(1, None),)}, ("reissued", 1), id="absent, one row without label"),
-        pytest.param(
-            {"namesakes": (row(1, None), row(2))},
-            ("reissued", 2),
-            id="absent, ours goes before one without label",
-        ),
-        pytest.param(
-            {"namesakes": (row(1, None), row(2), row(3, None))},
-            ("reissued", 2),
-            id="absent, ours goes before two without label",
-        ),
-        pytest.param(
-            {"namesakes": (row(1, "eden/two"),)}, ("minted", None), id="absent, another instance's row"
-        ),
-        pytest.param(
-            {"namesakes": (row(1, "eden/two"), row(2, "eden/three"), row(3, None))},
-            ("reissued", 3),
-            id="absent, other instances' rows and one without label",
-        ),
+        pytest.param({"namesakes": (row(1, None), row(2))}, ("reissued", 2),
+            id="absent, ours goes before one without label"),
+        pytest.param({"namesakes": (row(1, None), row(2), row(3, None))}, ("reissued", 2),
+            id="absent, ours goes before two without label"),
+        pytest.param({"namesakes": (row(1, "eden/two"),)}, ("minted", None),
+            id="absent, another instance's row"),
+        pytest.param({"namesakes": (row(1, "eden/two"), row(2, "eden/three"), row(3, None))}, ("reissued", 3),
+            id="absent, other instances' rows and one without label"),
         pytest.param({**TOKEN_ONLY}, ("minted", None), id="token only, no row"),
         pytest.param({**TOKEN_ONLY, "namesakes": (row(1),)}, ("reissued", 1), id="token only, one row"),
     ],
@@ -134,6 +103,7 @@ TOKEN_ONLY = {"has_token": True}
 def test_decide(facts: dict[str, t.Any], step: tuple[t.Any, int | None]) -> None:
     verb, number = step
     assert decide(observed(**facts), OURS) == WorkerStep("w", verb, wid(number) if number else "")
+# fmt: on
 
 
 @pytest.mark.parametrize(
@@ -152,7 +122,7 @@ def test_decide(facts: dict[str, t.Any], step: tuple[t.Any, int | None]) -> None
             {"namesakes": (row(1, None), row(2, None))}, "without the label", [1, 2], id="without label"
         ),
         pytest.param(
-            {**HELD, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="refused, id not registered"
+            {**COMPLETE, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="refused, id not registered"
         ),
         pytest.param(
             {**ID_ONLY, "namesakes": (row(2), row(3))}, "labelled", [2, 3], id="id only, id not registered"
@@ -205,14 +175,14 @@ def test_group_verb(group_id: str, add: tuple[str, ...], verb: str) -> None:
 
 def test_two_groups_of_one_name() -> None:
     found = (Group(gid(1), "g", (), "2026-04-01T00:00:00Z"), Group(gid(2), "g"))
-    with pytest.raises(IdentityError, match="2 of that name") as caught:
+    with pytest.raises(IdentityError, match="2 with that name") as caught:
         plan(Observation(OURS, (), (GroupObservation("g", (), found),)))
     assert f"{gid(1)} created 2026-04-01T00:00:00Z" in caught.value.message
     assert f"{gid(2)} created at an unknown time" in caught.value.message
 
 
 def test_nothing_to_do() -> None:
-    worker = observed(**HELD, bearer=wid(1))
+    worker = observed(**COMPLETE, bearer=wid(1))
     group = GroupObservation("g", ("w",), (Group(gid(1), "g", (wid(9), wid(1))),))
     steps = plan(Observation(OURS, (worker,), (group,)))
     assert not steps.changes
@@ -222,7 +192,7 @@ def test_nothing_to_do() -> None:
 def test_two_secrets_with_one_id() -> None:
     workers = (
         observed(name="a", secret="id-a", worker_id=wid(1), has_token=True, bearer=wid(1)),
-        observed(name="b", secret="id-b", worker_id=wid(1), held=row(1, name="a")),
+        observed(name="b", secret="id-b", worker_id=wid(1), registered=row(1, name="a")),
     )
     with pytest.raises(IdentityError, match="a and b share the id") as caught:
         plan(Observation(OURS, workers, ()))
@@ -247,7 +217,7 @@ def test_unseen_registry_of_nothing() -> None:
 
 
 def test_unseen_registry_that_the_secrets_vouch_for() -> None:
-    verbs, group = unseen(observed(name="a", **HELD), observed(name="b", **HELD))
+    verbs, group = unseen(observed(name="a", **COMPLETE), observed(name="b", **COMPLETE))
     assert verbs == ["unchanged", "unchanged"]
     assert (group.verb, group.add) == ("unchanged", ())
 
@@ -275,14 +245,14 @@ def observations(draw: st.DrawFn) -> WorkerObservation:
         worker_id=worker_id,
         has_token=has_token,
         bearer=bearer,
-        held=next((found for found in rows if found.worker_id == worker_id), None),
+        registered=next((found for found in rows if found.worker_id == worker_id), None),
         namesakes=tuple(found for found in rows if found.name == "w"),
     )
 
 
 @given(observations())
 def test_whatever_was_observed(worker: WorkerObservation) -> None:
-    candidates = {found.worker_id: found for found in (worker.held, *worker.namesakes) if found}
+    candidates = {found.worker_id: found for found in (worker.registered, *worker.namesakes) if found}
     instances = [found.labels.get(INSTANCE_LABEL) for found in worker.namesakes]
     try:
         step = decide(worker, OURS)

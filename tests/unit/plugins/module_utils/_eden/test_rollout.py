@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import rollout
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import APPEAR, SECOND_TRY
-from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import Rollout, Wanted
+from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import Rollout, Target
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
@@ -132,7 +132,7 @@ class Trial:
         self.clock = clock or FakeClock()
         self.lines: list[str] = []
         self.cluster = cluster or FakeCluster()
-        names = [Wanted(thing["kind"], thing["metadata"]["name"], phase) for thing in wanted]
+        names = [Target(thing["kind"], thing["metadata"]["name"], phase) for thing in wanted]
         options = parameters(*wanted, timeout=timeout)
         view = Script(self.clock, start, *steps)
         self.rollout = Rollout(self.cluster, view, names, options, self.lines.append, self.clock)  # type: ignore[arg-type]
@@ -221,32 +221,21 @@ def failing(pod: Object, *events: Object, **more: t.Any) -> Trial:
     return Trial([POSTGRES], [POSTGRES], (2.0, [pod, *events]), **more)
 
 
+# fmt: off
 FAILURES: list[tuple[str, Trial, str, float]] = [
     ("image for good", failing(BAD_IMAGE), "image", 3.0),
     ("image at the second try", failing(NO_REGISTRY), "image", 20.0),
-    (
-        "config",
-        failing(
-            k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "s" not found')))
-        ),
-        "config",
-        7.0,
-    ),
-    (
-        "unschedulable",
-        failing(k.pod(POSTGRES, node="", unschedulable="1 Insufficient cpu.")),
-        "unschedulable",
-        20.0,
-    ),
+    ("config",
+     failing(k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "s" not found')))),
+     "config", 7.0),
+    ("unschedulable", failing(k.pod(POSTGRES, node="", unschedulable="1 Insufficient cpu.")), "unschedulable",
+     20.0),
     ("crash loop", failing(CRASHED), "crash_loop", 3.0),
-    (
-        "quota",
-        Trial([POSTGRES], [EMPTY_POSTGRES], (2.0, [k.event(POSTGRES, "FailedCreate", EXCEEDED)])),
-        "quota",
-        7.0,
-    ),
+    ("quota", Trial([POSTGRES], [EMPTY_POSTGRES], (2.0, [k.event(POSTGRES, "FailedCreate", EXCEEDED)])),
+     "quota", 7.0),
     ("failed Job", Trial([k.job()], [k.job()], (2.0, [k.failed_job()])), "job", 2.0),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize(
@@ -263,7 +252,7 @@ def test_a_failure_names_the_workload_the_pod_and_the_log() -> None:
     trial = failing(CRASHED, cluster=FakeCluster(logs={"eden-postgres-0": log}))
     _seconds, error = trial.fail()
     assert error.message == (
-        "StatefulSet eden/eden-postgres is not ready: container main of pod eden-postgres-0 has ended 3 "
+        "StatefulSet eden/eden-postgres is not ready: container main of pod eden-postgres-0 has exited 3 "
         "times, the last time with exit code 3. Fix what its log complains about and run again. The log "
         "of eden-postgres-0 ends:\n  starting\n  store postgresql://eden:***@db\n  no such table"
     )
@@ -344,7 +333,7 @@ def test_a_cause_that_passes_is_forgiven() -> None:
 
 
 def test_a_cause_that_flickers_adds_up() -> None:
-    """A kubelet that tries again says for a moment that the container is being created."""
+    """A kubelet that retries reports for a moment that the container is being created."""
     trial = Trial([POSTGRES], [POSTGRES, NO_REGISTRY], (10.0, [SCHEDULED]), (11.0, [NO_REGISTRY]))
     seconds, _error = trial.fail()
     assert SECOND_TRY <= seconds <= SECOND_TRY + 0.5
@@ -438,14 +427,14 @@ def test_out_of_time_says_what_was_not_certain_yet() -> None:
 @pytest.mark.parametrize(
     ("phase", "advice"),
     [
-        ("infra", "Run the playbook with `--tags infra`, which makes it."),
-        ("", "Run the playbook without tags."),
+        ("infra", "run `--tags infra` first."),
+        ("", "run the playbook without tags."),
     ],
 )
 def test_a_missing_workload_names_the_phase_that_makes_it(phase: str, advice: str) -> None:
     seconds, error = Trial([POSTGRES], [], phase=phase).fail(MissingError)
     assert (seconds, error.data["cause"]) == (APPEAR, "missing")
-    assert error.message == f"StatefulSet eden/eden-postgres does not exist. {advice}"
+    assert error.message == f"StatefulSet eden/eden-postgres does not exist: {advice}"
 
 
 def test_a_workload_may_come_a_little_later() -> None:

@@ -103,19 +103,19 @@ def test_parts_have_names(key: object, name: str) -> None:
     ("value", "clause"),
     [
         ("a name", ""),
-        ("{{ name }}", "which holds a template that was not evaluated"),
-        ("{% if %}", "which holds a template that was not evaluated"),
+        ("{{ name }}", "which contains a template that was not evaluated"),
+        ("{% if %}", "which contains a template that was not evaluated"),
         (" a", "which begins or ends with whitespace"),
         ("a\n", "which begins or ends with whitespace"),
-        ("a\x00b", "which holds a control character"),
-        ("a\u2028b", "which holds a control character"),
-        ("a\u202eb", "which holds an invisible character (U+202E)"),
-        ("a\u200bb", "which holds an invisible character (U+200B)"),
-        ("a\ud800b", "which holds an invisible character (U+D800)"),
+        ("a\x00b", "which contains a control character"),
+        ("a\u2028b", "which contains a control character"),
+        ("a\u202eb", "which contains an invisible character (U+202E)"),
+        ("a\u200bb", "which contains an invisible character (U+200B)"),
+        ("a\ud800b", "which contains an invisible character (U+D800)"),
     ],
 )
 def test_what_is_wrong_with_any_string(value: str, clause: str) -> None:
-    assert values.flaw(value) == clause
+    assert values.check_string(value) == clause
 
 
 @pytest.mark.parametrize("value", [True, "1", float("inf"), float("nan")])

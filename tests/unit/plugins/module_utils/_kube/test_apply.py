@@ -87,27 +87,6 @@ def applied(**changes: t.Any) -> dict[str, t.Any]:
     return merge({"metadata": SERVER_METADATA, "status": {}}, merge(prepared(), changes))
 
 
-@pytest.mark.parametrize("check_mode", [False, True])
-@pytest.mark.parametrize(
-    ("live", "outcome"),
-    [
-        (None, "created"),
-        (applied(), "unchanged"),
-        (applied(metadata={"labels": {"foreign": "x"}}), "unchanged"),
-        (applied(data={"k": "other"}), "updated"),
-        (applied(data={"added": "by others"}), "unchanged"),
-        (applied(metadata={"labels": {"a": "2"}}), "updated"),
-        (merge({"metadata": SERVER_METADATA}, CONFIG), "updated"),
-    ],
-    ids=["absent", "same", "foreign-label", "drift", "foreign-key", "label-drift", "never-applied"],
-)
-def test_outcome(live: dict[str, t.Any] | None, outcome: str, check_mode: bool) -> None:
-    cluster = FakeCluster(live)
-    change = apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
-    assert change.outcome == outcome
-    assert cluster.writes == ([] if check_mode or outcome == "unchanged" else ["apply"])
-
-
 @pytest.mark.parametrize(("check_mode", "writes"), [(True, []), (False, ["merge", "apply"])])
 def test_an_entry_whose_key_was_changed_is_reverted_first(check_mode: bool, writes: list[str]) -> None:
     wanted = prepared(spec={"ports": [{"name": "http", "port": 80}]})
@@ -120,12 +99,6 @@ def test_an_entry_whose_key_was_changed_is_reverted_first(check_mode: bool, writ
     cluster = FakeCluster(live)
     change = apply.reconcile(cluster, wanted, check_mode)  # type: ignore[arg-type]
     assert (change.outcome, cluster.writes) == ("updated", writes)
-
-
-def test_applied_again_is_unchanged() -> None:
-    cluster = FakeCluster(applied(data={"k": "other"}))
-    apply.reconcile(cluster, prepared(), False)  # type: ignore[arg-type]
-    assert apply.reconcile(cluster, prepared(), False).outcome == "unchanged"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("condition", ["Failed", "FailureTarget"])
@@ -164,25 +137,9 @@ def test_what_pods_use_is_applied_before_them_and_reported_in_the_order_of_the_d
     assert [change.after["metadata"]["name"] for change in changes if change.after] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("wanted", "writes"), [("c", []), ("other", ["delete c"])])
-def test_prune_deletes_what_has_no_definition(wanted: str, writes: list[str]) -> None:
-    cluster = FakeCluster(applied())
-    definition = prepared(metadata={"name": wanted})
-    rule = {"kind": "ConfigMap", "labels": {"a": "1"}, "optional": False}
-    orphans = apply.find_orphans(cluster, [definition], "ns", rule)  # type: ignore[arg-type]
-    changes = [apply.delete(cluster, item, False) for item in orphans]  # type: ignore[arg-type]
-    assert cluster.writes == writes
-    assert [change.outcome for change in changes] == ["deleted"] * len(writes)
-
-
 @pytest.mark.parametrize(
     ("status", "optional", "defined", "refused"),
-    [
-        (403, True, False, False),
-        (403, False, False, True),
-        (403, True, True, True),
-        (500, True, False, True),
-    ],
+    [(403, True, False, False), (403, False, False, True), (403, True, True, True), (500, True, False, True)],
 )
 def test_a_user_who_cannot_list_an_optional_kind_has_created_none(
     status: int, optional: bool, defined: bool, refused: bool
@@ -249,45 +206,12 @@ def test_unchanged_objects_have_no_diff() -> None:
     }
 
 
-FOREIGN = {
-    "label": ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "managed by Helm"),
-    "manager": ({"managedFields": [{"manager": "kubectl-create"}]}, "made with kubectl-create, not by eden"),
-    "nothing": ({}, "made by another tool, not by eden.reference"),
-}
-
-
-@pytest.mark.parametrize("check_mode", [False, True])
-@pytest.mark.parametrize(("metadata", "owner"), FOREIGN.values(), ids=FOREIGN)
-def test_an_object_that_others_made_is_refused(metadata: Object, owner: str, check_mode: bool) -> None:
-    cluster = FakeCluster({**CONFIG, "metadata": metadata, "data": {"k": "theirs"}})
-    with pytest.raises(CollectionError) as caught:
-        apply.reconcile(cluster, prepared(), check_mode)  # type: ignore[arg-type]
-    assert f"Could not apply ConfigMap ns/c: it exists and is {owner}" in caught.value.message
-    assert caught.value.message.endswith(
-        "kubectl label configmap c --namespace ns app.kubernetes.io/managed-by=eden.reference --overwrite."
-    )
-    assert not cluster.writes
-
-
 @pytest.mark.parametrize("kind", ["ConfigMap", "PersistentVolumeClaim"])
 def test_only_a_claim_may_have_lost_all_marks(kind: str) -> None:
     live = {**CONFIG, "kind": kind, "metadata": {}, "data": {"k": "other"}}
     cluster: t.Any = FakeCluster(live)
     with contextlib.nullcontext() if kind != "ConfigMap" else pytest.raises(CollectionError):
         apply.reconcile(cluster, {**prepared(), "kind": kind}, True)
-
-
-def test_a_field_that_another_manager_set_is_named_in_the_diff() -> None:
-    live = applied(data={"k": "theirs"})
-    live["metadata"]["managedFields"].append(
-        {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:data": {"f:k": {}}}}
-    )
-    change = apply.reconcile(FakeCluster(live), prepared(), True)  # type: ignore[arg-type]
-    answer = apply.result([change], diff=True)
-    assert answer["objects"][0]["overwritten"] == {"kube-controller-manager": ["data.k"]}
-    assert answer["diff"][0]["after_header"] == (
-        "ConfigMap ns/c (updated; data.k had been set by kube-controller-manager)"
-    )
 
 
 class RefusingCluster(FakeCluster):
@@ -309,12 +233,7 @@ POLICY = "ValidatingAdmissionPolicy 'images' with binding 'b' denied request: on
 @pytest.mark.parametrize(
     ("kind", "status", "said", "advice"),
     [
-        (
-            "StatefulSet",
-            422,
-            IMMUTABLE,
-            "delete statefulset c --namespace ns --cascade=orphan. Its pods",
-        ),
+        ("StatefulSet", 422, IMMUTABLE, "delete statefulset c --namespace ns --cascade=orphan. Its pods"),
         ("Deployment", 422, IMMUTABLE, "kubectl delete deployment c --namespace ns. Its pods stop and their"),
         ("Job", 422, IMMUTABLE, "kubectl delete job c --namespace ns. Its pods stop."),
         ("ConfigMap", 422, IMMUTABLE, ""),

@@ -68,9 +68,9 @@ class Script:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def cluster(self, patience: float = 60.0) -> Cluster:
+    def cluster(self, retry_budget: float = 60.0) -> Cluster:
         access = Access({"server": f"http://127.0.0.1:{self.server.server_port}"}, {}, "the test")
-        return Cluster(client_of(Transport(access)), patience, self.pauses.append)
+        return Cluster(client_of(Transport(access)), retry_budget, self.pauses.append)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_retry_after_is_honoured_up_to_a_limit(script: t.Callable[..., Script]) 
 def test_patience_ends(script: t.Callable[..., Script]) -> None:
     server = script(status(503, "ServiceUnavailable", "etcd is away"))
     with pytest.raises(ClusterError, match="503 ServiceUnavailable: etcd is away") as caught:
-        server.cluster(patience=0).read("ConfigMap", "ns", "c")
+        server.cluster(retry_budget=0).read("ConfigMap", "ns", "c")
     assert caught.value.status == 503
 
 
@@ -192,7 +192,7 @@ def test_answer_that_is_no_status_is_quoted(script: t.Callable[..., Script]) -> 
 def test_nobody_there_names_the_address() -> None:
     server = Script()
     address = f"http://127.0.0.1:{server.server.server_port}"
-    cluster = server.cluster(patience=0)
+    cluster = server.cluster(retry_budget=0)
     server.server.server_close()
     with pytest.raises(UnreachableError, match=f"no answer from the Kubernetes API at {address}"):
         cluster.version()
@@ -231,6 +231,6 @@ def test_log_is_text(script: t.Callable[..., Script]) -> None:
 @pytest.mark.parametrize("body", [b"<html>hunter2</html>", b"[]", b"null", b"\xff"])
 def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body: bytes) -> None:
     cluster = script(Answer(200, body)).cluster()
-    with pytest.raises(UnreachableError, match=r"what answers at http://\S+ is no Kubernetes API") as error:
+    with pytest.raises(UnreachableError, match=r"the server at http://\S+ is not a Kubernetes API") as error:
         cluster.version()
     assert "hunter2" not in error.value.message

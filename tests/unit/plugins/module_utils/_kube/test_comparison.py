@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Comparisons of what is there with what is wanted."""
+"""Comparisons of what is there with what is desired."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube import compar
 
 
 @pytest.mark.parametrize(
-    ("live", "wanted", "held"),
+    ("live", "desired", "held"),
     [
         ({"a": 1, "b": 2}, {"a": 1}, True),
         ({"a": 1}, {"a": 2}, False),
@@ -26,8 +26,8 @@ from ansible_collections.eden.reference.plugins.module_utils._kube import compar
         ({"a": "1"}, {"a": 1}, False),
     ],
 )
-def test_contains(live: t.Any, wanted: t.Any, held: bool) -> None:
-    assert comparison.contains(live, wanted) is held
+def test_contains(live: t.Any, desired: t.Any, held: bool) -> None:
+    assert comparison.contains(live, desired) is held
 
 
 def owned(
@@ -65,24 +65,24 @@ def test_an_entry_gets_its_key_back(
 
 
 def test_an_entry_within_an_entry_gets_its_key_back() -> None:
-    wanted = [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/x"}], "env": []}]
+    desired = [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/x"}], "env": []}]
     held = [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/y"}]}]
     fields = {'k:{"name":"main"}': {"f:volumeMounts": {'k:{"mountPath":"/y"}': {}}}}
     live = {"spec": {"containers": held}, **owned({"f:spec": {"f:containers": fields}})}
     mounts = [{"$patch": "delete", "mountPath": "/y"}, {"name": "x", "mountPath": "/x"}]
-    assert comparison.preparing_patch(live, {"spec": {"containers": wanted}}) == {
+    assert comparison.preparing_patch(live, {"spec": {"containers": desired}}) == {
         "spec": {"containers": [{"name": "main", "volumeMounts": mounts}]}
     }
 
 
 def test_a_value_that_is_wanted_to_be_null_goes_with_its_neighbours() -> None:
-    wanted = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}, "replicas": 1}}
+    desired = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}, "replicas": 1}}
     filled = {
         "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}, "replicas": 1}
     }
-    assert comparison.preparing_patch(filled, wanted) == {"spec": {"strategy": wanted["spec"]["strategy"]}}
+    assert comparison.preparing_patch(filled, desired) == {"spec": {"strategy": desired["spec"]["strategy"]}}
     held = {"spec": {"strategy": {"type": "RollingUpdate"}, "replicas": 2}}
-    assert comparison.preparing_patch(held, wanted) == {}
+    assert comparison.preparing_patch(held, desired) == {}
 
 
 @pytest.mark.parametrize("entries", [["text"], [{"value": "no key"}], "text"])
@@ -113,38 +113,28 @@ LIVE_POD: dict[str, t.Any] = {
 }
 
 
+# fmt: off
 @pytest.mark.parametrize(
-    ("fields", "wanted", "expected"),
+    ("fields", "desired", "expected"),
     [
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 1}}, ["spec.replicas"]),
         ({"f:spec": {"f:replicas": {}}}, {"spec": {"replicas": 3}}, []),
         ({"f:spec": {"f:other": {}}}, {"spec": {"replicas": 1}}, []),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            ["spec.containers[0].image"],
-        ),
-        (
-            {"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
-            {"spec": {"containers": [{"name": "main", "image": "b"}]}},
-            [],
-        ),
-        (
-            {"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
-            {"spec": {"containers": [{"name": "main", "args": ["y"]}]}},
-            ["spec.containers[0].args[0]"],
-        ),
-        (
-            {"f:metadata": {"f:labels": {"f:a/b.c": {}}}},
-            {"metadata": {"labels": {"a/b.c": "y"}}},
-            ["metadata.labels.a/b.c"],
-        ),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, ["spec.containers[0].image"]),
+        ({"f:spec": {"f:containers": {'k:{"name":"other"}': {"f:image": {}}}}},
+         {"spec": {"containers": [{"name": "main", "image": "b"}]}}, []),
+        ({"f:spec": {"f:containers": {CONTAINER: {"f:args": {}}}}},
+         {"spec": {"containers": [{"name": "main", "args": ["y"]}]}}, ["spec.containers[0].args[0]"]),
+        ({"f:metadata": {"f:labels": {"f:a/b.c": {}}}}, {"metadata": {"labels": {"a/b.c": "y"}}},
+         ["metadata.labels.a/b.c"]),
     ],
 )
 @pytest.mark.parametrize("manager", ["kube-controller-manager", "eden.reference"])
 def test_who_else_set_a_field_that_differs(
-    fields: dict[str, t.Any], wanted: dict[str, t.Any], expected: list[str], manager: str
+    fields: dict[str, t.Any], desired: dict[str, t.Any], expected: list[str], manager: str
 ) -> None:
     live = {**LIVE_POD, "metadata": {**LIVE_POD["metadata"], **owned(fields, manager)["metadata"]}}
     theirs = {manager: expected} if expected and manager != "eden.reference" else {}
-    assert comparison.other_owners(live, wanted) == theirs
+    assert comparison.other_owners(live, desired) == theirs
+# fmt: on

@@ -51,7 +51,7 @@ class WatchedCluster:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[tuple[WatchedCluster, Informer]]:
-    monkeypatch.setattr(informers, "SHORTEST_CYCLE", 0.0)
+    monkeypatch.setattr(informers, "MIN_CYCLE", 0.0)
     cluster = WatchedCluster()
     informer = Informer(cluster, k.NAMESPACE)  # type: ignore[arg-type]
     yield cluster, informer

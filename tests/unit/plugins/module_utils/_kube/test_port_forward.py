@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import queue
 import socket
 import socketserver
@@ -238,36 +236,6 @@ def test_requests_share_one_connection(api_server: ApiServer, cluster: t.Any) ->
     assert "Sec-WebSocket-Protocol: v4.channel.k8s.io" in lines
 
 
-def test_nothing_is_left_behind(api_server: ApiServer, cluster: t.Any) -> None:
-    def hang_up(channel: Channel) -> None:
-        channel.begin(8080)
-        channel.request()
-
-    def say_goodbye(channel: Channel) -> None:
-        hang_up(channel)
-        channel.send(struct.pack("!H", 1000), CLOSE)
-        channel.receive()
-
-    gc.collect()
-    threads = set(threading.enumerate())
-    descriptors = len(os.listdir("/dev/fd"))
-    for behaviour in (echo, hang_up, say_goodbye):
-        api_server.behaviours = [behaviour]
-        with forwarded(cluster, "ns", "store", 8080) as session:
-            if behaviour is echo:
-                session.get(URL, timeout=SECONDS)
-            else:
-                with pytest.raises(requests.ConnectionError):
-                    session.get(URL, timeout=SECONDS)
-        api_server.ended.get(timeout=5)
-    gc.collect()
-    # The scripted server's own threads end a moment later. What earlier tests left may end meanwhile, too.
-    for thread in set(threading.enumerate()) - threads:
-        thread.join(timeout=60)
-    assert set(threading.enumerate()) <= threads
-    assert len(os.listdir("/dev/fd")) <= descriptors
-
-
 def test_an_answer_in_pieces(api_server: ApiServer, cluster: t.Any) -> None:
     body = bytes(range(256)) * 100
 
@@ -306,21 +274,6 @@ def test_an_end_between_two_requests_goes_unnoticed(api_server: ApiServer, clust
         assert session.get(URL, timeout=SECONDS).text == "1"
         api_server.ended.get(timeout=5)
         assert session.get(f"{URL}/2", timeout=SECONDS).text == "GET /2 HTTP/1.1"
-
-
-def test_the_kubelets_words_reach_the_request(api_server: ApiServer, cluster: t.Any) -> None:
-    def refuse(channel: Channel) -> None:
-        channel.begin(8080)
-        channel.request()
-        channel.send(b"\1connection refused inside the pod")
-
-    api_server.behaviours = [refuse, echo]
-    with forwarded(cluster, "ns", "store", 8080) as session:
-        with pytest.raises(
-            requests.ConnectionError, match="port 8080 of Pod ns/store-0 ended: connection refused"
-        ):
-            session.get(URL, timeout=SECONDS)
-        assert session.get(URL, timeout=SECONDS).ok
 
 
 @pytest.mark.parametrize("begun", [0, 1, 2])
@@ -365,24 +318,6 @@ def test_no_first_frame_in_time(api_server: ApiServer, cluster: t.Any) -> None:
     api_server.behaviours = [keep_silent]
     with pytest.raises(TimeoutError, match="port 8080 of Pod ns/store-0 sends no data"):
         PodSocket.open(cluster, Endpoint("ns", "store-0", 8080), 0.1)
-
-
-def test_no_ready_pod(cluster: t.Any) -> None:
-    cluster.pods = []
-    with (
-        forwarded(cluster, "ns", "store", 8080) as session,
-        pytest.raises(requests.ConnectionError, match="no ready pod behind Service ns/store"),
-    ):
-        session.get(URL, timeout=SECONDS)
-
-
-def test_no_api_server() -> None:
-    cluster: t.Any = FakeCluster("http://127.0.0.1:1")
-    with (
-        forwarded(cluster, "ns", "store", 8080) as session,
-        pytest.raises(requests.ConnectionError, match="refused"),
-    ):
-        session.get(URL, timeout=SECONDS)
 
 
 @pytest.mark.parametrize(

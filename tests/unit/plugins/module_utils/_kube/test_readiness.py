@@ -19,67 +19,42 @@ def changed(thing: Object, **changes: t.Any) -> Object:
 
 OLD_REVISION = {"currentRevision": "eden-postgres-0", "updateRevision": "eden-postgres-1"}
 
+# fmt: off
 READY = [
     ("a StatefulSet that has just been created", {**k.statefulset(), "status": {}}, False),
     ("a StatefulSet whose pod is not ready", k.statefulset(), False),
     ("a StatefulSet whose pod is ready", k.ready_statefulset(), True),
-    (
-        "a StatefulSet whose pod is ready, not yet for long enough",
-        k.ready_statefulset(availableReplicas=0),
-        False,
-    ),
-    (
-        "a StatefulSet whose change was not seen",
-        changed(k.ready_statefulset(), metadata={"generation": 2}),
-        False,
-    ),
+    ("a StatefulSet whose pod is ready, not yet for long enough", k.ready_statefulset(availableReplicas=0),
+     False),
+    ("a StatefulSet whose change was not seen", changed(k.ready_statefulset(), metadata={"generation": 2}),
+     False),
     ("a StatefulSet whose ready pod is of the old revision", k.ready_statefulset(**OLD_REVISION), False),
     ("a StatefulSet that is scaled up", changed(k.ready_statefulset(), spec={"replicas": 2}), False),
-    (
-        "a StatefulSet of no replica that still has one",
-        changed(k.ready_statefulset(), spec={"replicas": 0}),
-        False,
-    ),
-    (
-        "a StatefulSet of no replica",
-        changed(k.statefulset(replicas=0, updatedReplicas=0), spec={"replicas": 0}),
-        True,
-    ),
-    (
-        "a StatefulSet that is being deleted",
-        changed(k.ready_statefulset(), metadata={"deletionTimestamp": k.CREATED}),
-        False,
-    ),
+    ("a StatefulSet of no replica that still has one", changed(k.ready_statefulset(), spec={"replicas": 0}),
+     False),
+    ("a StatefulSet of no replica",
+     changed(k.statefulset(replicas=0, updatedReplicas=0), spec={"replicas": 0}), True),
+    ("a StatefulSet that is being deleted",
+     changed(k.ready_statefulset(), metadata={"deletionTimestamp": k.CREATED}), False),
     ("a Deployment that has just been created", {**k.deployment(), "status": {}}, False),
     ("a Deployment whose pod is not ready", k.deployment(), False),
     ("a Deployment whose pod is ready", k.ready_deployment(), True),
     ("a Deployment whose pod is ready and not available", k.ready_deployment(availableReplicas=0), False),
-    (
-        "a Deployment whose change was not seen",
-        changed(k.ready_deployment(), metadata={"generation": 2}),
-        False,
-    ),
+    ("a Deployment whose change was not seen", changed(k.ready_deployment(), metadata={"generation": 2}),
+     False),
     ("a Deployment whose old pod is still there", k.ready_deployment(replicas=2), False),
     ("a Deployment whose ready pod is old", k.ready_deployment(updatedReplicas=0), False),
-    (
-        "a Deployment of no replica",
-        changed(
-            k.deployment(replicas=0, updatedReplicas=0, unavailableReplicas=0),
-            spec={"replicas": 0},
-        ),
-        True,
-    ),
+    ("a Deployment of no replica",
+     changed(k.deployment(replicas=0, updatedReplicas=0, unavailableReplicas=0), spec={"replicas": 0}), True),
     ("a Deployment whose spec names no number", changed(k.ready_deployment(), spec={"replicas": None}), True),
     ("a Job that runs", k.job(), False),
     ("a Job that is complete", k.complete_job(), True),
     ("a Job that has failed", k.failed_job(), False),
-    (
-        "a Job that will be complete once its pod is gone",
-        k.job(conditions=[{"type": "SuccessCriteriaMet", "status": "True"}]),
-        False,
-    ),
+    ("a Job that will be complete once its pod is gone",
+     k.job(conditions=[{"type": "SuccessCriteriaMet", "status": "True"}]), False),
     ("a Job of which a pod succeeded", k.job(succeeded=1), False),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize(("workload", "ready"), [row[1:] for row in READY], ids=[row[0] for row in READY])
@@ -193,33 +168,20 @@ POSTGRES, TASK_STORE, SEED = k.statefulset(), k.deployment(), k.job()
 PULLING = k.pod(POSTGRES, k.container(k.waiting("ContainerCreating")), image="postgres:16.6-alpine")
 PULLING_EVENT = k.event(PULLING, "Pulling", 'Pulling image "postgres:16.6-alpine"', "main", kind="Normal")
 
+# fmt: off
 STAGES: list[tuple[Object, list[Object], str]] = [
     (k.pod(POSTGRES, node=""), [], "created"),
-    (
-        k.pod(POSTGRES, node="", unschedulable="0/1 nodes are available: 1 Insufficient cpu."),
-        [],
-        "waiting for a node",
-    ),
+    (k.pod(POSTGRES, node="", unschedulable="0/1 nodes are available: 1 Insufficient cpu."), [],
+     "waiting for a node"),
     (k.pod(POSTGRES), [], "scheduled"),
     (PULLING, [], "scheduled"),
     (PULLING, [PULLING_EVENT], "pulling image postgres:16.6-alpine"),
-    (
-        PULLING,
-        [PULLING_EVENT, k.event(PULLING, "Pulled", "Successfully pulled image", "main", kind="Normal")],
-        "scheduled",
-    ),
-    (
-        k.pod(
-            POSTGRES, k.container(k.waiting("ImagePullBackOff", 'Back-off pulling image "x:1"')), image="x:1"
-        ),
-        [],
-        "cannot pull image x:1",
-    ),
-    (
-        k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "absent" not found'))),
-        [],
-        'cannot start: secret "absent" not found',
-    ),
+    (PULLING, [PULLING_EVENT, k.event(PULLING, "Pulled", "Successfully pulled image", "main", kind="Normal")],
+     "scheduled"),
+    (k.pod(POSTGRES, k.container(k.waiting("ImagePullBackOff", 'Back-off pulling image "x:1"')), image="x:1"),
+     [], "cannot pull image x:1"),
+    (k.pod(POSTGRES, k.container(k.waiting("CreateContainerConfigError", 'secret "absent" not found'))), [],
+     'cannot start: secret "absent" not found'),
     (
         k.pod(
             POSTGRES,
@@ -230,16 +192,9 @@ STAGES: list[tuple[Object, list[Object], str]] = [
         "running init container prepare",
     ),
     (k.pod(POSTGRES, k.container(k.running()), phase="Running"), [], "started"),
-    (
-        k.pod(POSTGRES, k.container(k.running(), 2, k.terminated(1)), phase="Running"),
-        [],
-        "restarted 2 times",
-    ),
-    (
-        k.pod(POSTGRES, k.container(k.terminated(3)), phase="Running"),
-        [],
-        "container main ended with exit code 3, once",
-    ),
+    (k.pod(POSTGRES, k.container(k.running(), 2, k.terminated(1)), phase="Running"), [], "restarted 2 times"),
+    (k.pod(POSTGRES, k.container(k.terminated(3)), phase="Running"), [],
+     "container main exited with exit code 3, once"),
     (
         k.pod(
             POSTGRES,
@@ -247,7 +202,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
             phase="Running",
         ),
         [],
-        "container main ended for lack of memory, 3 times",
+        "container main exited because it ran out of memory, 3 times",
     ),
     (k.pod(POSTGRES, k.container(k.running(), ready=True), phase="Running", ready=True), [], "ready"),
     (changed(k.pod(POSTGRES), metadata={"deletionTimestamp": k.CREATED}), [], "is stopping"),
@@ -257,6 +212,7 @@ STAGES: list[tuple[Object, list[Object], str]] = [
     (k.pod(SEED, k.container(k.terminated(1)), phase="Running"), [], "failed (exit code 1)"),
     (k.pod(SEED, k.container(k.terminated(1)), phase="Failed"), [], "failed (exit code 1)"),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize(("pod", "events", "stage"), STAGES)
