@@ -12,6 +12,7 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import TemplatingFailure
@@ -41,7 +42,7 @@ class ActionModule(ActionBase):
             if inputs.concerns(name)
         }
         read = functools.cache(self.read)
-        found = inputs.check(variables, read)
+        found = [*inputs.fact_problems(given_names(raw, self._loader)), *inputs.check(variables, read)]
         if found:
             host = str(raw.get("inventory_hostname", "this host"))
             return {"failed": True, **inputs.refusal(found, host).as_result()}
@@ -82,6 +83,20 @@ class ActionModule(ActionBase):
                 "Give its password with --ask-vault-pass or --vault-password-file, or decrypt the file"
             ) from error
         return text.encode("utf-8", "surrogateescape")
+
+
+def given_names(raw: t.Mapping[str, t.Any], loader: t.Any) -> set[str]:
+    """The names of the facts of the role eden that the user has set, as extra or inventory variables.
+
+    The results of phases are facts in every play but the first: only as extra variables are they the user's.
+    """
+    extra = set(load_extra_vars(loader))
+    hostvars = raw.get("hostvars")
+    if hostvars is None:
+        return extra
+    # Without the variables of roles and plays.
+    own = hostvars.raw_get(raw["inventory_hostname"])
+    return extra | {name for name in inputs.ROLE_FACTS if name in own}
 
 
 def plain(value: t.Any, depth: int = 0) -> t.Any:

@@ -51,13 +51,9 @@ Check = t.Callable[[str], str | None]
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
 PREFIX = "eden_"
-# Published by the phases for the phases that follow.
-FACTS = frozenset(
-    {
-        *("eden_topology", "eden_config", "eden_preflight", "eden_credentials", "eden_seed_commit"),
-        *("eden_task_store", "eden_identities"),
-    }
-)
+# Published by the role eden, and by the phases for the phases that follow.
+ROLE_FACTS = frozenset({"eden_topology", "eden_config", "eden_preflight"})
+FACTS = ROLE_FACTS | {"eden_credentials", "eden_seed_commit", "eden_task_store", "eden_identities"}
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
 
 # Names of Services begin with eden_name, and must not begin with a digit.
@@ -320,6 +316,14 @@ def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[
     if not any(problem.variable.startswith(CONFIG_FILE) for problem in found):
         found += _config_file_problems(variables, read or read_file)
     return _without_inherited(variables, found)
+
+
+def fact_problems(names: t.Iterable[str]) -> list[Problem]:
+    """The problems of variables that the user has set, and that would replace facts or be ignored."""
+    return [
+        Problem(name, "is not an input; the roles publish it: rename yours or leave it out", "", "")
+        for name in sorted(FACTS.intersection(names))
+    ]
 
 
 def concerns(name: str) -> bool:
@@ -612,12 +616,14 @@ def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> lis
 __all__ = [
     "FACTS",
     "PREFIX",
+    "ROLE_FACTS",
     "amount",
     "check",
     "checksum",
     "components",
     "concerns",
     "config_text",
+    "fact_problems",
     "number",
     "read_file",
     "refusal",

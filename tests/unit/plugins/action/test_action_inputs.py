@@ -57,6 +57,22 @@ def test_right_inputs_give_the_config() -> None:
     }
 
 
+FACT_RULE = "is not an input; the roles publish it: rename yours or leave it out"
+
+
+@pytest.mark.parametrize("name", sorted(inputs.inputs.FACTS))
+def test_a_fact_of_the_roles_is_no_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "load_extra_vars", lambda _loader: {name: "my.yaml"})
+    assert lines(**{name: "my.yaml"}) == [f"{name}: {FACT_RULE}"]
+
+
+def test_a_fact_of_the_roles_is_no_variable_of_the_inventory() -> None:
+    # Of the roles only results of phases are facts of a host, once an earlier play has set them.
+    of_host = {"eden_config": "my.yaml", "eden_credentials": {}, "eden_seed_commit": None}
+    hostvars = mock.Mock(raw_get={"lab": of_host}.__getitem__)
+    assert lines(hostvars=hostvars, **of_host) == [f"eden_config: {FACT_RULE}"]
+
+
 def test_inputs_are_templated() -> None:
     result = run(
         eden_timeout="{{ 5 * 60 }}",
