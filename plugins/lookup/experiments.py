@@ -4,16 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import pathlib
-import re
-import typing as t
-
-from ansible import context
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 ---
 name: experiments
@@ -54,6 +44,16 @@ _raw:
   elements: str
   sample: [all]
 """
+
+import difflib
+import os
+import pathlib
+import re
+import typing as t
+
+from ansible import context
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
 
 COLLECTION = "eden.reference"
 CHECKS = "always"

@@ -10,7 +10,7 @@ This module is private to the collection.
 from __future__ import annotations
 
 import typing as t
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import access
@@ -128,19 +128,19 @@ def run_info(task: Task) -> dict[str, t.Any]:
 def surveyed(task: Task) -> t.Iterator[Survey]:
     """Read the Secrets and the registry, and plan; the connections stay open."""
     desired = access.desired_of(task.parameters)
-    with connected(task.parameters) as cluster:
+    with connected(task.parameters) as cluster, ExitStack() as stack:
         secrets = {
             worker.name: read_secret(cluster, desired.namespace, worker.secret) for worker in desired.workers
         }
-        with access.open_task_store(cluster, desired, task.check_mode) as store:
-            if store is None:
-                task.progress("there is no task store yet: the identity Secrets are assumed to be valid")
-                observation = observe_secrets(desired, secrets)
-                steps = plan_unseen(observation)
-            else:
-                observation = observe(store, desired, secrets)
-                steps = plan(observation)
-            yield Survey(cluster, store, desired, secrets, observation, steps)
+        store = stack.enter_context(access.open_task_store(cluster, desired, task.check_mode))
+        if store is None:
+            task.progress("there is no task store yet: the identity Secrets are assumed to be valid")
+            observation = observe_secrets(desired, secrets)
+            steps = plan_unseen(observation)
+        else:
+            observation = observe(store, desired, secrets)
+            steps = plan(observation)
+        yield Survey(cluster, store, desired, secrets, observation, steps)
 
 
 def observe_secrets(desired: Desired, secrets: t.Mapping[str, IdentitySecret]) -> Observation:

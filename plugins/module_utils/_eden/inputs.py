@@ -47,7 +47,7 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import Inpu
 Option = dict[str, t.Any]
 Reader = t.Callable[[str], bytes]
 # Returns None for a valid string, and otherwise the reason as a clause, empty if the rule is reason enough.
-Check = t.Callable[[str], str | None]
+Check: t.TypeAlias = "t.Callable[[str], str | None]"
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
 PREFIX = "eden_"

@@ -152,7 +152,7 @@ class Access:
         ]
 
 
-def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ) -> Access:
+def find_access(options: Mapping, environment: t.Mapping[str, str] | None = None) -> Access:
     """The access that the options and the environment describe.
 
     An option takes precedence over its variable, and both over a kubeconfig or a service account. Without
@@ -162,6 +162,7 @@ def find_access(options: Mapping, environment: t.Mapping[str, str] = os.environ)
     Raises:
         CollectionError: nothing usable was found.
     """
+    environment = os.environ if environment is None else environment
     given = given_options(options, environment)
     credentials = {
         name: given[option]

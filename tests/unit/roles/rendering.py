@@ -81,7 +81,7 @@ class Ran(t.NamedTuple):
 def play(
     work: Path,
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
-    plays: t.Any = SITE,
+    plays: t.Any = None,
     *arguments: str,
     seeded: bool = False,
 ) -> Ran:
@@ -107,7 +107,7 @@ def play(
             {"all": {"vars": common, "hosts": {name: dict(given) for name, given in hosts.items()}}}
         )
     )
-    (work / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    (work / "play.yml").write_text(yaml.safe_dump(plays or SITE, sort_keys=False))
     ran = subprocess.run(
         [
             str(Path(sys.executable).parent / "ansible-playbook"),

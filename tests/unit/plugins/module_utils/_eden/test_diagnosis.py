@@ -89,7 +89,8 @@ def state(workload: Object, *pods: Object, events: t.Sequence[Object] = (), **mo
     return RolloutState(workload, component, pods=list(pods), events=list(events), **more)
 
 
-def waiting(reason: str, message: str, workload: Object = POSTGRES) -> RolloutState:
+def waiting(reason: str, message: str, workload: Object | None = None) -> RolloutState:
+    workload = workload or POSTGRES
     container = k.container(k.waiting(reason, message))
     return state(workload, k.pod(workload, container, image="postgres:none-such"))
 

@@ -374,7 +374,7 @@ def test_strings_are_the_numbers_that_the_filters_read(value: str) -> None:
     for kind, convert in (("int", int), ("float", float)):
         read = inputs.number(kind, value)
         if read is not None:
-            assert type(read) is convert
+            assert isinstance(read, convert)
             assert read == convert(value)
             assert set(value) <= set("0123456789.")
 

@@ -49,53 +49,90 @@ ID_ONLY = {"worker_id": wid(1)}
 TOKEN_ONLY = {"has_token": True}
 
 
-# fmt: off
 @pytest.mark.parametrize(
     ("facts", "step"),
     [
         pytest.param({**COMPLETE, "bearer": wid(1)}, ("unchanged", 1), id="complete, accepted"),
         # Complete, and refused: by the id where its row is ours, else by the name.
-        pytest.param({**COMPLETE, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1),
-            id="refused, ours"),
-        pytest.param({**COMPLETE, "registered": row(1, None), "namesakes": (row(1, None),)}, ("reissued", 1),
-            id="refused, row has no label"),
-        pytest.param({**COMPLETE, "registered": row(1), "namesakes": (row(1), row(2))}, ("reissued", 1),
-            id="refused, the id decides between two rows"),
-        pytest.param({**COMPLETE, "registered": row(1, name="other")}, ("minted", None),
-            id="refused, row has another name"),
-        pytest.param({**COMPLETE, "registered": row(1, name="other"), "namesakes": (row(2),)},
-                     ("reissued", 2),
-            id="refused, row has another name, one of our name"),
-        pytest.param({**COMPLETE, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
-            ("minted", None), id="refused, row is another instance's"),
+        pytest.param(
+            {**COMPLETE, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="refused, ours"
+        ),
+        pytest.param(
+            {**COMPLETE, "registered": row(1, None), "namesakes": (row(1, None),)},
+            ("reissued", 1),
+            id="refused, row has no label",
+        ),
+        pytest.param(
+            {**COMPLETE, "registered": row(1), "namesakes": (row(1), row(2))},
+            ("reissued", 1),
+            id="refused, the id decides between two rows",
+        ),
+        pytest.param(
+            {**COMPLETE, "registered": row(1, name="other")},
+            ("minted", None),
+            id="refused, row has another name",
+        ),
+        pytest.param(
+            {**COMPLETE, "registered": row(1, name="other"), "namesakes": (row(2),)},
+            ("reissued", 2),
+            id="refused, row has another name, one of our name",
+        ),
+        pytest.param(
+            {**COMPLETE, "registered": row(1, "eden/two"), "namesakes": (row(1, "eden/two"),)},
+            ("minted", None),
+            id="refused, row is another instance's",
+        ),
         pytest.param({**COMPLETE}, ("minted", None), id="refused, id not registered, no row"),
-        pytest.param({**COMPLETE, "namesakes": (row(2),)}, ("reissued", 2),
-            id="refused, id not registered, one row of ours"),
-        pytest.param({**COMPLETE, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
-                     ("reissued", 1),
-            id="accepted as another worker"),
+        pytest.param(
+            {**COMPLETE, "namesakes": (row(2),)},
+            ("reissued", 2),
+            id="refused, id not registered, one row of ours",
+        ),
+        pytest.param(
+            {**COMPLETE, "bearer": wid(2), "registered": row(1), "namesakes": (row(1),)},
+            ("reissued", 1),
+            id="accepted as another worker",
+        ),
         # An id without a token: that id if it is registered, whatever its row says.
-        pytest.param({**ID_ONLY, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1),
-                     id="id only"),
-        pytest.param({**ID_ONLY, "registered": row(1), "namesakes": (row(1), row(2))}, ("reissued", 1),
-            id="id only decides between two rows"),
-        pytest.param({**ID_ONLY, "registered": row(1, "eden/two", "other")}, ("reissued", 1),
-            id="id only, row of elsewhere"),
+        pytest.param(
+            {**ID_ONLY, "registered": row(1), "namesakes": (row(1),)}, ("reissued", 1), id="id only"
+        ),
+        pytest.param(
+            {**ID_ONLY, "registered": row(1), "namesakes": (row(1), row(2))},
+            ("reissued", 1),
+            id="id only decides between two rows",
+        ),
+        pytest.param(
+            {**ID_ONLY, "registered": row(1, "eden/two", "other")},
+            ("reissued", 1),
+            id="id only, row of elsewhere",
+        ),
         pytest.param({**ID_ONLY}, ("minted", None), id="id only, not registered, no row"),
-        pytest.param({**ID_ONLY, "namesakes": (row(2, None),)}, ("reissued", 2),
-            id="id only, not registered, one row"),
+        pytest.param(
+            {**ID_ONLY, "namesakes": (row(2, None),)}, ("reissued", 2), id="id only, not registered, one row"
+        ),
         # No id: by the name.
         pytest.param({}, ("minted", None), id="absent, no row"),
         pytest.param({"namesakes": (row(1),)}, ("reissued", 1), id="absent, one row of ours"),
         pytest.param({"namesakes": (row(1, None),)}, ("reissued", 1), id="absent, one row without label"),
-        pytest.param({"namesakes": (row(1, None), row(2))}, ("reissued", 2),
-            id="absent, ours goes before one without label"),
-        pytest.param({"namesakes": (row(1, None), row(2), row(3, None))}, ("reissued", 2),
-            id="absent, ours goes before two without label"),
-        pytest.param({"namesakes": (row(1, "eden/two"),)}, ("minted", None),
-            id="absent, another instance's row"),
-        pytest.param({"namesakes": (row(1, "eden/two"), row(2, "eden/three"), row(3, None))}, ("reissued", 3),
-            id="absent, other instances' rows and one without label"),
+        pytest.param(
+            {"namesakes": (row(1, None), row(2))},
+            ("reissued", 2),
+            id="absent, ours goes before one without label",
+        ),
+        pytest.param(
+            {"namesakes": (row(1, None), row(2), row(3, None))},
+            ("reissued", 2),
+            id="absent, ours goes before two without label",
+        ),
+        pytest.param(
+            {"namesakes": (row(1, "eden/two"),)}, ("minted", None), id="absent, another instance's row"
+        ),
+        pytest.param(
+            {"namesakes": (row(1, "eden/two"), row(2, "eden/three"), row(3, None))},
+            ("reissued", 3),
+            id="absent, other instances' rows and one without label",
+        ),
         pytest.param({**TOKEN_ONLY}, ("minted", None), id="token only, no row"),
         pytest.param({**TOKEN_ONLY, "namesakes": (row(1),)}, ("reissued", 1), id="token only, one row"),
     ],
@@ -103,7 +140,6 @@ TOKEN_ONLY = {"has_token": True}
 def test_decide(facts: dict[str, t.Any], step: tuple[t.Any, int | None]) -> None:
     verb, number = step
     assert decide(observed(**facts), OURS) == WorkerStep("w", verb, wid(number) if number else "")
-# fmt: on
 
 
 @pytest.mark.parametrize(

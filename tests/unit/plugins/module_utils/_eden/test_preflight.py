@@ -339,7 +339,7 @@ def test_inputs_that_cannot_be_tried_in_another_namespace(cluster: FakeCluster) 
     del cluster.objects["Namespace", "lab"]
     cluster.answers["NetworkPolicy"] = ClusterError("create", "NetworkPolicy default", 403, "Forbidden")
     warnings = run(eden_worker_egress=[{}])["warnings"]
-    assert [warning.split(": ")[0] for warning in warnings] == [
+    assert [warning.partition(": ")[0] for warning in warnings] == [
         "Namespace lab does not exist yet, and whether the API server accepts the inputs for a NetworkPolicy "
         "could not be tried elsewhere"
     ]
