@@ -191,9 +191,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def listeners(testbed: Testbed) -> Iterator[Addresses]:
-    """Servers outside of the cluster: on the machine, as the node's network sees it."""
-    template = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
-    host = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
+    """Servers outside of the cluster: on the machine, at an address of another network than the node's.
+
+    At the gateway of its own network a node of kind sends port 53 to Docker's DNS.
+    """
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    host = testbed.command("docker", "network", "inspect", "--format", template, "bridge").decode().strip()
     found: Addresses = {}
     with ExitStack() as running:
         for name, kind, protocol, port in (
