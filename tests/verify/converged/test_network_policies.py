@@ -193,10 +193,12 @@ class TcpServer(socketserver.ThreadingTCPServer):
 def listeners(testbed: Testbed) -> Iterator[Addresses]:
     """Servers outside of the cluster: on the machine, at an address of another network than the node's.
 
-    At the gateway of its own network a node of kind sends port 53 to Docker's DNS.
+    A node of kind sends what is meant for port 53 of its own network's gateway to Docker's DNS.
     """
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    host = testbed.command("docker", "network", "inspect", "--format", template, "bridge").decode().strip()
+    template = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
+    gateway = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
+    own = testbed.command("hostname", "--all-ip-addresses").decode().split()
+    host = next(address for address in own if ":" not in address and address != gateway)
     found: Addresses = {}
     with ExitStack() as running:
         for name, kind, protocol, port in (
