@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,9 +149,17 @@ def _sanity_home(run: Run, environment: Environment, programs: Path) -> Path:
 
 
 def unit(run: Run) -> None:
-    """What needs no cluster, with both Pythons."""
-    for environment in (OLDEST, NEWEST):
-        _pytest(run, environment, f"unit {environment.name}", "tests/unit", "tests/leak")
+    """What needs no cluster, with both Pythons at the same time: pytest uses one core."""
+    environments = (OLDEST, NEWEST)
+    for environment in environments:
+        run.environment(environment)
+    with ThreadPoolExecutor(len(environments)) as pool:
+        paths = ("tests/unit", "tests/leak")
+        try:
+            list(pool.map(lambda found: _pytest(run, found, f"unit {found.name}", *paths), environments))
+        except BaseException:
+            run.progress.end()
+            raise
 
 
 def modules(run: Run) -> None:

@@ -56,6 +56,7 @@ class Progress:
         self.failed = False
         self._started = started
         self._say = say
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def say(self, text: str) -> None:
         """A line with the seconds since the run began and the name of the level."""
@@ -106,6 +107,7 @@ class Progress:
                 output.write(f"{command[0]} cannot be started: {error}\n".encode())
                 status = 127
             else:
+                self._children.append(child)
                 status = self._wait(child, what, log, begun)
         seconds = time.monotonic() - begun
         if status == 0:
@@ -116,6 +118,12 @@ class Progress:
             self._say(f"    {line}")
         self.say(f"{what} FAILED with status {status} in {seconds:.1f} s; all of its output: {log}")
         return log, False
+
+    def end(self) -> None:
+        """Ends the commands that still run, for steps that run at the same time."""
+        for child in self._children:
+            if child.poll() is None:
+                child.terminate()
 
     def _wait(self, child: subprocess.Popen[bytes], what: str, log: Path, begun: float) -> int:
         try:
