@@ -33,7 +33,7 @@ MISSING = {
     },
     2: {
         "identities": (TASK_STORE, "task_store"),
-        "app_tier": (IDENTITY, "identities"),
+        "app_tier": (TASK_STORE, "task_store"),
         "verify": (TASK_STORE, "task_store"),
     },
     3: {
