@@ -289,7 +289,7 @@ def _another_id(pool: Pool) -> Verdict:
         require_refusal(
             verdict,
             reported(experiment),
-            f"ConfigMap {experiment.namespace}/{EXPERIMENT} says that the experiment is exp_",
+            f"ConfigMap {experiment.namespace}/{EXPERIMENT} names the experiment exp_",
             "volumes",
             live["data"]["experiment_id"],
         )
@@ -331,7 +331,7 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
         path = path_of(experiment, "PersistentVolumeClaim", claim)
         experiment.kube.ask("DELETE", path)
         for arguments in ((), ("--check",)):
-            words = f"PersistentVolumeClaim {experiment.namespace}/{claim} is being deleted since "
+            words = f"PersistentVolumeClaim {experiment.namespace}/{claim} has been terminating since "
             require_refusal(verdict, reported(experiment, *arguments), words)
         for pod in experiment.kube.objects("Pod", experiment.namespace):
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] == user:

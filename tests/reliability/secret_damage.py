@@ -223,7 +223,11 @@ def _lack_keys(rig: Rig) -> Verdict:
     verdict = Verdict()
     has = sorted(GENERATED)[::2]
     with rig.experiment() as experiment:
-        experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": experiment.namespace}})
+        metadata = {
+            "name": experiment.namespace,
+            "labels": {"app.kubernetes.io/managed-by": "eden.reference"},
+        }
+        experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
         body = {"metadata": {"name": "given"}, "data": encoded(dict.fromkeys(has, "0" * 64))}
         experiment.kube.ask("POST", PATHS["Secret"].format(experiment.namespace), body)
         experiment.variables["eden_existing_secret"] = "given"
