@@ -142,7 +142,7 @@ def _name_of(node: jinja2.nodes.Expr) -> str | None:
             return node.name.rpartition(".")[2]
         case jinja2.nodes.Getattr():
             return node.attr
-        case jinja2.nodes.Getitem(arg=jinja2.nodes.Const(value=str(key))):
+        case jinja2.nodes.Getitem(arg=jinja2.nodes.Const(value=str() as key)):
             return key
     return None
 

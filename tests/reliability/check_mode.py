@@ -66,7 +66,9 @@ def _nothing(_experiment: Experiment) -> None:
 
 
 def _empty_namespace(experiment: Experiment) -> None:
-    experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": experiment.namespace}})
+    labels = {"app.kubernetes.io/managed-by": "eden.reference"}
+    metadata = {"name": experiment.namespace, "labels": labels}
+    experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
 
 
 def _tagged(phases: t.Sequence[str]) -> t.Callable[[Experiment], None]:

@@ -143,28 +143,30 @@ class Login:
             raise self._plugin_error("it has interactiveMode Always, and there is no terminal: log in first")
         settings = {entry["name"]: entry["value"] for entry in plugin.get("env") or []}
         try:
-            ended = subprocess.run(
+            with subprocess.Popen(
                 [plugin["command"], *(plugin.get("args") or [])],
                 env={**os.environ, **settings, "KUBERNETES_EXEC_INFO": json.dumps(self._plugin_input())},
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                timeout=PLUGIN_TIMEOUT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            output = self._shown_output(error.stderr)
-            raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{output}") from None
+            ) as process:
+                try:
+                    output, complaint = process.communicate(timeout=PLUGIN_TIMEOUT)
+                except subprocess.TimeoutExpired as error:
+                    process.kill()
+                    shown = self._shown_output(error.stderr)
+                    raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{shown}") from None
         except OSError as error:
             hint = plugin.get("installHint")
             reason = f"it cannot be run ({error.strerror})"
             raise self._plugin_error(f"{reason}: {' '.join(hint.split())}" if hint else reason) from None
-        if ended.returncode:
+        if process.returncode:
             raise self._plugin_error(
-                f"it exited with code {ended.returncode}{self._shown_output(ended.stderr)}"
+                f"it exited with code {process.returncode}{self._shown_output(complaint)}"
             )
-        return ended.stdout
+        return output
 
     def _plugin_input(self) -> dict[str, t.Any]:
         spec: dict[str, t.Any] = {"interactive": False}

@@ -198,7 +198,7 @@ def listeners(testbed: Testbed) -> Iterator[Addresses]:
     template = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
     gateway = testbed.command("docker", "inspect", "--format", template, testbed.node).decode().strip()
     own = testbed.command("hostname", "--all-ip-addresses").decode().split()
-    host = next(address for address in own if ":" not in address and address != gateway)
+    host, *_others = [address for address in own if ":" not in address and address != gateway]
     found: Addresses = {}
     with ExitStack() as running:
         for name, kind, protocol, port in (
