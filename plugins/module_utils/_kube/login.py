@@ -7,11 +7,11 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import re
-import subprocess
 import threading
 import typing as t
 from datetime import UTC, datetime
@@ -46,6 +46,27 @@ class Credentials(t.NamedTuple):
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+
+class _Ended(t.NamedTuple):
+    """A program's exit code, None if it was killed because it took too long, and its output."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+
+async def _run(command: t.Sequence[str], environment: t.Mapping[str, str]) -> _Ended:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+    )
+    outputs = asyncio.ensure_future(process.communicate())
+    _done, running = await asyncio.wait({outputs}, timeout=PLUGIN_TIMEOUT)
+    if running:
+        process.kill()
+    stdout, stderr = (output.decode(errors="replace") for output in await outputs)
+    return _Ended(None if running else process.returncode, stdout, stderr)
 
 
 class Login:
@@ -143,30 +164,22 @@ class Login:
             raise self._plugin_error("it has interactiveMode Always, and there is no terminal: log in first")
         settings = {entry["name"]: entry["value"] for entry in plugin.get("env") or []}
         try:
-            with subprocess.Popen(
-                [plugin["command"], *(plugin.get("args") or [])],
-                env={**os.environ, **settings, "KUBERNETES_EXEC_INFO": json.dumps(self._plugin_input())},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            ) as process:
-                try:
-                    output, complaint = process.communicate(timeout=PLUGIN_TIMEOUT)
-                except subprocess.TimeoutExpired as error:
-                    process.kill()
-                    shown = self._shown_output(error.stderr)
-                    raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{shown}") from None
+            ended = asyncio.run(
+                _run(
+                    [plugin["command"], *(plugin.get("args") or [])],
+                    {**os.environ, **settings, "KUBERNETES_EXEC_INFO": json.dumps(self._plugin_input())},
+                )
+            )
         except OSError as error:
             hint = plugin.get("installHint")
             reason = f"it cannot be run ({error.strerror})"
             raise self._plugin_error(f"{reason}: {' '.join(hint.split())}" if hint else reason) from None
-        if process.returncode:
-            raise self._plugin_error(
-                f"it exited with code {process.returncode}{self._shown_output(complaint)}"
-            )
-        return output
+        if ended.code is None:
+            shown = self._shown_output(ended.stderr)
+            raise self._plugin_error(f"it did not end within {PLUGIN_TIMEOUT:.0f} s{shown}")
+        if ended.code:
+            raise self._plugin_error(f"it exited with code {ended.code}{self._shown_output(ended.stderr)}")
+        return ended.stdout
 
     def _plugin_input(self) -> dict[str, t.Any]:
         spec: dict[str, t.Any] = {"interactive": False}
@@ -191,9 +204,8 @@ class Login:
             }
         return {"apiVersion": self._plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
 
-    def _shown_output(self, stderr: str | bytes | None) -> str:
+    def _shown_output(self, output: str) -> str:
         """The plugin's stderr on one line, with everything masked that may be a secret."""
-        output = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
         for entry in self._plugin.get("env") or []:
             if len(entry["value"]) > 3:
                 output = output.replace(entry["value"], "***")
