@@ -66,9 +66,9 @@ def remove(experiment: Experiment, kind: str, name: str) -> None:
     experiment.kube.ask("DELETE", path_of(experiment, kind, name), options)
 
 
-def await_none(left: t.Callable[[], list[str]], complaint: str, seconds: float = PATIENCE) -> None:
+def await_none(left: t.Callable[[], list[str]], complaint: str) -> None:
     """Return when nothing is left of what has these names."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while names := left():
         assert time.monotonic() < deadline, f"{names} {complaint}"
         time.sleep(0.05)

@@ -14,7 +14,7 @@ import trials
 from deployer import Deployer, Grant, Rules, grants, shipped, used
 from kube import MERGE, PATHS
 from oracles import Reference, Verdict, check_run, nothing_is_left, tail
-from pools import TASK_STORE, await_none, remove
+from pools import TASK_STORE, remove
 from thin_rig import Experiment, Outcome, Rig
 from traffic import PASS, Action, Request, Rule
 from trials import Survive
@@ -81,8 +81,13 @@ def test_the_role_is_enough_and_all_of_it_is_used(rig: Rig, entered: ExitStack) 
     repaired = successful(experiment)
     deleted = {request.target.split("/")[-2] for request in repaired.writes if request.method == "DELETE"}
     assert deleted == {"ingresses", "jobs", "networkpolicies", "poddisruptionbudgets", "statefulsets"}
-    # The API server records a watch when it ends, which may be after the run.
-    await_none(lambda: unused(grants(rules), deployer), "are not used", 60)
+    # A run watches a kind only while an object of it is not ready, for which the rig's node may be too quick.
+    for _attempt in range(5):
+        if unused(grants(rules), deployer) != ["watch deployments"]:
+            break
+        remove(experiment, "Deployment", TASK_STORE)
+        successful(experiment)
+    assert unused(grants(rules), deployer) == []
     assert successful(experiment).recap["changed"] == 0
 
 
