@@ -9,7 +9,7 @@ import typing as t
 from kube import MERGE
 from oracles import CREDENTIALS, Reference, Verdict, state, tail
 from outcomes import Changes, Report, predict, predict_without_diff, run_as_predicted, stays_idle
-from pools import TASK_STORE, Pool, await_no_pods, encoded, path_of, remove, settled
+from pools import TASK_STORE, Pool, await_no_pods, create_namespace, encoded, path_of, remove, settled
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
 
@@ -20,7 +20,7 @@ PHASES = ("infra", "seed", "task_store", "identities", "app_tier")
 
 def trials(pool: Pool) -> list[Trial]:
     """One for each stage, and one for each thing that check mode cannot ask a run of."""
-    found = [_from_nothing("absent namespace", _nothing), _from_nothing("empty namespace", _empty_namespace)]
+    found = [_from_nothing("absent namespace", _nothing), _from_nothing("empty namespace", create_namespace)]
     for number, phase in enumerate(PHASES, 1):
         found.append(_from_nothing(f"after {phase}", _tagged(PHASES[:number])))
     for name, disturb in (
@@ -63,12 +63,6 @@ def _predict_twice(verdict: Verdict, experiment: Experiment) -> Report:
 
 def _nothing(_experiment: Experiment) -> None:
     pass
-
-
-def _empty_namespace(experiment: Experiment) -> None:
-    labels = {"app.kubernetes.io/managed-by": "eden.reference"}
-    metadata = {"name": experiment.namespace, "labels": labels}
-    experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
 
 
 def _tagged(phases: t.Sequence[str]) -> t.Callable[[Experiment], None]:

@@ -60,6 +60,12 @@ def path_of(experiment: Experiment, kind: str, name: str) -> str:
     return kube.path_of(kind, experiment.namespace, name)
 
 
+def create_namespace(experiment: Experiment) -> None:
+    """An empty namespace that its maker has handed over."""
+    metadata = {"name": experiment.namespace, "labels": {"app.kubernetes.io/managed-by": "eden.reference"}}
+    experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
+
+
 def remove(experiment: Experiment, kind: str, name: str) -> None:
     """Delete the object and, in the background, what it owns."""
     options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}

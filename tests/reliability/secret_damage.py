@@ -11,7 +11,7 @@ import typing as t
 from kube import PATHS, Object
 from oracles import CREDENTIALS, Reference, State, Verdict, hashes, identities_hold, registry, state, tail
 from outcomes import Report, predict, reported, require_refusal, run_as_predicted, stays_idle
-from pools import Pool, await_no_pods, encoded, path_of, remove, settled, values
+from pools import Pool, await_no_pods, create_namespace, encoded, path_of, remove, settled, values
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
 from truth_table import GENERATED, WORKERS
@@ -223,11 +223,7 @@ def _lack_keys(rig: Rig) -> Verdict:
     verdict = Verdict()
     has = sorted(GENERATED)[::2]
     with rig.experiment() as experiment:
-        metadata = {
-            "name": experiment.namespace,
-            "labels": {"app.kubernetes.io/managed-by": "eden.reference"},
-        }
-        experiment.kube.ask("POST", "/api/v1/namespaces", {"metadata": metadata})
+        create_namespace(experiment)
         body = {"metadata": {"name": "given"}, "data": encoded(dict.fromkeys(has, "0" * 64))}
         experiment.kube.ask("POST", PATHS["Secret"].format(experiment.namespace), body)
         experiment.variables["eden_existing_secret"] = "given"

@@ -28,6 +28,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import foreign_owner
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
+from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded, encoded
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -149,7 +150,7 @@ def usable(live: Object | None, namespace: str, name: str, keys: t.Sequence[str]
     Raises:
         CredentialsError: as for :func:`verified`.
     """
-    values = decoded(live) if live else {}
+    values = decoded(live)
     missing = [key for key in keys if not values.get(key)]
     if missing:
         found = "lacks" if live else "does not exist; it needs"
@@ -191,12 +192,12 @@ def fail_if_unusable(
         )
 
 
-def value_problem(key: str, encoded: str) -> str:
+def value_problem(key: str, data: str) -> str:
     """Why the value of a key is unusable, without the value; empty if its service can use it.
 
     Every value is passed in an environment variable, which must be UTF-8 without NUL.
     """
-    raw = base64.b64decode(encoded)
+    raw = base64.b64decode(data)
     try:
         value = raw.decode()
     except UnicodeDecodeError:
@@ -224,7 +225,7 @@ def completed(cluster: Cluster, task: Task) -> tuple[Values, list[str]]:
     for _attempt in range(ATTEMPTS):
         live = cluster.read("Secret", namespace, name)
         fail_if_foreign(live, namespace, name)
-        kept = decoded(live) if live else {}
+        kept = decoded(live)
         missing = [key for key in parameters["keys"] if not kept.get(key)]
         fail_if_bound(cluster, namespace, name, missing, parameters["bound"])
         restoring = restoring_advice(namespace, name)
@@ -305,7 +306,7 @@ def write(
     Raises:
         ConflictError: it was created or changed meanwhile.
     """
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    data = encoded(values)
     if live is None:
         cluster.create(
             {
@@ -318,14 +319,6 @@ def write(
         )
     else:
         cluster.replace({**live, "data": {**(live.get("data") or {}), **data}})
-
-
-def decoded(live: Object) -> Values:
-    """The values of a Secret as strings."""
-    return {
-        key: base64.b64decode(value).decode(errors="replace")
-        for key, value in (live.get("data") or {}).items()
-    }
 
 
 def url(rule: t.Mapping[str, str], password: str) -> str:

@@ -17,6 +17,7 @@ import requests
 from ansible_collections.eden.reference.plugins.module_utils._eden import credentials
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
+from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
@@ -63,7 +64,7 @@ class FakeCluster:
     replace = create
 
     def values(self) -> dict[str, str]:
-        return credentials.decoded(self.live or {})
+        return decoded(self.live)
 
 
 def completed(cluster: FakeCluster, check_mode: bool = False) -> tuple[dict[str, str], list[str]]:
