@@ -336,6 +336,7 @@ UNQUOTED = [
         "eden_namespace": "1e3",
         "eden_storage_class": "2026-11-28",
         "eden_existing_secret": "null",
+        "eden_remember_credentials": "yes",
         "eden_poll_interval": "5",
     },
     {

@@ -55,6 +55,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_max_unavailable": 0,
         "eden_manage_namespace": False,
         "eden_log_level": "debug",
+        "eden_remember_credentials": False,
         "eden_poll_interval": 0.5,
         "eden_timeout": 900,
     },

@@ -135,6 +135,96 @@ def test_a_secret_reaches_the_module_as_a_flag_and_no_process_list(
     assert told["arguments"][:-1] == started.words[-len(told["arguments"][:-1]) :]
 
 
+# Like argon2-cffi's: True, or an exception; and it counts its calls.
+HASHER = """
+class PasswordHasher:
+    calls = 0
+
+    def verify(self, hash, password):
+        PasswordHasher.calls += 1
+        if hash != "hash of " + password:
+            raise ValueError("mismatch")
+        return True
+"""
+VERIFY = """
+import json, sys
+from argon2 import PasswordHasher
+
+def verify(stored, token):
+    before = PasswordHasher.calls
+    try:
+        valid = PasswordHasher().verify(stored, token)
+    except ValueError:
+        valid = False
+    return [valid, PasswordHasher.calls - before]
+
+print(json.dumps([verify(*given) for given in json.loads(sys.argv[1])]))
+"""
+
+
+def verified(
+    objects: Manifests, tmp_path: Path, pairs: t.Sequence[tuple[str, str]], hasher: str = HASHER
+) -> tuple[list[tuple[bool, int]], str]:
+    """Per pair of stored hash and token: whether it is valid, and how often argon2 was asked; and the errors."""
+    words = container(objects, "task-store-server")["args"]
+    (tmp_path / "argon2.py").write_text(hasher)
+    package = tmp_path / "eden_task_store_server"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(VERIFY)
+    given = [
+        *words[1 : words.index("EDEN_ADMIN_TOKEN") + 1],
+        json.dumps(pairs),
+        "--store-url=sqlite:///store",
+    ]
+    ran = subprocess.run(
+        [sys.executable, *given],
+        env=os.environ | SECRETS | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return [(valid, calls) for valid, calls in json.loads(ran.stdout)], ran.stderr
+
+
+def test_a_token_is_hashed_once_and_a_wrong_one_each_time(plain: Manifests, tmp_path: Path) -> None:
+    right, wrong, reissued = ("hash of a", "a"), ("hash of a", "b"), ("hash of b", "a")
+    found, errors = verified(
+        plain, tmp_path, [right, right, wrong, wrong, reissued, ("hash of b", "b"), right]
+    )
+    assert found == [(True, 1), (True, 0), (False, 1), (False, 1), (False, 1), (True, 1), (True, 0)]
+    assert not errors
+
+
+def test_what_is_remembered_is_bounded(plain: Manifests, tmp_path: Path) -> None:
+    pairs = [(f"hash of {number}", str(number)) for number in (*range(4097), 4096, 0)]
+    found, _errors = verified(plain, tmp_path, pairs)
+    assert found[-2:] == [(True, 0), (True, 1)]
+
+
+@pytest.mark.parametrize("hasher", ["", "raise RuntimeError('no argon2')", "class PasswordHasher: pass"])
+def test_another_image_starts_without_remembering_and_reports_it(
+    plain: Manifests, tmp_path: Path, hasher: str
+) -> None:
+    program = container(plain, "task-store-server")["args"][2]
+    part = program.partition("import hashlib")
+    (tmp_path / "argon2.py").write_text(hasher)
+    ran = subprocess.run(
+        [sys.executable, "-c", "import hashlib" + part[2].rpartition("import runpy")[0] + "print('started')"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert ran.stdout == "started\n"
+    assert "verified credentials are not remembered" in ran.stderr
+
+
+def test_the_switch_leaves_argon2_as_it_is(manifests: dict[str, Manifests]) -> None:
+    assert "argon2" in container(manifests["plain"], "task-store-server")["args"][2]
+    assert "argon2" not in container(manifests["knobs"], "task-store-server")["args"][2]
+
+
 class Answer(http.server.BaseHTTPRequestHandler):
     """Answers with the status of the server, or too late."""
 
