@@ -165,7 +165,7 @@ print(json.dumps([verify(*given) for given in json.loads(sys.argv[1])]))
 def verified(
     objects: Manifests, tmp_path: Path, pairs: t.Sequence[tuple[str, str]], hasher: str = HASHER
 ) -> tuple[list[tuple[bool, int]], str]:
-    """Per pair of stored hash and token: whether it is valid, and how often argon2 was asked; and the errors."""
+    """Per pair of stored hash and token: whether it is valid, and the calls of argon2; and the errors."""
     words = container(objects, "task-store-server")["args"]
     (tmp_path / "argon2.py").write_text(hasher)
     package = tmp_path / "eden_task_store_server"
