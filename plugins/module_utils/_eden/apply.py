@@ -51,5 +51,37 @@ def hint(definition: Object, refusal: Refusal) -> str:
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Apply ``definitions``, then prune."""
-    return apply.run(task, hint)
+    """Apply ``definitions``, then prune; before that, try and stop what ``restarts`` names."""
+    rules = task.parameters["restarts"]
+    if not rules:
+        return apply.run(task, hint)
+    with connected(task.parameters) as cluster:
+        definitions = apply.prepared(task)
+        changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
+        affected = [Restart(before, after, component(before)) for before, after in apply.restarted(changes)]
+        before_that = to_be_stopped(cluster, task, affected) if affected else []
+        if not task.check_mode and any(change.outcome != "unchanged" for change in changes):
+            try_out(cluster, task, affected)
+            for stage in before_that:
+                stop(cluster, task.parameters["namespace"], stage, task.progress)
+            changes = apply.reconcile_all(cluster, definitions, check_mode=False, hint=hint)
+        answer = apply.result([*changes, *apply.prune(cluster, definitions, task)], task.diff)
+    stopped = [workload["name"] for stage in before_that for workload in stage]
+    return {**answer, "stopped": stopped}
+
+
+def to_be_stopped(
+    cluster: Cluster, task: Task, affected: t.Sequence[Restart]
+) -> list[list[dict[str, str]]]:
+    """The running workloads that would lose work if the affected ones restarted below them, stage by stage."""
+    rules = task.parameters["restarts"]
+    highest = max(rules["stops"].get(restart.component, 0) for restart in affected)
+    if not highest:
+        return []
+    found: dict[int, list[dict[str, str]]] = {}
+    for workload in running(cluster, task.parameters["namespace"], rules["selector"]):
+        stage = rules["stages"].get(component(workload), 0)
+        if 0 < stage <= highest:
+            entry = {"kind": workload["kind"], "name": workload["metadata"]["name"]}
+            found.setdefault(stage, []).append(entry)
+    return [found[stage] for stage in sorted(found)]

@@ -44,3 +44,7 @@ class TaskStoreError(CollectionError):
 
 class IdentityError(CollectionError):
     """The registry cannot be reconciled with the desired identities without a decision of the user."""
+
+
+class StopError(CollectionError):
+    """Pods of a stopped workload did not end."""

@@ -42,7 +42,10 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     preparing_patch,
     show,
 )
-from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import job_failure
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
+    desired_replicas,
+    job_failure,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Refusal
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe, kind_of
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
@@ -70,6 +73,7 @@ ARGUMENTS: dict[str, t.Any] = {
 
 # The stages, each applied in parallel: the namespace of pods, the objects they use, and their workloads.
 FIRST, LAST = frozenset({"Namespace"}), frozenset({"StatefulSet", "Deployment", "Job"})
+REPLICATED = frozenset({"StatefulSet", "Deployment"})
 # Kinds that may be deleted to change an immutable field: an option of kubectl, and the consequence. Kinds
 # that hold data are not among them.
 DELETABLE = {
@@ -104,14 +108,38 @@ class Change(t.NamedTuple):
 
 def run(task: Task, hint: Hint = lambda _definition, _refusal: "") -> dict[str, t.Any]:
     """Apply ``definitions``, then prune."""
-    namespace = task.parameters["namespace"]
-    definitions = [prepare(definition, namespace) for definition in task.parameters["definitions"]]
     with connected(task.parameters) as cluster:
+        definitions = prepared(task)
         changes = reconcile_all(cluster, definitions, task.check_mode, hint)
-        for rule in task.parameters["prune"]:
-            orphans = find_orphans(cluster, definitions, namespace, rule)
-            changes += [delete(cluster, item, task.check_mode) for item in orphans]
-    return result(changes, task.diff)
+        return result([*changes, *prune(cluster, definitions, task)], task.diff)
+
+
+def prepared(task: Task) -> list[Object]:
+    """``prepare`` for each definition of a task."""
+    namespace = task.parameters["namespace"]
+    return [prepare(definition, namespace) for definition in task.parameters["definitions"]]
+
+
+def prune(cluster: Cluster, definitions: t.Sequence[Object], task: Task) -> list[Change]:
+    """Delete the orphans of a task's rules, or predict that."""
+    return [
+        delete(cluster, item, task.check_mode)
+        for rule in task.parameters["prune"]
+        for item in find_orphans(cluster, definitions, task.parameters["namespace"], rule)
+    ]
+
+
+def restarted(changes: t.Iterable[Change]) -> list[tuple[Object, Object]]:
+    """The workloads, as they are and as they will be, whose running pods the changes replace."""
+    return [
+        (change.before, change.after)
+        for change in changes
+        if change.before
+        and change.after
+        and change.before["kind"] in REPLICATED
+        and desired_replicas(change.before)
+        and change.before["spec"]["template"] != change.after["spec"]["template"]
+    ]
 
 
 def prepare(definition: Object, namespace: str) -> Object:

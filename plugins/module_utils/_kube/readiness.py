@@ -111,6 +111,11 @@ def has_succeeded(pod: Object) -> bool:
     )
 
 
+def has_ended(pod: Object) -> bool:
+    """Whether no container of the pod runs or will run again."""
+    return _status(pod).get("phase") in ("Succeeded", "Failed")
+
+
 def is_observed(workload: Object) -> bool:
     """Whether the controller has observed the current spec."""
     generation = int(workload["metadata"].get("generation") or 0)
