@@ -104,6 +104,9 @@ _value:
     readers:
       description: The credential keys that each component reads.
       type: dict
+    trials:
+      description: By component, what tries a changed pod before a running one is replaced.
+      type: dict
     credential_keys:
       description: All credential keys.
       type: list

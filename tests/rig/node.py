@@ -356,7 +356,7 @@ class Node:
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])
-        if _component(pod) == "task-store-server":
+        if _component(pod) == "task-store-server" and not _is_job(pod):
             config = self._need("ConfigMap", namespace, _config_map(pod, "experiment-config"))
             store = self.task_store(namespace)
             # The container names Python itself first; Kubernetes expands nothing here.

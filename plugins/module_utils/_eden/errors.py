@@ -44,3 +44,7 @@ class TaskStoreError(CollectionError):
 
 class IdentityError(CollectionError):
     """The registry cannot be reconciled with the desired identities without a decision of the user."""
+
+
+class TrialError(CollectionError):
+    """A changed pod does not run, or must not; nothing that runs was touched."""

@@ -81,6 +81,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "readers": {
             component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec
         },
+        "trials": {component: _trial(spec, component) for component, spec in catalogue.items()},
         "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
         "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
         "own_claims": [
@@ -158,8 +159,7 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
         "name": object_name(inputs.name, component),
         "kind": spec["kind"],
         "phase": phase,
-        # EDEN's Python package for it.
-        "package": f"eden_{component.replace('-', '_')}",
+        "package": _package(component),
         "labels": labels(inputs, component, phase),
         "selector": selector(inputs, component),
         "port": spec.get("port"),
@@ -183,6 +183,21 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
             for volume, details in spec.get("volumes", {}).items()
         ],
     }
+
+
+def _package(component: str) -> str:
+    """EDEN's Python package for a component."""
+    return f"eden_{component.replace('-', '_')}"
+
+
+def _trial(spec: t.Mapping[str, t.Any], component: str) -> dict[str, t.Any]:
+    """What a pod of the component's new image runs before a running one is replaced; empty for nothing."""
+    trial = dict(spec.get("trial", {}))
+    if trial:
+        trial["command"] = [
+            _package(component) if word == "{package}" else str(word) for word in trial["command"]
+        ]
+    return trial
 
 
 def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
