@@ -115,8 +115,7 @@ def needs_trial(restart: Restart) -> bool:
     """Whether the new pod could fail to start although the old one runs."""
     if not restart.trial:
         return False
-    # What is pulled at each start may have changed, or be gone.
-    pulled = any(c.get("imagePullPolicy") == "Always" for c in _spec(restart.after)["containers"])
+    pulled = any(map(_is_pulled_always, _spec(restart.after)["containers"]))
     return pulled or _decisive(restart.before, restart.trial) != _decisive(restart.after, restart.trial)
 
 
@@ -164,7 +163,8 @@ def _pod(restart: Restart, running: t.Sequence[Object], timeout: int, whole: boo
     program: Object = {"args": command, "command": container.get("command") or []}
     if restart.trial.get("versions"):
         program = {"command": command}
-        if former["image"] != container["image"] and _has_run(running):
+        # Another image may have the same name. The old one, which runs, is on the node.
+        if (former["image"] != container["image"] or _is_pulled_always(container)) and _has_run(running):
             program = {"command": ["sh", "-c", _TELL_BOTH, "sh", *command]}
             teller = {
                 "name": "before",
@@ -264,11 +264,9 @@ def _run(
         for _restart, definition in jobs:
             _start(cluster, definition)
         logs = roll_out(Task(parameters, progress=progress), cluster, Clock())["logs"]
-    except TrialError:
-        raise
     except CollectionError as error:
         spare = ""
-        if error.data.get("cause") in CROWDED or isinstance(error, ClusterError):
+        if error.data.get("cause") in CROWDED or error.data.get("status"):
             spare = " If there is no room for one more pod, set eden_trial: false, which skips the trial."
         raise TrialError(f"{_undone(names)} {error.message}{spare}", **error.data) from error
     finally:
@@ -277,9 +275,7 @@ def _run(
     for restart, definition in jobs:
         problem = complaint(restart, logs.get(definition["metadata"]["name"], ""))
         if problem:
-            raise TrialError(
-                f"{_undone(restart.name)} {restart.name} was not changed: {problem}", cause="version"
-            )
+            raise TrialError(f"{_undone(restart.name)} It showed: {problem}", cause="trial")
 
 
 def _undone(names: str) -> str:
@@ -326,6 +322,11 @@ def _jobs(
 
 def _spec(workload: Object) -> Object:
     return t.cast(Object, workload["spec"]["template"]["spec"])
+
+
+def _is_pulled_always(container: Object) -> bool:
+    """Whether the image is pulled at each start, so that it may have changed, or be gone."""
+    return container.get("imagePullPolicy") == "Always"
 
 
 def _decisive(workload: Object, trial: t.Mapping[str, t.Any]) -> Object:

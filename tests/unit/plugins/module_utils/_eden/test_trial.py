@@ -221,6 +221,7 @@ def test_a_whole_trial_requests_what_the_new_pod_does() -> None:
         # Its image could not be pulled: there is nothing to compare with.
         ([pod(image_id="")], {"image": "postgres:17"}, False),
         ([pod()], {"resources": {}}, False),
+        ([pod()], {"image": "eden:1", "imagePullPolicy": "Always"}, True),
     ],
 )
 def test_the_old_image_tells_its_version_too(pods: list[Object], new: Object, compared: bool) -> None:
