@@ -81,7 +81,11 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "readers": {
             component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec
         },
-        "trials": {component: _trial(spec, component) for component, spec in catalogue.items()},
+        "trials": {
+            component: _trial(spec["trial"], component)
+            for component, spec in catalogue.items()
+            if "trial" in spec
+        },
         "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
         "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
         "own_claims": [
@@ -190,14 +194,10 @@ def _package(component: str) -> str:
     return f"eden_{component.replace('-', '_')}"
 
 
-def _trial(spec: t.Mapping[str, t.Any], component: str) -> dict[str, t.Any]:
-    """What a pod of the component's new image runs before a running one is replaced; empty for nothing."""
-    trial = dict(spec.get("trial", {}))
-    if trial:
-        trial["command"] = [
-            _package(component) if word == "{package}" else str(word) for word in trial["command"]
-        ]
-    return trial
+def _trial(trial: t.Mapping[str, t.Any], component: str) -> dict[str, t.Any]:
+    """What a pod of the component's new image runs before a running one is replaced."""
+    command = [_package(component) if word == "{package}" else str(word) for word in trial["command"]]
+    return {**trial, "command": command}
 
 
 def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:

@@ -63,7 +63,7 @@ def workload(component: str = "task-store-server", **fields: t.Any) -> Object:
 
 def restart(component: str = "task-store-server", old: Object | None = None, **new: t.Any) -> trial.Restart:
     return trial.Restart(
-        workload(component, **(old or {})), workload(component, **new), component, TRIALS[component]
+        workload(component, **(old or {})), workload(component, **new), component, TRIALS.get(component, {})
     )
 
 
