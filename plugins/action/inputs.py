@@ -47,7 +47,12 @@ class ActionModule(ActionBase):
             host = str(raw.get("inventory_hostname", "this host"))
             return {"failed": True, **inputs.refusal(found, host).as_result()}
         text = inputs.config_text(variables, read)
-        result = {"changed": False, "config": {"text": text, "checksum": inputs.checksum(text)}}
+        config = {
+            "text": text,
+            "checksum": inputs.checksum(text),
+            "deadlines": inputs.task_deadlines(variables, read),
+        }
+        result = {"changed": False, "config": config}
         warnings = inputs.warnings(variables)
         return {**result, "warnings": warnings} if warnings else result
 

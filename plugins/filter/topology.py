@@ -40,6 +40,10 @@ options:
     description: Name of the user's own Secret with the credentials. When empty, there is none.
     type: str
     default: ""
+  trial:
+    description: Whether changed pods are tried in pods of their own.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -104,6 +108,9 @@ _value:
     readers:
       description: The credential keys that each component reads.
       type: dict
+    restarts:
+      description: What precedes the restart of a component, as the module M(eden.reference.apply) expects it.
+      type: dict
     credential_keys:
       description: All credential keys.
       type: list
@@ -136,10 +143,11 @@ def topology(
     replicas: t.Mapping[str, int] | None = None,
     storage_sizes: t.Mapping[str, str] | None = None,
     credentials: str = "",
+    trial: bool = True,
 ) -> dict[str, t.Any]:
     """The topology of one experiment."""
     try:
-        return derive(catalogue, Inputs(name, replicas or {}, storage_sizes or {}, credentials))
+        return derive(catalogue, Inputs(name, replicas or {}, storage_sizes or {}, credentials, trial))
     except ValueError as error:
         raise AnsibleFilterError(f"eden.reference.topology: {error}.") from error
 

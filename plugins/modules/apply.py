@@ -69,6 +69,31 @@ options:
           - Ignore a 403 when listing this kind if no definition uses it.
         type: bool
         default: false
+  restarts:
+    description:
+      - What precedes a change that replaces running pods, so that no work is lost. When empty, nothing does.
+      - First, the changed pods are tried in pods of their own. If one of them does not run, the module fails and
+        nothing was changed. Then the workloads that depend on the changed ones are scaled to 0, stage by stage,
+        and their pods are waited for. M(eden.reference.start) starts them again.
+    type: dict
+    default: {}
+    suboptions:
+      selector:
+        description: Label selector of the experiment's workloads.
+        type: str
+        required: true
+      stages:
+        description: The stage in which the workloads of a component are stopped, from 1, by component.
+        type: dict
+        default: {}
+      stops:
+        description: The last of the stages that are stopped before a component restarts, by component.
+        type: dict
+        default: {}
+      trials:
+        description: What a pod runs that tries a changed component, by component.
+        type: dict
+        default: {}
 """
 
 EXAMPLES = r"""
@@ -115,6 +140,12 @@ objects:
     - kind: ConfigMap
       name: eden-seed
       outcome: created
+stopped:
+  description: Names of the workloads that were stopped first, or would be in check mode.
+  returned: when O(restarts) is given
+  type: list
+  elements: str
+  sample: [eden-executor-host-1, eden-orchestrator]
 """
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.apply import ARGUMENTS, run

@@ -56,6 +56,10 @@ config:
       description: SHA-256 of the text.
       type: str
       sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    deadlines:
+      description: The longest tasks that it names, in seconds, by their keys in it.
+      type: dict
+      sample: {execution_task_deadline: 900.0}
 problems:
   description: The broken rules, as in the lines of the message.
   returned: failure

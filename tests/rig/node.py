@@ -168,6 +168,7 @@ class Node:
         missing_images: the images that its registry does not have.
         slow_images: the images whose pull does not end.
         failing_jobs: by namespace and component, how many more pods of Jobs fail.
+        logs_of_jobs: by image, what the pods of Jobs log instead of the seed commit.
     """
 
     def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
@@ -177,6 +178,7 @@ class Node:
         self.missing_images: set[str] = set()
         self.slow_images: set[str] = set()
         self.failing_jobs: collections.Counter[Key] = collections.Counter()
+        self.logs_of_jobs: dict[str, str] = {}
         self._directory = directory
         # By which its threads are known.
         self._name = f"node {directory}"
@@ -324,7 +326,9 @@ class Node:
                 break
         if _is_job(pod):
             failed = self._fails(pod)
-            line = FAILURE if failed else f"EDEN_REPO_SEEDED sha={SEED_COMMIT}\n"
+            image = pod["spec"]["containers"][0]["image"]
+            said = self.logs_of_jobs.get(image, f"EDEN_REPO_SEEDED sha={SEED_COMMIT}\n")
+            line = FAILURE if failed else said
             self._logs[_key(pod)] = line
             done = {
                 "exitCode": int(failed),
@@ -356,7 +360,7 @@ class Node:
         self._need_volumes(pod)
         environment = self._environment(namespace, container)
         arguments = list(container.get("args") or [])
-        if _component(pod) == "task-store-server":
+        if _component(pod) == "task-store-server" and not _is_job(pod):
             config = self._need("ConfigMap", namespace, _config_map(pod, "experiment-config"))
             store = self.task_store(namespace)
             # The container names Python itself first; Kubernetes expands nothing here.

@@ -9,12 +9,30 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import (
+    component,
+    running,
+    stop,
+)
+from ansible_collections.eden.reference.plugins.module_utils._eden.trial import Restart, try_out
 from ansible_collections.eden.reference.plugins.module_utils._kube import apply
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object, connected
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Category, Refusal
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
-ARGUMENTS = apply.ARGUMENTS
+ARGUMENTS: dict[str, t.Any] = {
+    **apply.ARGUMENTS,
+    "restarts": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "selector": {"type": "str", "required": True},
+            "stages": {"type": "dict", "default": {}},
+            "stops": {"type": "dict", "default": {}},
+            "trials": {"type": "dict", "default": {}},
+        },
+    },
+}
 
 _VOLUME = "The sizes of the volumes are set by eden_storage_sizes, their class by eden_storage_class."
 _NUMBER = "The number of replicas is set by eden_replicas."
@@ -58,10 +76,13 @@ def run(task: Task) -> dict[str, t.Any]:
     with connected(task.parameters) as cluster:
         definitions = apply.prepared(task)
         changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
-        affected = [Restart(before, after, component(before)) for before, after in apply.restarted(changes)]
+        affected = [
+            Restart(before, after, name := component(before), rules["trials"].get(name, {}))
+            for before, after in apply.restarted(changes)
+        ]
         before_that = to_be_stopped(cluster, task, affected) if affected else []
         if not task.check_mode and any(change.outcome != "unchanged" for change in changes):
-            try_out(cluster, task, affected)
+            try_out(cluster, task.parameters["namespace"], affected, task.progress)
             for stage in before_that:
                 stop(cluster, task.parameters["namespace"], stage, task.progress)
             changes = apply.reconcile_all(cluster, definitions, check_mode=False, hint=hint)
@@ -70,9 +91,7 @@ def run(task: Task) -> dict[str, t.Any]:
     return {**answer, "stopped": stopped}
 
 
-def to_be_stopped(
-    cluster: Cluster, task: Task, affected: t.Sequence[Restart]
-) -> list[list[dict[str, str]]]:
+def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[dict[str, str]]]:
     """The running workloads that would lose work if the affected ones restarted below them, stage by stage."""
     rules = task.parameters["restarts"]
     highest = max(rules["stops"].get(restart.component, 0) for restart in affected)

@@ -159,7 +159,7 @@ class RolloutState:
 
     def input(self, setting: str) -> str:
         """The input that sets a property of the workload, such as its image."""
-        return f"eden_{self.component}_{setting}" if self.component in _OWN_SETTINGS else f"eden_{setting}"
+        return input_of(self.component, setting)
 
     def is_old(self, pod: Object) -> bool:
         """Whether the pod existed before the rollout began. Its new failures need no second attempt."""
@@ -172,6 +172,11 @@ class RolloutState:
         if pod is not None and self.is_old(pod):
             return SETTLE
         return final if outcome == "final" else SECOND_TRY
+
+
+def input_of(component: str, setting: str) -> str:
+    """The input that sets a property of a component, such as its image."""
+    return f"eden_{component}_{setting}" if component in _OWN_SETTINGS else f"eden_{setting}"
 
 
 def component_of(workload: Object) -> str:

@@ -48,3 +48,7 @@ class IdentityError(CollectionError):
 
 class StopError(CollectionError):
     """Pods of a stopped workload did not end."""
+
+
+class TrialError(CollectionError):
+    """A changed pod does not run, or must not; nothing that runs was touched."""

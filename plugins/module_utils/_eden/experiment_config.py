@@ -42,6 +42,8 @@ EXAMPLE: str = SCHEMA["examples"][0]
 # A ConfigMap holds 1 MiB; the rest is for its metadata.
 MAX_SIZE = 1024 * 1024 - 4096
 MAX_DEPTH = 64
+# The keys with the longest tasks, in seconds.
+DEADLINES = tuple(key for key in SCHEMA["properties"] if key.endswith("_task_deadline"))
 
 
 def problems(config: t.Any, variable: str = VARIABLE) -> list[Problem]:
@@ -221,4 +223,4 @@ def _fits(value: t.Any, kind: str) -> bool:
     return is_number(value) if kind == "real" else is_integer(value)
 
 
-__all__ = ["EXAMPLE", "MAX_DEPTH", "MAX_SIZE", "dump", "dump_problems", "parse", "problems"]
+__all__ = ["DEADLINES", "EXAMPLE", "MAX_DEPTH", "MAX_SIZE", "dump", "dump_problems", "parse", "problems"]

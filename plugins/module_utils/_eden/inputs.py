@@ -381,6 +381,16 @@ def config_text(variables: t.Mapping[str, t.Any], read: Reader | None = None) ->
     return experiment_config.dump(variables.get(CONFIG, specification()[CONFIG]["default"]))
 
 
+def task_deadlines(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> dict[str, float]:
+    """The longest tasks that the experiment config names, in seconds, by their keys in it."""
+    path = variables.get(CONFIG_FILE)
+    if path:
+        config, _problems = experiment_config.parse((read or read_file)(path), CONFIG_FILE)
+    else:
+        config = variables.get(CONFIG, specification()[CONFIG]["default"])
+    return {key: float(config[key]) for key in experiment_config.DEADLINES if config.get(key)}
+
+
 def checksum(written: str) -> str:
     """The SHA-256 of a text, in hex."""
     return hashlib.sha256(written.encode()).hexdigest()

@@ -145,7 +145,7 @@ class Rollout:
         self.timeout: float = parameters["timeout"]
         self.progress = progress
         self.clock = clock
-        self._began = clock.now()
+        self._began = self._counts_from = clock.now()
         self._last_shown = self._began
         self._reported: set[tuple[str, str]] = set()
         self._last_stages: dict[str, str] = {}
@@ -172,10 +172,22 @@ class Rollout:
             if not pending:
                 return
             self._check(pending, found)
-            left = self._began + self.timeout - self.clock.now()
+            if any(self._stopping(found[target]) for target in pending):
+                # The time counts from the end of the old pods, which complete their tasks.
+                self._counts_from = self.clock.now()
+            left = self._counts_from + self.timeout - self.clock.now()
             if left <= 0:
                 raise self._out_of_time(pending, found)
             self.view.wait(min(TICK, left))
+
+    def _stopping(self, workload: Object | None) -> dict[str, float]:
+        """The pods of a workload that are ending in time, with the seconds that they still have."""
+        pods = pods_of(workload, self.view.objects("Pod")) if workload is not None else []
+        # The API server sets this to the time at which the pod will be killed.
+        ends = {pod["metadata"]["name"]: pod["metadata"].get("deletionTimestamp") for pod in pods}
+        now = self.clock.wall()
+        left = {name: (parse_time(end) - now).total_seconds() for name, end in ends.items() if end}
+        return {name: seconds for name, seconds in left.items() if seconds > 0}
 
     def found(self) -> dict[Target, Object | None]:
         """The current workloads, None for one that does not exist."""
@@ -353,6 +365,11 @@ class Rollout:
         complaint = causes[0] if causes else last_probe_failure(state)
         if complaint:
             return _shortened(complaint)
+        ending = self._stopping(workload)
+        if ending:
+            return ", ".join(
+                f"pod {name} ends its work within {seconds:.0f} s" for name, seconds in ending.items()
+            )
         pods, events = current_pods(workload, self.view.objects("Pod")), self.view.objects("Event")
         waiting = [
             f"pod {pod['metadata']['name']} {pod_stage(pod, events)}" for pod in pods if not is_pod_ready(pod)

@@ -15,16 +15,24 @@ from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import StopError
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Object,
+    connected,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
     desired_replicas,
     has_ended,
     pods_of,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import KINDS, describe
+from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
 STOPPED_ANNOTATION = f"{NAME}/stopped-replicas"
+ARGUMENTS: dict[str, t.Any] = {**CLUSTER_ARGUMENTS, "selector": {"type": "str", "required": True}}
+
 KINDS_WITH_REPLICAS = ("StatefulSet", "Deployment")
 DEFAULT_GRACE = 30
 # What the kubelet and the API server may take after the last process has ended.
@@ -44,14 +52,32 @@ class Clock:
     sleep: t.Callable[[float], None] = time.sleep
 
 
-def running(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
-    """The workloads of the selector that have replicas."""
+def run(task: Task) -> dict[str, t.Any]:
+    """Start what an earlier task or run has stopped."""
+    namespace = task.parameters["namespace"]
+    with connected(task.parameters) as cluster:
+        stopped = [
+            {"kind": workload["kind"], "name": workload["metadata"]["name"]}
+            for workload in workloads_of(cluster, namespace, task.parameters["selector"])
+            if STOPPED_ANNOTATION in (workload["metadata"].get("annotations") or {})
+        ]
+        # In check mode nothing was stopped; an earlier run may have left it so.
+        started = stopped if task.check_mode else start(cluster, namespace, stopped, task.progress)
+    return {"changed": bool(stopped), "workloads": started}
+
+
+def workloads_of(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
+    """The workloads of the selector."""
     return [
         workload
         for kind in KINDS_WITH_REPLICAS
         for workload in cluster.list(kind, namespace, labels=selector)
-        if desired_replicas(workload)
     ]
+
+
+def running(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
+    """The workloads of the selector that have replicas."""
+    return [workload for workload in workloads_of(cluster, namespace, selector) if desired_replicas(workload)]
 
 
 def component(workload: Object) -> str:

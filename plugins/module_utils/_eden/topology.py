@@ -33,6 +33,8 @@ class Inputs(t.NamedTuple):
     storage_sizes: t.Mapping[str, str] = {}
     # Name of the user's own Secret with the credentials, if there is one.
     credentials: str = ""
+    # Whether changed pods are tried in pods of their own.
+    trial: bool = True
 
 
 def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
@@ -81,6 +83,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "readers": {
             component: list(spec["reads"]) for component, spec in catalogue.items() if "reads" in spec
         },
+        "restarts": _restarts(catalogue, inputs),
         "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
         "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
         "own_claims": [
@@ -158,14 +161,14 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
         "name": object_name(inputs.name, component),
         "kind": spec["kind"],
         "phase": phase,
-        # EDEN's Python package for it.
-        "package": f"eden_{component.replace('-', '_')}",
+        "package": _package(component),
         "labels": labels(inputs, component, phase),
         "selector": selector(inputs, component),
         "port": spec.get("port"),
         "port_name": urlsplit(spec.get("url", "")).scheme,
         "user": spec.get("user", USER),
         "replicas": count(spec, inputs),
+        "grace": dict(spec.get("grace", {})),
         "environment": {variables.get(key, key): key for key in spec.get("reads", ())},
         "configmaps": list(spec.get("configmaps", ())),
         "requests": dict(spec["requests"]),
@@ -183,6 +186,33 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
             for volume, details in spec.get("volumes", {}).items()
         ],
     }
+
+
+def _package(component: str) -> str:
+    """EDEN's Python package for a component."""
+    return f"eden_{component.replace('-', '_')}"
+
+
+def _restarts(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
+    """What precedes the restart of a component, as the module ``apply`` takes it."""
+    return {
+        "selector": ",".join(f"{key}={value}" for key, value in labels(inputs).items()),
+        "stages": {
+            component: spec["stop_stage"] for component, spec in catalogue.items() if "stop_stage" in spec
+        },
+        "stops": {component: spec["stops"] for component, spec in catalogue.items() if "stops" in spec},
+        "trials": {
+            component: _trial(spec["trial"], component)
+            for component, spec in catalogue.items()
+            if "trial" in spec and inputs.trial
+        },
+    }
+
+
+def _trial(trial: t.Mapping[str, t.Any], component: str) -> dict[str, t.Any]:
+    """What a pod of the component's new image runs before a running one is replaced."""
+    command = [_package(component) if word == "{package}" else str(word) for word in trial["command"]]
+    return {**trial, "command": command}
 
 
 def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
