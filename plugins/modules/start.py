@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: start
 short_description: Start the workloads that a change has stopped
 description:
-  - M(eden.reference.apply) stops workloads before something that they depend on restarts. This starts those that
-    have no replicas since, with as many as they had. A run that was killed in between is completed, too.
+  - M(eden.reference.apply) stops workloads before something that they depend on restarts. This starts those
+    that have had no replicas since, with as many as they had before, also if the run that stopped them was
+    killed.
   - Workloads that others have scaled to 0 are left alone.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:

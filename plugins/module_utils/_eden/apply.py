@@ -92,7 +92,7 @@ def run(task: Task) -> dict[str, t.Any]:
 
 
 def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[dict[str, str]]]:
-    """The running workloads that would lose work if the affected ones restarted below them, stage by stage."""
+    """The running workloads that would lose work if the affected ones restarted, stage by stage."""
     rules = task.parameters["restarts"]
     highest = max(rules["stops"].get(restart.component, 0) for restart in affected)
     if not highest:

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Stops workloads so that no task is lost, and starts them again.
 
-A host looks at SIGTERM only between two tasks: its pod ends when its task has ended. A stopped workload carries
-the former number of its replicas in an annotation, so that any later run can start it.
+A host looks at SIGTERM only between two tasks: its pod ends when its task has ended. A stopped workload
+carries the former number of its replicas in an annotation, so that any later run can start it.
 This module is private to the collection.
 """
 
@@ -189,9 +189,9 @@ def _stuck(namespace: str, pods: t.Sequence[Object], waited: float) -> StopError
     names = ", ".join(pod["metadata"]["name"] for pod in pods)
     nodes = ", ".join(sorted({str(pod["spec"].get("nodeName") or "no node") for pod in pods}))
     return StopError(
-        f"Could not stop {names} in namespace {namespace}: after {waited:.0f} s, longer than the grace period, "
-        f"the API server still has the pods (on {nodes}). Nothing that depends on them was changed. Check the node "
-        "(kubectl get nodes); if it is gone for good, delete the Node object, which removes its pods. Then "
-        "run again.",
+        f"Could not stop {names} in namespace {namespace}: after {waited:.0f} s, longer than the grace "
+        f"period, the pods are still there (on {nodes}). What they depend on was not changed. Check the "
+        "node (kubectl get nodes); if it is gone for good, delete the Node object, which removes its pods. "
+        "Then run again.",
         pods=[pod["metadata"]["name"] for pod in pods],
     )
