@@ -71,12 +71,11 @@ options:
         default: false
   restarts:
     description:
-      - What precedes a change that replaces running pods, so that no work is lost. When empty, nothing does.
+      - What precedes a change that replaces running pods, so that no work is lost.
       - First, the changed pods are tried in pods of their own. If one of them does not run, the module fails
         and nothing was changed. Then the workloads that depend on the changed ones are scaled to 0, stage by
         stage, and their pods are waited for. M(eden.reference.start) starts them again.
     type: dict
-    default: {}
     suboptions:
       selector:
         description: Label selector of the experiment's workloads.

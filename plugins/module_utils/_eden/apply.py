@@ -24,7 +24,6 @@ ARGUMENTS: dict[str, t.Any] = {
     **apply.ARGUMENTS,
     "restarts": {
         "type": "dict",
-        "default": {},
         "options": {
             "selector": {"type": "str", "required": True},
             "stages": {"type": "dict", "default": {}},
