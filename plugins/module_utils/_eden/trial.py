@@ -8,6 +8,7 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -48,6 +49,8 @@ CREDENTIALS_ANNOTATION = f"{NAME}/credentials"
 SCHEDULING = ("nodeSelector", "affinity", "tolerations")
 POD_FIELDS = (*SCHEDULING, "imagePullSecrets", "securityContext")
 CONTAINER_FIELDS = ("image", "imagePullPolicy", "resources", "securityContext", "command")
+# The container's fields that an input of the component sets, and the end of the input's name.
+INPUTS = {"image": "image", "imagePullPolicy": "image_pull_policy", "resources": "resources"}
 # Of the others, such as devices and huge pages, a container gets what it requests and no more.
 OVERCOMMITTED = ("cpu", "memory", "ephemeral-storage")
 # The limits of a namespace may refuse small requests.
@@ -109,6 +112,27 @@ def try_out(
         if error.data.get("cause") != STRICT:
             raise
         _run(cluster, namespace, _jobs(wanted, pods, timeout, whole=True), progress, timeout)
+
+
+def follow(
+    changes: t.Iterable[Restart], live: Object, component: str, trial: t.Mapping[str, t.Any]
+) -> Restart:
+    """The restart that a later phase makes of a live workload: the inputs that have changed are its own, too.
+
+    It is tried with the changes, because its pods are stopped before the later phase begins.
+    """
+    after = copy.deepcopy(live)
+    spec = _spec(after)
+    for change in changes:
+        old, new = _spec(change.before), _spec(change.after)
+        _take(spec, old, new, (*SCHEDULING, "imagePullSecrets"))
+        shared = [
+            field
+            for field, setting in INPUTS.items()
+            if input_of(component, setting) == input_of(change.component, setting)
+        ]
+        _take(spec["containers"][0], old["containers"][0], new["containers"][0], shared)
+    return Restart(live, after, component, trial)
 
 
 def needs_trial(restart: Restart) -> bool:
@@ -318,6 +342,13 @@ def _jobs(
         definition = job(restart, pods, timeout, whole)
         found.setdefault(json.dumps(definition["spec"], sort_keys=True), (restart, definition))
     return list(found.values())
+
+
+def _take(target: Object, old: Object, new: Object, fields: t.Iterable[str]) -> None:
+    """Give a target those of the fields that have changed."""
+    for field in fields:
+        if (old.get(field) or None) != (new.get(field) or None):
+            target[field] = new.get(field)
 
 
 def _spec(workload: Object) -> Object:

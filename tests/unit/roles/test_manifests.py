@@ -13,6 +13,8 @@ import yaml
 from manifest_cases import CASES, COMMIT, EXPERIMENT_ID, Manifests
 from truth_table import COMPONENTS_OF_WORKERS, CONFIG_READERS, LASTING, READERS
 
+from ansible_collections.eden.reference.plugins.module_utils._eden.trial import TRIAL_LABEL
+
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
 VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
@@ -300,6 +302,9 @@ def test_evictions_take_one_pod_of_a_service_at_a_time(objects: Manifests) -> No
             budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()
         ]
         assert len(covering) == (component in LASTING), name
+    # With a pod of a Job among its own, no budget allows any eviction.
+    for budget in budgets:
+        assert {"key": TRIAL_LABEL, "operator": "DoesNotExist"} in budget["selector"]["matchExpressions"]
 
 
 def test_how_many_pods_evictions_take_is_an_input(manifests: dict[str, Manifests]) -> None:

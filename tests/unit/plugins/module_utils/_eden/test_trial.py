@@ -151,6 +151,28 @@ def test_only_a_trial_that_connects_has_the_labels_of_its_component() -> None:
         assert "eden.reference/replica" not in labels
 
 
+@pytest.mark.parametrize(
+    ("changed", "change", "follower", "followed"),
+    [
+        ("task-store-server", {"image": "eden:2"}, "executor-host", True),
+        ("task-store-server", {"resources": {"requests": {"cpu": "2"}}}, "executor-host", True),
+        ("task-store-server", {"args": ["python", "--log-level=debug"]}, "executor-host", False),
+        ("task-store-server", {"credentials": "other"}, "executor-host", False),
+        ("postgres", {"image": "postgres:17"}, "executor-host", False),
+        ("postgres", {"nodeSelector": {"disk": "ssd"}}, "executor-host", True),
+    ],
+)
+def test_a_later_phase_is_tried_with_the_inputs_that_it_shares(
+    changed: str, change: Object, follower: str, followed: bool
+) -> None:
+    live = workload(follower)
+    found = trial.follow([restart(changed, **change)], live, follower, TRIALS[follower])
+    assert found.before == live
+    assert trial.needs_trial(found) is followed
+    if followed:
+        assert found.after == workload(follower, **change)
+
+
 ON_NODE = {"key": "metadata.name", "operator": "In", "values": ["node-1"]}
 SSD = {"key": "disk", "operator": "In", "values": ["ssd"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
