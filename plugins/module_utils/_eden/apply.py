@@ -14,7 +14,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.stopping impo
     running,
     stop,
 )
-from ansible_collections.eden.reference.plugins.module_utils._eden.trial import Restart, try_out
+from ansible_collections.eden.reference.plugins.module_utils._eden.trial import Restart, follow, try_out
 from ansible_collections.eden.reference.plugins.module_utils._kube import apply
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object, connected
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Category, Refusal
@@ -75,31 +75,50 @@ def run(task: Task) -> dict[str, t.Any]:
     with connected(task.parameters) as cluster:
         definitions = apply.prepared(task)
         changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
-        affected = [
-            Restart(before, after, name := component(before), rules["trials"].get(name, {}))
-            for before, after in apply.restarted(changes)
-        ]
-        before_that = to_be_stopped(cluster, task, affected) if affected else []
+        affected = [_restart(before, after, rules) for before, after in apply.restarted(changes)]
+        stages = to_be_stopped(cluster, task, affected) if affected else []
         if not task.check_mode and any(change.outcome != "unchanged" for change in changes):
-            try_out(cluster, task.parameters["namespace"], affected, task.progress)
-            for stage in before_that:
-                stop(cluster, task.parameters["namespace"], stage, task.progress)
+            stop_safely(cluster, task, affected, stages)
             changes = apply.reconcile_all(cluster, definitions, check_mode=False, hint=hint)
         answer = apply.result([*changes, *apply.prune(cluster, definitions, task)], task.diff)
-    stopped = [workload["name"] for stage in before_that for workload in stage]
-    return {**answer, "stopped": stopped}
+    return {**answer, "stopped": [live["metadata"]["name"] for stage in stages for live in stage]}
 
 
-def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[dict[str, str]]]:
+def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[Object]]:
     """The running workloads that would lose work if the affected ones restarted, stage by stage."""
     rules = task.parameters["restarts"]
     highest = max(rules["stops"].get(restart.component, 0) for restart in affected)
     if not highest:
         return []
-    found: dict[int, list[dict[str, str]]] = {}
-    for workload in running(cluster, task.parameters["namespace"], rules["selector"]):
-        stage = rules["stages"].get(component(workload), 0)
+    found: dict[int, list[Object]] = {}
+    for live in running(cluster, task.parameters["namespace"], rules["selector"]):
+        stage = rules["stages"].get(component(live), 0)
         if 0 < stage <= highest:
-            entry = {"kind": workload["kind"], "name": workload["metadata"]["name"]}
-            found.setdefault(stage, []).append(entry)
+            found.setdefault(stage, []).append(live)
     return [found[stage] for stage in sorted(found)]
+
+
+def stop_safely(
+    cluster: Cluster, task: Task, affected: t.Sequence[Restart], stages: t.Sequence[t.Sequence[Object]]
+) -> None:
+    """Try the changed pods, and those that later phases will change; then stop the stages.
+
+    Raises:
+        TrialError: a changed pod does not run, or must not; nothing was stopped.
+        StopError: a pod did not end.
+    """
+    namespace, trials = task.parameters["namespace"], task.parameters["restarts"]["trials"]
+    followers = [
+        follow(affected, live, component(live), trials.get(component(live), {}))
+        for stage in stages
+        for live in stage
+    ]
+    try_out(cluster, namespace, [*affected, *followers], task.progress)
+    for stage in stages:
+        workloads = [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in stage]
+        stop(cluster, namespace, workloads, task.progress)
+
+
+def _restart(before: Object, after: Object, rules: t.Mapping[str, t.Any]) -> Restart:
+    name = component(before)
+    return Restart(before, after, name, rules["trials"].get(name, {}))

@@ -22,7 +22,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 ROLE = Path(__file__).resolve().parents[5] / "roles/eden/vars/main"
 CATALOGUE = yaml.safe_load((ROLE / "components.yml").read_text())["__eden_components"]
 PROGRAM = yaml.safe_load((ROLE / "pods.yml").read_text())["__eden_trial"]
-TRIALS = topology(CATALOGUE, Inputs("eden"))["trials"]
+TRIALS = topology(CATALOGUE, Inputs("eden"))["restarts"]["trials"]
 PASSWORD = {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "eden-credentials", "key": "P"}}}
 URL = "--store-url=postgresql://eden@eden-postgres:5432/eden"
 
