@@ -65,7 +65,8 @@ def test_values_in_templates_are_quoted() -> None:
                 for expression in re.findall(r"{{(.*?)}}", text, re.DOTALL):
                     written = expression.strip()
                     assert re.search(
-                        r"\| eden\.reference\.quote$|^parts\.(git_arguments|claim_spec|\w+_probe|grace_seconds)\("
+                        r"\| eden\.reference\.quote$"
+                        r"|^parts\.(git_arguments|claim_spec|grace_seconds|\w+_probe)\("
                         r"|^parts\.git_user$|^__eden_launchers\[part\]$|^'batch/v1' if|^me\.kind$",
                         written,
                     ), f"{path.relative_to(ROOT)}: {written}"

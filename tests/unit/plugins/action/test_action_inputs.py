@@ -53,7 +53,11 @@ def lines(**variables: t.Any) -> list[str]:
 def test_right_inputs_give_the_config() -> None:
     assert run(eden_name="{{ inventory_hostname }}", eden_experiment_config=DEFAULT) == {
         "changed": False,
-        "config": {"text": CONFIG_TEXT, "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest()},
+        "config": {
+            "text": CONFIG_TEXT,
+            "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest(),
+            "deadlines": {},
+        },
     }
 
 
