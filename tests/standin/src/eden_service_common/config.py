@@ -30,7 +30,8 @@ class ExperimentConfig:
 
     `evaluation_schema` maps metric name to `integer`, `real` or `text`; the policy is the block of the file,
     None when absent. `seconds` is what the hosts take for a task of each kind, and the executor host from the
-    publication of its commit to the submit; nothing where they do not say. EDEN does not know this key.
+    publication of its commit to the submit; nothing where they do not say. `verify_every_time`: whether each
+    request of a worker pays for argon2, or only its first. EDEN has neither of these two keys.
     """
 
     evaluation_schema: dict[str, str]
@@ -39,6 +40,7 @@ class ExperimentConfig:
     baseline_metrics: dict[str, Any] | None
     max_quiescent_iterations: int | None
     seconds: dict[str, float]
+    verify_every_time: bool
 
 
 _WORK = ("ideation", "execution", "publication", "evaluation")
@@ -61,6 +63,7 @@ _CONFIG = record(
         "termination_policy": by_kind({"never_terminate": mapping}),
         "baseline": record({}, {"enabled": boolean, "metrics": mapping}),
         "max_quiescent_iterations": integer(2),
+        "standin_argon2": one_of("every", "once"),
         "standin_seconds": record({}, dict.fromkeys(_WORK, number(0)), closed=True),
     },
 )
@@ -80,4 +83,5 @@ def load(path: str | Path) -> ExperimentConfig:
         baseline_metrics=baseline.get("metrics"),
         max_quiescent_iterations=document.get("max_quiescent_iterations"),
         seconds=document.get("standin_seconds", {}),
+        verify_every_time=document.get("standin_argon2") == "every",
     )
