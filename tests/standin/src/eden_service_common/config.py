@@ -29,9 +29,9 @@ class ExperimentConfig:
     """What the services use of an experiment config.
 
     `evaluation_schema` maps metric name to `integer`, `real` or `text`; the policy is the block of the file,
-    None when absent. `seconds` is what the hosts take for a task of each kind, and the executor host from the
-    publication of its commit to the submit; nothing where they do not say. `verify_every_time`: whether each
-    request of a worker pays for argon2, or only its first. EDEN has neither of these two keys.
+    None when absent. EDEN has no keys for the last two: `seconds` is what a host takes for a task of each kind,
+    and the executor host from the publication of its commit to the submit; with `verify_once` a worker pays for
+    argon2 with its first request only.
     """
 
     evaluation_schema: dict[str, str]
@@ -40,7 +40,7 @@ class ExperimentConfig:
     baseline_metrics: dict[str, Any] | None
     max_quiescent_iterations: int | None
     seconds: dict[str, float]
-    verify_every_time: bool
+    verify_once: bool
 
 
 _WORK = ("ideation", "execution", "publication", "evaluation")
@@ -83,5 +83,5 @@ def load(path: str | Path) -> ExperimentConfig:
         baseline_metrics=baseline.get("metrics"),
         max_quiescent_iterations=document.get("max_quiescent_iterations"),
         seconds=document.get("standin_seconds", {}),
-        verify_every_time=document.get("standin_argon2") == "every",
+        verify_once=document.get("standin_argon2") == "once",
     )
