@@ -268,7 +268,7 @@ def no_secret_in_files(verdict: Verdict, experiment: Experiment) -> None:
 
 
 def claims_hold(verdict: Verdict, experiment: Experiment) -> None:
-    """No task is claimed by a worker whose pod, or its container, is younger: nothing would ever submit it."""
+    """No task is claimed by a worker whose container is younger than the claim: it would never submit."""
     found = registry(experiment)
     if found is None:
         return

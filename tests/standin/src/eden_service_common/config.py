@@ -29,9 +29,9 @@ class ExperimentConfig:
     """What the services use of an experiment config.
 
     `evaluation_schema` maps metric name to `integer`, `real` or `text`; the policy is the block of the file,
-    None when absent. EDEN has no keys for the last two: `seconds` is what a host takes for a task of each kind,
-    and the executor host from the publication of its commit to the submit; with `verify_once` a worker pays for
-    argon2 with its first request only.
+    None when absent. EDEN has no keys for the last two: `seconds` is what a host takes for a task of each
+    kind, and the executor host from the publication of its commit to the submit; with `verify_once` a worker
+    pays for argon2 with its first request only.
     """
 
     evaluation_schema: dict[str, str]
