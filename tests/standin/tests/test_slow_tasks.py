@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standin_api import Api
 from standin_bench import Bench
-from standin_processes import CONFIG, EXPERIMENT, SEED, Processes, Service, worker_id
+from standin_processes import CONFIG, EXPERIMENT, SEED, Processes, Service, TaskStore, worker_id
 
 LONG = 60.0
 
@@ -21,9 +22,14 @@ def slow(bench: Bench, **seconds: float) -> Bench:
     config = bench.directory / "slow.yaml"
     config.write_text(f"{CONFIG}standin_seconds: {seconds}\n")
     bench.store.service.stop()
+    bench.config = config
+    return replace(bench, store=restarted(bench))
+
+
+def restarted(bench: Bench) -> TaskStore:
+    """A task store on the database of the slow tasks, at another port."""
     url = f"sqlite:///{bench.directory}/slow.db"
-    store = bench.processes.task_store(url, config, "--base-commit-sha", SEED)
-    return Bench(store, bench.forge, bench.processes, config, bench.directory)
+    return bench.processes.task_store(url, bench.config, "--base-commit-sha", SEED)
 
 
 def tasks(bench: Bench, **fields: Any) -> list[dict[str, Any]]:
@@ -54,7 +60,6 @@ def test_a_claim_outlives_its_host(end: str, bench: Bench) -> None:
     orchestrator, worker = driven(bench), bench.store.mint("i")
     ideator = bench.ideator(worker)
     bench.wait_for_event("task.claimed")
-    url = f"sqlite:///{bench.directory}/slow.db"
     if end == "host":
         ideator.process.send_signal(signal.SIGKILL)
         ideator.exit_code()
@@ -63,7 +68,7 @@ def test_a_claim_outlives_its_host(end: str, bench: Bench) -> None:
         bench.store.service.stop()
         assert ideator.exit_code() == 1
         assert "TransportError" in ideator.output
-        bench.store = bench.processes.task_store(url, bench.config)
+        bench.store = restarted(bench)
         driven(bench)
     (claimed,) = tasks(bench, state="claimed")
     assert claimed["claim"]["worker_id"] == worker_id(worker)
@@ -130,3 +135,27 @@ def test_a_bad_duration_is_refused(config: Path, processes: Processes, tmp_path:
     )  # fmt: skip
     assert server.exit_code() == 1
     assert "standin_seconds.execution" in server.output
+
+
+def test_the_order_in_which_a_restart_loses_nothing(bench: Bench) -> None:
+    bench = slow(bench, execution=1, publication=0.5)
+    minted = [bench.store.mint(name) for name in "ixe"]
+    orchestrator = bench.store.mint("orchestrator", "orchestrators")
+
+    def start() -> tuple[Service, list[Service]]:
+        driver = bench.orchestrator(orchestrator, "--max-quiescent-iterations", "0")
+        starters = (bench.ideator, bench.executor, bench.evaluator)
+        return driver, [starter(worker) for starter, worker in zip(starters, minted, strict=True)]
+
+    driver, hosts = start()
+    bench.wait_for_event("variant.started", 2)  # the executor is in the middle of its first task
+    for host in hosts:
+        host.process.send_signal(signal.SIGTERM)
+    assert [host.exit_code() for host in hosts] == [0, 0, 0]
+    assert driver.stop() == 0
+    assert bench.store.service.stop() == 0
+    bench.store = restarted(bench)
+    assert tasks(bench, state="claimed") == []
+    start()
+    bench.wait_for_event("variant.integrated", 3)
+    assert len(bench.store.api.events()) == 63
