@@ -28,7 +28,7 @@ from oracles import Verdict, claims_hold, identities_hold, registry, state, tail
 from pools import is_rolled_out, path_of
 from testbed import Testbed, named
 from thin_rig import Experiment, Outcome
-from truth_table import LASTING
+from truth_table import LASTING, NUMBERED
 
 Events = list[dict[str, t.Any]]
 
@@ -40,6 +40,8 @@ POLL_SECONDS = 1.0
 PATIENCE = 1800.0
 # So long may the pods take to be ready again by themselves.
 HEALING_SECONDS = 300.0
+# What the end of a pod may cost: the task in the hands of that host, without a server one of each host.
+MOST_RECLAIMS = {"orchestrator": 0, "web-ui": 0, **dict.fromkeys(NUMBERED, 1)}
 # What a run says that finds another one at work.
 HELD = "is held by"
 # Ends the one process of a pod's container, which cannot stop it.
@@ -208,8 +210,8 @@ class Trial:
             self.healed = f"up after {seconds:.0f} s, then stuck: site.yml"
         self.converge()
 
-    def check(self, undisturbed: bool) -> None:
-        """The experiment comes to its end, and all oracles agree; an undisturbed one shows no trace."""
+    def check(self, most_reclaims: int = 0) -> None:
+        """The experiment comes to its end with at most so many reclaims, and all oracles agree."""
         ideas, progress, verdict = self.options.ideas, self.progress, self.verdict
         ended = progress.await_end(ideas, self.options.stall)
         verdict.require(ended, "end", f"it stands still with {progress.open_tasks()} open tasks")
@@ -222,10 +224,8 @@ class Trial:
         wanted = wanted_events(ideas) + 2 * (reclaims + errored)
         if integrated == ideas:
             verdict.require(events == wanted, "events", f"there are {events} events and not {wanted}")
-        if undisturbed:
-            verdict.require(
-                reclaims == errored == 0, "reclaims", f"{reclaims} reclaims, {errored} variants errored"
-            )
+        few = errored <= reclaims <= most_reclaims
+        verdict.require(few, "reclaims", f"{reclaims} reclaims, {errored} variants errored")
         before, after = list(progress.events), progress.read(0) or []
         verdict.require(after[: len(before)] == before, "events", "the log does not begin as it did")
         claims_hold(verdict, self.experiment)
@@ -248,7 +248,7 @@ def change(trial: Trial) -> None:
     trial.install()
     trial.experiment.variables["eden_log_level"] = "debug"
     trial.converge()
-    trial.check(undisturbed=True)
+    trial.check()
 
 
 def kill_run(trial: Trial) -> None:
@@ -262,7 +262,7 @@ def kill_run(trial: Trial) -> None:
     run.kill()
     trial.verdict.outcomes.append(run.wait())
     trial.converge()
-    trial.check(undisturbed=True)
+    trial.check()
 
 
 def delete_pod(trial: Trial) -> None:
@@ -294,7 +294,7 @@ def _disturb_pod(trial: Trial, disturb: t.Callable[[Object], None]) -> None:
         assert time.monotonic() - began < PATIENCE, f"nothing became of {name}"
         time.sleep(POLL_SECONDS)
     trial.heal(began)
-    trial.check(undisturbed=False)
+    trial.check(MOST_RECLAIMS.get(trial.options.component, len(NUMBERED)))
 
 
 def drain(trial: Trial) -> None:
@@ -307,7 +307,7 @@ def drain(trial: Trial) -> None:
     finally:
         trial.testbed.kubectl("uncordon", node)
     trial.heal(began)
-    trial.check(undisturbed=False)
+    trial.check(len(NUMBERED))
 
 
 def bad_image(trial: Trial) -> None:
@@ -321,7 +321,7 @@ def bad_image(trial: Trial) -> None:
     trial.verdict.require(MISSING_IMAGE in outcome.output, "refused", "the message does not name the image")
     after = trial.containers()
     trial.verdict.require(after == before, "no restart", f"the pods were {before} and are {after}")
-    trial.check(undisturbed=True)
+    trial.check()
 
 
 def two_runs(trial: Trial) -> None:
@@ -343,7 +343,7 @@ def two_runs(trial: Trial) -> None:
     if lost:
         trial.healed = "one refused"
     trial.converge()
-    trial.check(undisturbed=True)
+    trial.check()
 
 
 MODES: dict[str, t.Callable[[Trial], None]] = {
