@@ -268,28 +268,35 @@ def no_secret_in_files(verdict: Verdict, experiment: Experiment) -> None:
 
 
 def claims_hold(verdict: Verdict, experiment: Experiment) -> None:
-    """No task is claimed by a worker whose pod is younger than the claim: nothing would ever submit it."""
+    """No task is claimed by a worker whose container is younger than the claim: it would never submit."""
     found = registry(experiment)
     if found is None:
         return
-    started = {}
+    started: dict[str, list[str]] = {}
     for pod in experiment.kube.objects("Pod", experiment.namespace):
         for volume in pod["spec"].get("volumes") or []:
             if volume["name"] == "identity":
-                started[volume["secret"]["secretName"]] = pod["metadata"]["creationTimestamp"]
+                started.setdefault(volume["secret"]["secretName"], []).extend(_beginnings(pod))
     names = {row["worker_id"]: row["name"] for row in found.ok("GET", "/workers")["workers"]}
     for task in found.ok("GET", "/tasks?state=claimed"):
         claimed, name = (
             task["claim"]["claimed_at"],
             names.get(task["claim"]["worker_id"], "an unknown worker"),
         )
-        since = started.get(f"{INSTANCE}-{name}-identity")
+        # A pod that is on its way out may still submit, beside the one that takes its place.
+        since = min(started.get(f"{INSTANCE}-{name}-identity") or ["never"])
         # A pod's time has whole seconds.
         verdict.require(
-            since is not None and since[:19] <= claimed[:19],
+            since[:19] <= claimed[:19],
             "claims",
             f"task {task['task_id']} is claimed by {name} since {claimed}, whose pod began {since}",
         )
+
+
+def _beginnings(pod: Object) -> list[str]:
+    """When the running container of a worker's pod began, nothing if there is none."""
+    rows = (pod.get("status") or {}).get("containerStatuses") or []
+    return [row["state"]["running"]["startedAt"] for row in rows if "running" in row["state"]]
 
 
 def check_after_kill(

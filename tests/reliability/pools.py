@@ -106,13 +106,14 @@ def await_rollouts(experiment: Experiment) -> None:
             thing["metadata"]["name"]
             for kind in ("Deployment", "StatefulSet")
             for thing in experiment.kube.objects(kind, experiment.namespace)
-            if not _is_rolled_out(thing)
+            if not is_rolled_out(thing)
         ],
         "are not rolled out",
     )
 
 
-def _is_rolled_out(workload: Object) -> bool:
+def is_rolled_out(workload: Object) -> bool:
+    """Whether every pod of a workload is one of its latest definition, and ready."""
     wanted, status = workload["spec"]["replicas"], workload.get("status") or {}
     return status.get("observedGeneration") == workload["metadata"]["generation"] and all(
         status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "readyReplicas")

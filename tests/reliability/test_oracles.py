@@ -164,7 +164,10 @@ def test_a_token_that_is_not_accepted_and_secrets_that_changed(installed: Experi
     ]
 
 
-def test_a_claim_that_is_older_than_the_pod(installed: Experiment) -> None:
+@pytest.mark.parametrize(
+    "state", [{"running": {"startedAt": "2100-01-01T00:00:00Z"}}, {"waiting": {"reason": "CrashLoopBackOff"}}]
+)
+def test_a_claim_that_is_older_than_the_container(installed: Experiment, state: dict[str, t.Any]) -> None:
     def worker(name: str) -> oracles.Api:
         secret = installed.kube.ask("GET", path_of("Secret", installed.namespace, f"eden-{name}-identity"))
         bearer = ":".join(base64.b64decode(secret["data"][key]).decode() for key in ("worker_id", "token"))
@@ -175,9 +178,10 @@ def test_a_claim_that_is_older_than_the_pod(installed: Experiment) -> None:
     time = "2026-01-01T00:00:00Z"
     operator = worker("operator")
     payload = {"experiment_id": operator.experiment_id}
-    task = {"task_id": "held", "kind": "ideation", "state": "pending", "payload": payload}
+    held = f"held-{next(iter(state))}"
+    task = {"task_id": held, "kind": "ideation", "state": "pending", "payload": payload}
     operator.ok("POST", "/tasks", {**task, "created_at": time, "updated_at": time})
-    worker("ideator-host-1").ok("POST", "/tasks/held/claim", {})
+    worker("ideator-host-1").ok("POST", f"/tasks/{held}/claim", {})
     sound, broken = Verdict(), Verdict()
     oracles.claims_hold(sound, installed)
     assert sound.violations == []
@@ -186,7 +190,8 @@ def test_a_claim_that_is_older_than_the_pod(installed: Experiment) -> None:
         for pod in installed.kube.objects("Pod", installed.namespace)
         if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "ideator-host"
     ]
-    pod["metadata"]["creationTimestamp"] = "2100-01-01T00:00:00Z"
+    (container,) = pod["status"]["containerStatuses"]
+    container["state"] = state
     younger: t.Any = SimpleNamespace(
         node=installed.node,
         namespace=installed.namespace,
@@ -195,9 +200,9 @@ def test_a_claim_that_is_older_than_the_pod(installed: Experiment) -> None:
         ),
     )
     oracles.claims_hold(broken, younger)
-    worker("ideator-host-1").ok("POST", "/tasks/held/submit", {"payload": {"status": "error"}})
+    worker("ideator-host-1").ok("POST", f"/tasks/{held}/submit", {"payload": {"status": "error"}})
     assert [sentence.partition(" is claimed by ")[0] for sentence in broken.violations] == [
-        "claims: task held"
+        f"claims: task {held}"
     ]
 
 

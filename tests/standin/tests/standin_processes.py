@@ -29,6 +29,7 @@ parallel_variants: 1
 evaluation_schema: {score: real}
 objective: {expr: score, direction: maximize}
 ideation_policy: {kind: fixed_total, total: 3}
+standin_argon2: once
 """
 SEED = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
 
