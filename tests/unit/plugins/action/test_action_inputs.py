@@ -98,10 +98,14 @@ def test_the_config_holds_plain_values() -> None:
 
 
 def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
-    text = f"# {{{{ not a template }}}}\r\n{CONFIG_TEXT}"
+    text = f"# {{{{ not a template }}}}\r\n{CONFIG_TEXT}execution_task_deadline: 90\n"
     (tmp_path / "config.yaml").write_bytes(text.encode())
     result = run(folder=str(tmp_path), eden_experiment_config_file="{{ folder }}/config.yaml")
-    assert result["config"] == {"text": text, "checksum": hashlib.sha256(text.encode()).hexdigest()}
+    assert result["config"] == {
+        "text": text,
+        "checksum": hashlib.sha256(text.encode()).hexdigest(),
+        "deadlines": {"execution_task_deadline": 90},
+    }
 
 
 def test_undefined_variables_are_named_where_they_are_used() -> None:
