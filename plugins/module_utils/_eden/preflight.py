@@ -68,7 +68,14 @@ MIN_VERSION = (1, 27)
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
 # ConfigMaps that several components share, by their names in the topology.
-CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+CONFIGMAPS = (
+    "experiment",
+    "experiment-config",
+    "git-credential-helper",
+    "forgejo-user",
+    "postgres-start",
+    "seed",
+)
 # Kinds of which one list covers all names.
 LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"

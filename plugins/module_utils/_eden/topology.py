@@ -22,7 +22,15 @@ MAX_STATEFULSET_NAME = MAX_NAME - 11
 JOB = "Job"
 USER = 1000
 # Objects that belong to no single component.
-SHARED = ("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+SHARED = (
+    "credentials",
+    "experiment",
+    "experiment-config",
+    "git-credential-helper",
+    "forgejo-user",
+    "postgres-start",
+    "seed",
+)
 
 
 class Inputs(t.NamedTuple):
