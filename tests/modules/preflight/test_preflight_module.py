@@ -20,7 +20,11 @@ from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, Stor
 from kubernetes.dynamic import DynamicClient
 from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    live_experiment,
+    permissions,
+    preflight,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import EXPERIMENT_ID
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
@@ -107,7 +111,15 @@ def test_an_empty_cluster_is_not_written_to(control_plane: ControlPlane, check_m
     assert {verb for verb, resource in requests if resource not in REVIEWS} == {"get", "list"}
 
 
+def add_claim(admin: ApiClient, namespace: str, name: str) -> None:
+    labels = {**MANAGED, "eden.reference/experiment-id": STORED}
+    CoreV1Api(admin).create_namespaced_persistent_volume_claim(
+        namespace, {"metadata": {"name": name, "labels": labels}, "spec": CLAIM_SPEC}
+    )
+
+
 def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, check: Check) -> None:
+    add_claim(admin, namespace, CLAIMS[0])
     add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
     add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
     result = check(eden_experiment_id=STORED)
@@ -134,6 +146,50 @@ def test_a_label_that_others_have_changed_is_ignored(
     applied(OTHER)
     with pytest.raises(InputError, match="there are volumes of another one"):
         check()
+
+
+def test_a_claim_that_was_replaced_by_an_empty_one(admin: ApiClient, namespace: str, check: Check) -> None:
+    add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
+    add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
+    with pytest.raises(MissingError, match=rf"^PersistentVolumeClaim \S+/{CLAIMS[0]} does not exist: "):
+        check()
+    # The timestamps are in seconds.
+    time.sleep(1.1)
+    add_claim(admin, namespace, CLAIMS[0])
+    for check_mode in (True, False):
+        with pytest.raises(MissingError, match=r" was created at 20\S+, after ConfigMap \S+/eden-seed "):
+            check(check_mode)
+    CoreV1Api(admin).patch_namespaced_persistent_volume_claim(
+        CLAIMS[0], namespace, {"metadata": {"annotations": {"eden.reference/restored": STORED}}}
+    )
+    assert check()["experiment_id"] == STORED
+
+
+def test_the_version_is_kept_where_an_upgrade_can_change_it(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    def applied(version: str) -> None:
+        metadata = {
+            "name": "eden-experiment",
+            "annotations": {live_experiment.VERSION_ANNOTATION: version},
+        }
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True}
+        cluster.apply(prepare({**body, "data": {"experiment_id": STORED}}, namespace))
+
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    applied("0.1.0")
+    assert check()["experiment_id"] == STORED
+    applied("99.0.0")
+    with pytest.raises(CollectionError, match=r"^Version 99\.0\.0 of eden\.reference has deployed this"):
+        check()
+    assert check(eden_allow_downgrade=True)["experiment_id"] == STORED
+    # What others write there says nothing.
+    CoreV1Api(admin).patch_namespaced_config_map(
+        "eden-experiment",
+        namespace,
+        {"metadata": {"annotations": {live_experiment.VERSION_ANNOTATION: "98.0.0"}}},
+    )
+    assert check()["experiment_id"] == STORED
 
 
 def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:

@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 FILES = pathlib.Path(__file__).resolve().parents[3] / "roles/infra/files"
-# The steps of the image: it initialises if there is no PG_VERSION, and initdb refuses a directory with files. $STEP is where
-# it is killed.
+# The steps of the image: it initialises if there is no PG_VERSION, and initdb refuses a directory with files.
+# It is killed at $STEP.
 ENTRYPOINT = """#!/bin/sh
 set -e
 step() { [ "${STEP:-}" != "$1" ] || kill -9 $$; }
