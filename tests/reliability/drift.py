@@ -11,7 +11,7 @@ import typing as t
 from kube import MERGE, PATHS, Object
 from oracles import State, Verdict, identities_hold, state
 from outcomes import Changes, predict, reported, require_refusal, run_as_predicted, stays_idle, texts, written
-from pools import Pool, await_gone, path_of, remove, settled
+from pools import Pool, await_gone, await_none, path_of, remove, settled
 from tampering import OTHER_MANAGER, OURS, Path, at, owned, tamper
 from thin_rig import INSTANCE, Experiment
 from trials import Trial
@@ -350,11 +350,12 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
         experiment.kube.ask("POST", f"{claims}?{OTHER_MANAGER}", body)
         expected = before.objects[f"PersistentVolumeClaim {claim}"]["metadata"]
         expected["annotations"][RESTORED] = "EXPERIMENT"
-        made = {
-            f"PersistentVolumeClaim {claim}": "updated",
-            f"Job {INSTANCE}-provision-{volume}-DIGEST": "created",
-        }
-        _repair(verdict, experiment, before, made)
+        # Its pod has waited for it.
+        await_none(
+            lambda: [] if experiment.kube.ask("GET", path)["status"]["phase"] == "Bound" else [claim],
+            "gets no volume",
+        )
+        _repair(verdict, experiment, before, {f"PersistentVolumeClaim {claim}": "updated"})
     return verdict
 
 

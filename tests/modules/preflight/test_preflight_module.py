@@ -16,11 +16,12 @@ import typing as t
 import pytest
 import yaml
 from control_plane import ControlPlane
-from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
+from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 from kubernetes.dynamic import DynamicClient
-from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
+from preflight_options import CLAIMS, DIGEST_KEY, IDENTITIES, INPUTS, ROLE, options
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    credentials,
     live_experiment,
     permissions,
     preflight,
@@ -427,6 +428,66 @@ def test_a_volume_that_exists_keeps_its_size(
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):
         applied("10Gi")
+
+
+def test_a_password_that_is_not_the_databases(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    api, old = CoreV1Api(admin), {"POSTGRES_PASSWORD": "old", "EDEN_ADMIN_TOKEN": "t", DIGEST_KEY: "key"}
+    for name, values in (("eden-credentials", old), ("mine", {**old, "POSTGRES_PASSWORD": "new"})):
+        metadata = {"name": name, "labels": MANAGED}
+        api.create_namespaced_secret(namespace, {"metadata": metadata, "stringData": values})
+    add_claim(admin, namespace, CLAIMS[0])
+    bound = {"status": {"phase": "Bound"}}
+    api.patch_namespaced_persistent_volume_claim_status(CLAIMS[0], namespace, bound)
+    body = workload("StatefulSet")
+    digests = credentials.digests(old, {"postgres": ["POSTGRES_PASSWORD"]}, DIGEST_KEY)
+    template = body["spec"]["template"]
+    template["metadata"]["annotations"] = {live_experiment.DIGEST_ANNOTATION: digests["postgres"]}
+    reference = {"name": "eden-credentials", "key": "POSTGRES_PASSWORD"}
+    template["spec"]["containers"][0]["env"] = [
+        {"name": "POSTGRES_PASSWORD", "valueFrom": {"secretKeyRef": reference}}
+    ]
+    metadata = {"name": "eden-postgres", "labels": MANAGED}
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare({**body, "kind": "StatefulSet", "metadata": metadata}, namespace))
+
+    assert check()["changed"] is False
+    for check_mode in (True, False):
+        with pytest.raises(InputError, match=r"^Secret \S+/mine has another POSTGRES_PASSWORD") as error:
+            check(check_mode, eden_existing_secret="mine")
+    assert "old" not in error.value.message.split()
+    assert check(eden_existing_secret="mine", eden_database_password_changed=True)["changed"] is False
+    # What others write there says nothing.
+    changed = {"metadata": {"annotations": {live_experiment.DIGEST_ANNOTATION: "changed"}}}
+    AppsV1Api(admin).patch_namespaced_stateful_set(
+        "eden-postgres", namespace, {"spec": {"template": changed}}
+    )
+    assert check()["changed"] is False
+
+
+def test_an_evaluation_schema_that_changes(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    def config(text: str) -> dict[str, t.Any]:
+        metadata = {"name": "eden-experiment-config", "labels": MANAGED}
+        data = {live_experiment.CONFIG_KEY: text}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare(config("evaluation_schema: {score: integer}"), namespace))
+    assert check()["changed"] is False
+    CoreV1Api(admin).create_namespaced_secret(
+        namespace, {"metadata": {"name": IDENTITIES[0], "labels": MANAGED}}
+    )
+    for check_mode in (True, False):
+        with pytest.raises(InputError, match=r"^The experiment config has the evaluation_schema"):
+            check(check_mode)
+    # What others write there says nothing.
+    CoreV1Api(admin).patch_namespaced_config_map(
+        "eden-experiment-config", namespace, config("evaluation_schema: {score: text}")
+    )
+    assert check()["changed"] is False
 
 
 # Permissions
