@@ -8,6 +8,8 @@ This module is private to the collection.
 from __future__ import annotations
 
 NAME = "eden.reference"
+# That of galaxy.yml.
+VERSION = "0.2.0"
 FIELD_MANAGER = NAME
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 # Digest of the definition that was applied last.

@@ -21,6 +21,9 @@ description:
   - The user's own Secrets must exist, and the one with the credentials must have all keys, with values that
     the services can use.
   - The size and the storage class of an existing volume must not change.
+  - The claims of an experiment that exists must exist, and must not have been replaced with empty ones.
+  - The C(evaluation_schema) of an experiment that exists and the password of its database must not change.
+  - No newer version of the collection must have deployed the experiment.
   - Writes nothing.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -44,6 +47,10 @@ options:
     description: The inputs of the role P(eden.reference.eden#role) that are checked here, by their names.
     type: dict
     required: true
+  config:
+    description: The text of the experiment config.
+    type: str
+    required: true
   deployer_role:
     description:
       - The objects of the file C(deployer-role.yaml) of the role P(eden.reference.eden#role), whose rules are
@@ -59,6 +66,7 @@ EXAMPLES = r"""
     namespace: eden
     topology: "{{ eden_topology }}"
     deployer_role: "{{ (lookup('ansible.builtin.file', 'deployer-role.yaml') | from_yaml)['items'] }}"
+    config: "{{ eden_config.text }}"
     inputs:
       eden_name: eden
       eden_experiment_id: ""
@@ -66,6 +74,8 @@ EXAMPLES = r"""
       eden_storage_class: ""
       eden_existing_secret: ""
       eden_image_pull_secrets: []
+      eden_database_password_changed: false
+      eden_allow_downgrade: false
       eden_task_store_url: ""
       eden_network_policies: true
       eden_disruption_budgets: true

@@ -16,7 +16,11 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import credentials, permissions
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    credentials,
+    live_experiment,
+    permissions,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
     COMMIT_SHA,
@@ -57,6 +61,7 @@ ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
     "topology": {"type": "dict", "required": True},
     "inputs": {"type": "dict", "required": True},
+    "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
 }
 
@@ -68,7 +73,14 @@ MIN_VERSION = (1, 27)
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
 # ConfigMaps that several components share, by their names in the topology.
-CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+CONFIGMAPS = (
+    "experiment",
+    "experiment-config",
+    "git-credential-helper",
+    "forgejo-user",
+    "postgres-start",
+    "seed",
+)
 # Kinds of which one list covers all names.
 LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
@@ -192,11 +204,15 @@ def run(task: Task) -> dict[str, t.Any]:
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
         warnings, problems = check_types(cluster, state, experiment)
+        problems += live_experiment.check_password(cluster, state, experiment)
     more_warnings, more = check_storage(state, experiment)
     problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
     commit, commit_problems = find_seed_commit(state, experiment)
+    problems += live_experiment.check_version(state, experiment)
+    problems += live_experiment.check_volumes_are_kept(state, experiment, experiment_id)
+    problems += live_experiment.check_schema(state, experiment, task.parameters["config"])
     fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
@@ -463,7 +479,7 @@ def check_claims(state: ClusterState, experiment: Experiment) -> list[Collection
             f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been terminating since "
             f"{claim['metadata']['deletionTimestamp']}, and exists only while a pod uses it; a deletion "
             "cannot be undone. First copy what you need from its volume: its data is deleted with it. "
-            "Then delete the pods that use it and run again: an empty claim is created."
+            "Then delete the pods that use it and run again: the message says how to go on."
         )
         for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")
