@@ -42,7 +42,10 @@ def run(task):
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
         "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
-        "rollout": lambda: {{"logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}}}},
+        "rollout": lambda: {{
+            "logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}},
+            "workloads": [{{"name": w["name"], "state": "ready", "message": ""}} for w in p["workloads"]],
+        }},
         "identities": lambda: {{
             "complete": True,
             "incomplete": [],
@@ -56,7 +59,14 @@ def run(task):
                 for number, worker in enumerate(workers)
             }}
         }},
-        "experiment_info": lambda: {{"workers": [{{"name": w["name"], "accepted": True}} for w in workers]}},
+        "experiment_info": lambda: {{
+            "available": True,
+            "state": "running",
+            "events": {{}},
+            "ideations": 0,
+            "workers": [{{"name": w["name"], "accepted": True}} for w in workers],
+        }},
+        "claims": lambda: {{"orphaned": [], "reclaimed": []}},
     }}["identities" if name == "identities_info" else name]()
 """
 
