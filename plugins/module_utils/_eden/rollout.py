@@ -460,8 +460,8 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
     found = find_workloads(targets, lambda kind: lists[kind][0])
     waiting = any(workload is not None and not is_done(workload) for workload in found.values())
     if task.check_mode or not (waiting or None in found.values()):
-        pods = cluster.list("Pod", namespace) if waiting else []
-        return _result(found, pods, read_logs(cluster, namespace, found.values()))
+        pods = cluster.list("Pod", namespace) if waiting else None
+        return _result(found, pods or (), read_logs(cluster, namespace, found.values(), pods))
     informer = Informer(cluster, namespace)
     try:
         for kind in ("Pod", "Event"):
