@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from standin_bench import PASSWORD, Bench, seeded
+from standin_forge import Forge
 from standin_postgres import PostgresServer
 from standin_processes import CONFIG, SEED, Processes, TaskStore
 
@@ -53,3 +55,15 @@ def shared_store(
 def store(processes: Processes, tmp_path: Path, config: Path) -> TaskStore:
     """An empty task store of one test, on SQLite."""
     return processes.task_store(f"sqlite:///{tmp_path}/eden.db", config, "--base-commit-sha", SEED)
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Iterator[Forge]:
+    server = Forge(tmp_path / "forge", PASSWORD)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bench(store: TaskStore, forge: Forge, processes: Processes, config: Path, tmp_path: Path) -> Bench:
+    return seeded(store, forge, processes, config, tmp_path)

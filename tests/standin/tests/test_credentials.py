@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,28 @@ def test_a_reissue_ends_the_running_host(
     again = start(processes, store, worker_id(worker), tmp_path, env=ADMIN)
     again.log("starting")
     assert again.stop() == 0
+
+
+def fastest(api: Api, path: str) -> float:
+    """Seconds of the fastest of a few requests: only what the server has to do is left."""
+    taken = []
+    for _turn in range(5):
+        began = time.monotonic()
+        assert api.call("GET", path).status in (200, 401)
+        taken.append(time.monotonic() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("setting", ["", "once"])
+def test_what_a_token_costs(setting: str, config: Path, processes: Processes) -> None:
+    store = processes.task_store(":memory:", config, env={"EDEN_STANDIN_ARGON2": setting})
+    worker = store.mint("worker")
+    cheap = fastest(store.api, "/workers")
+    # A wrong token and an unknown worker are always paid for; the right one as EDEN does it, or only once.
+    assert (fastest(worker, "/workers") > 5 * cheap) is (setting == "")
+    wrong = worker.as_caller(f"{worker_id(worker)}:{STALE}")
+    assert fastest(wrong, "/workers") > 5 * cheap
+    assert fastest(worker.as_caller(f"wkr_{'0' * 26}:{STALE}"), "/workers") > 5 * cheap
 
 
 def test_two_starts_at_once_share_one_token(

@@ -10,6 +10,8 @@ import pytest
 from standin_postgres import PostgresServer
 from standin_processes import ADMIN_TOKEN, EXPERIMENT, OTHER_EXPERIMENT, SEED, Processes, run, worker_id
 
+from eden_storage._postgres_schema import _MIGRATIONS
+
 
 def attempt(
     store_url: str, config: Path, experiment: str = EXPERIMENT, env: dict[str, str] | None = None
@@ -71,7 +73,7 @@ def test_only_hashes_of_tokens_are_stored(
         rows = connection.execute("SELECT worker_id, data, credential_hash, name FROM worker").fetchall()
     assert len(rows) == 1
     assert token.partition(":")[2] not in str(rows)
-    assert rows[0][2].startswith("$argon2id$")
+    assert rows[0][2].startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert token.partition(":")[2] not in store.service.output
 
 
@@ -95,6 +97,20 @@ def test_a_lost_connection_stays_lost(postgres: PostgresServer, config: Path, pr
     store.service.stop()
     again = processes.task_store(postgres.url(name), config, env=postgres.environment)
     assert again.api.as_caller(worker.bearer).ok("GET", "/whoami")["worker_id"] == worker_id(worker)
+
+
+def test_a_newer_schema_is_taken_silently(
+    postgres: PostgresServer, config: Path, processes: Processes
+) -> None:
+    name = postgres.create_database()
+    for turn in range(2):
+        store = processes.task_store(postgres.url(name), config, env=postgres.environment)
+        store.mint("worker")
+        store.service.stop()
+        with postgres.connect(name) as connection:
+            rows = connection.execute("SELECT version FROM schema_version ORDER BY version").fetchall()
+            connection.execute("INSERT INTO schema_version VALUES (10) ON CONFLICT DO NOTHING")
+        assert [row[0] for row in rows] == list(range(1, len(_MIGRATIONS) + 1 + turn))
 
 
 @pytest.mark.parametrize("source", ["flag", "environment"])

@@ -48,7 +48,7 @@ class Evaluator:
             return False
         task = pending[0]
         variant_id = client.variant(task["payload"]["variant_id"])["variant_id"]
-        client.claim(task["task_id"])
+        service.take(client.claim(task["task_id"]).get("evaluation"))
         self._count += 1
         result: Document = {
             "status": "success",

@@ -54,7 +54,8 @@ class Executor:
             return False
         task = pending[0]
         idea = client.idea(task["payload"]["idea_id"])
-        client.claim(task["task_id"])
+        seconds = client.claim(task["task_id"])
+        service.take(seconds.get("execution"))
         name = task["task_id"].replace("execution-", "variant-")
         branch = f"work/{name}-{idea['slug']}"
         commit = self._publish(idea, name, branch)
@@ -70,6 +71,7 @@ class Executor:
                 "started_at": contracts.now(),
             }
         )
+        service.take(seconds.get("publication"))
         result = {"status": "error"} if commit is None else {"status": "success", "commit_sha": commit}
         client.submit(task["task_id"], {"variant_id": variant_id, **result})
         return True

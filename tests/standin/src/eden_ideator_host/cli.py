@@ -42,7 +42,7 @@ def ideate(client: Client, base_commit_sha: str) -> bool:
     if not pending:
         return False
     task_id = pending[0]["task_id"]
-    client.claim(task_id)
+    service.take(client.claim(task_id).get("ideation"))
     slug = f"{task_id}-p0"
     idea: Document = {
         "idea_id": service.new_id("idea-"),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from eden_service_common import contracts
 from eden_service_common.client import (
     AlreadyExists,
@@ -49,7 +51,8 @@ class Orchestrator:
         """Whether anything was done. Raises what the client raises, where nothing says otherwise below."""
         mode = self._dispatch_mode()
         running = self._is_running()
-        progress = self._finalize("ideation")
+        progress = self._sweep()
+        progress |= self._finalize("ideation")
         if running and mode["ideation_creation"] == "auto":
             progress |= self._create_ideations()
         if running and mode["execution_dispatch"] == "auto":
@@ -76,6 +79,21 @@ class Orchestrator:
         except (ServerError, TransportError):
             self._log.exception("read_experiment_state_failed; treating as terminated for this iteration")
             return False
+
+    def _sweep(self) -> bool:
+        """Reclaim what was claimed for a time that is over; the claims of the hosts have no end."""
+        now = datetime.now(UTC)
+        progress = False
+        for task in self._client.tasks(state="claimed"):
+            expires_at = task["claim"].get("expires_at")
+            if expires_at is None or datetime.fromisoformat(expires_at) >= now:
+                continue
+            try:
+                self._client.reclaim(task["task_id"], "expired")
+                progress = True
+            except (ServerError, TransportError):
+                self._log.exception(f"expired-claim reclaim failed for {task['task_id']}")
+        return progress
 
     def _finalize(self, kind: str) -> bool:
         submitted = self._client.tasks(kind=kind, state="submitted")

@@ -6,12 +6,15 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from email.message import Message
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from .logs import Log
 
 Document = dict[str, Any]
+# Only the task store and the evaluator host are given the experiment config: a claim tells the hosts.
+SECONDS = "X-Standin-Seconds"
 _log = Log("eden_service_common.client")
 
 
@@ -95,10 +98,16 @@ class Client:
         root: str = "/v0",
     ) -> Any:
         """The decoded JSON body of the answer, None when it has none."""
-        status, content_type, payload = self._exchange(method, path, body, query, root)
+        return self._ask(method, path, body, query, root)[1]
+
+    def _ask(
+        self, method: str, path: str, body: Document | None, query: dict[str, str] | None, root: str
+    ) -> tuple[Message, Any]:
+        """Headers and decoded body of an answer that is no error."""
+        status, headers, payload = self._exchange(method, path, body, query, root)
         if status >= 400:
-            raise _error(method, path, status, content_type, payload)
-        return json.loads(payload) if payload else None
+            raise _error(method, path, status, headers.get_content_type(), payload)
+        return headers, json.loads(payload) if payload else None
 
     def status(self, method: str, path: str) -> tuple[int, str]:
         """The status of the answer and its text, whatever they are."""
@@ -107,7 +116,7 @@ class Client:
 
     def _exchange(
         self, method: str, path: str, body: Document | None, query: dict[str, str] | None, root: str
-    ) -> tuple[int, str, bytes]:
+    ) -> tuple[int, Message, bytes]:
         target = f"{root}/experiments/{_segment(self.experiment_id)}{path}"
         if query:
             target += "?" + urlencode(query)
@@ -131,7 +140,7 @@ class Client:
         _log.info(
             f'HTTP Request: {method} {self.base_url}{target} "HTTP/1.1 {response.status} {response.reason}"'
         )
-        return response.status, response.headers.get_content_type(), payload
+        return response.status, response.headers, payload
 
     def whoami(self) -> str:
         """The worker id that the bearer authenticates as."""
@@ -170,8 +179,13 @@ class Client:
     def create_task(self, task: Document) -> None:
         self.request("POST", "/tasks", body=task)
 
-    def claim(self, task_id: str) -> None:
-        self.request("POST", f"/tasks/{_segment(task_id)}/claim", body={})
+    def claim(self, task_id: str) -> dict[str, float]:
+        """How long a task is to take, as the experiment config says; see ExperimentConfig.seconds."""
+        headers, _claim = self._ask("POST", f"/tasks/{_segment(task_id)}/claim", {}, None, "/v0")
+        return dict(json.loads(headers.get(SECONDS, "{}")))
+
+    def reclaim(self, task_id: str, cause: str) -> None:
+        self.request("POST", f"/tasks/{_segment(task_id)}/reclaim", body={"cause": cause})
 
     def submit(self, task_id: str, payload: Document) -> None:
         self.request("POST", f"/tasks/{_segment(task_id)}/submit", body={"payload": payload})

@@ -9,7 +9,19 @@ from typing import Any
 
 import yaml
 
-from .shapes import Invalid, boolean, by_kind, integer, map_of, mapping, nullable, one_of, record, string
+from .shapes import (
+    Invalid,
+    boolean,
+    by_kind,
+    integer,
+    map_of,
+    mapping,
+    nullable,
+    number,
+    one_of,
+    record,
+    string,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,8 @@ class ExperimentConfig:
     """What the services use of an experiment config.
 
     `evaluation_schema` maps metric name to `integer`, `real` or `text`; the policy is the block of the file,
-    None when absent.
+    None when absent. `seconds` is what the hosts take for a task of each kind, and the executor host from the
+    publication of its commit to the submit; nothing where they do not say. EDEN does not know this key.
     """
 
     evaluation_schema: dict[str, str]
@@ -25,8 +38,10 @@ class ExperimentConfig:
     baseline_enabled: bool
     baseline_metrics: dict[str, Any] | None
     max_quiescent_iterations: int | None
+    seconds: dict[str, float]
 
 
+_WORK = ("ideation", "execution", "publication", "evaluation")
 _METRIC = string("[A-Za-z_][A-Za-z0-9_]*")
 _CONFIG = record(
     {
@@ -46,6 +61,7 @@ _CONFIG = record(
         "termination_policy": by_kind({"never_terminate": mapping}),
         "baseline": record({}, {"enabled": boolean, "metrics": mapping}),
         "max_quiescent_iterations": integer(2),
+        "standin_seconds": record({}, dict.fromkeys(_WORK, number(0)), closed=True),
     },
 )
 
@@ -63,4 +79,5 @@ def load(path: str | Path) -> ExperimentConfig:
         baseline_enabled=baseline.get("enabled", True),
         baseline_metrics=baseline.get("metrics"),
         max_quiescent_iterations=document.get("max_quiescent_iterations"),
+        seconds=document.get("standin_seconds", {}),
     )

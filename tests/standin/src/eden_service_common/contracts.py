@@ -18,6 +18,7 @@ SHA = "[0-9a-f]{40}([0-9a-f]{24})?"
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Co"})
 
 commit_sha = string(SHA)
+date_time = string(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 member_id = string(f"(wkr|grp)_{_ULID}")
 
 

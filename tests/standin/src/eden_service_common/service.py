@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -52,6 +53,11 @@ def start(name: str, args: argparse.Namespace) -> Service:
     """Set up logs and signals."""
     logs.configure(name, args.experiment_id, args.log_level)
     return Service(name, args, logs.Log(name), StopSignal())
+
+
+def take(seconds: float | None) -> None:
+    """Let a task take so long; a signal does not shorten it."""
+    time.sleep(seconds or 0)
 
 
 def new_id(prefix: str) -> str:

@@ -8,6 +8,7 @@ and a field that may be absent may not be null unless it says so.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,6 +43,18 @@ def integer(minimum: int | None = None) -> Check:
             raise Invalid(f"{where}: must be an integer")
         if minimum is not None and value < minimum:
             raise Invalid(f"{where}: must be at least {minimum}")
+
+    return check
+
+
+def number(minimum: float) -> Check:
+    """A number, at least `minimum`."""
+
+    def check(value: Any, where: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise Invalid(f"{where}: must be a number")
+        if not minimum <= value < math.inf:
+            raise Invalid(f"{where}: must be at least {minimum} and finite")
 
     return check
 

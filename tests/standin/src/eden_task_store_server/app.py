@@ -10,12 +10,14 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eden_service_common import contracts, shapes
+from eden_service_common.client import SECONDS
 from eden_service_common.httpd import Request, Response, json_response
 from eden_service_common.shapes import Check, Invalid, record
 from eden_service_common.signals import StopSignal
@@ -33,10 +35,11 @@ _NO_CONTENT = Response(204)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line decides about the API; without an admin token there is no authentication."""
+    """What is decided outside; without an admin token there is no authentication."""
 
     admin_token: str | None
     subscribe_timeout: float
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,14 @@ class Api:
         self.tasks = Tasks(store)
         self.settings = settings
         self.stop = stop
+        # EDEN's server has one event loop, which the verification of a token and the database hold up.
+        self.turn = threading.Condition()
 
     def __call__(self, request: Request) -> Response:
         """The response to a request; only faults of the server itself are raised."""
         try:
-            return self._respond(request)
+            with self.turn:
+                return self._respond(request)
         except Problem as problem:
             return problem.response(request.url)
         except Invalid as fault:
@@ -342,9 +348,22 @@ _readable("/ideas", IDEAS, "state")
 _readable("/variants", VARIANTS, "status")
 
 
-@_route("POST", "/tasks/{task_id}/claim", body=record({}, closed=True))
+@_route("POST", "/tasks/{task_id}/claim", body=record({}, {"expires_at": contracts.date_time}, closed=True))
 def _claim(api: Api, call: Call) -> Response:
-    return json_response(api.tasks.claim(call.parameters["task_id"], api.require_worker(call)))
+    worker_id = api.require_worker(call)
+    claim = api.tasks.claim(call.parameters["task_id"], worker_id, call.body.get("expires_at"))
+    return replace(json_response(claim), headers={SECONDS: json.dumps(api.settings.seconds)})
+
+
+@_route(
+    "POST",
+    "/tasks/{task_id}/reclaim",
+    body=record({"cause": shapes.one_of("expired", "operator", "health_policy")}, closed=True),
+)
+def _reclaim(api: Api, call: Call) -> Response:
+    api.require_worker(call)
+    api.tasks.reclaim(call.parameters["task_id"], call.body["cause"])
+    return _NO_CONTENT
 
 
 @_route("POST", "/tasks/{task_id}/submit", body=record({"payload": shapes.mapping}, closed=True))
@@ -481,7 +500,8 @@ def _subscribe(api: Api, call: Call) -> Response:
 def _events(api: Api, cursor: int, timeout: float) -> Response:
     deadline = time.monotonic() + timeout
     events = api.store.events(cursor)
-    while not events and time.monotonic() < deadline and not api.stop.wait(_POLL_SECONDS):
+    while not events and time.monotonic() < deadline and not api.stop.is_set():
+        api.turn.wait(_POLL_SECONDS)
         events = api.store.events(cursor)
     return json_response({"events": events, "cursor": cursor + len(events)})
 

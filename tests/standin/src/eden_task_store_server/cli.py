@@ -62,8 +62,9 @@ def main(argv: list[str] | None = None) -> int:
             log.warning("readonly_password_set_but_backend_unsupported: only Postgres has roles")
     if args.artifact_blob_dir is not None:
         Path(args.artifact_blob_dir).mkdir(parents=True, exist_ok=True)
-    settings = Settings(admin_token=args.admin_token, subscribe_timeout=args.subscribe_timeout)
-    api = Api(store, Registry(store), settings, stop)
+    settings = Settings(args.admin_token, args.subscribe_timeout, experiment.seconds)
+    registry = Registry(store, verify_once=os.environ.get("EDEN_STANDIN_ARGON2") == "once")
+    api = Api(store, registry, settings, stop)
     log.info("starting uvicorn", host=args.host, port=args.port, store_url=args.store_url)
     serve(api, host=args.host, port=args.port, banner="EDEN_TASK_STORE_LISTENING", log=log, stop=stop)
     log.info("uvicorn exited")

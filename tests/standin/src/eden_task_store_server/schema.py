@@ -3,36 +3,9 @@
 
 from __future__ import annotations
 
-from .database import Database, PostgresDatabase
+from eden_storage import _postgres_schema
 
-VERSION = 9
-_MODES = (
-    '{"termination":"manual","ideation_creation":"auto","execution_dispatch":"auto",'
-    '"evaluation_dispatch":"auto","integration":"auto"}'
-)
-_TABLES = f"""
-CREATE TABLE experiment (
-    experiment_id text NOT NULL PRIMARY KEY, evaluation_schema text,
-    dispatch_mode text NOT NULL DEFAULT '{_MODES}', state text NOT NULL DEFAULT 'running',
-    created_at text NOT NULL, imported_from text, base_commit_sha text, name text);
-CREATE TABLE task (
-    task_id text NOT NULL PRIMARY KEY, kind text NOT NULL, state text NOT NULL, data text NOT NULL);
-CREATE INDEX task_by_kind_state ON task(kind, state);
-CREATE TABLE submission (
-    task_id text NOT NULL PRIMARY KEY REFERENCES task(task_id), kind text NOT NULL, data text NOT NULL);
-CREATE TABLE idea (idea_id text NOT NULL PRIMARY KEY, state text NOT NULL, data text NOT NULL);
-CREATE TABLE variant (variant_id text NOT NULL PRIMARY KEY, status text NOT NULL, data text NOT NULL);
-CREATE TABLE event (
-    seq {{identity}}, event_id text NOT NULL UNIQUE, type text NOT NULL, occurred_at text NOT NULL,
-    experiment_id text NOT NULL, data text NOT NULL);
-CREATE TABLE worker (
-    worker_id text NOT NULL PRIMARY KEY, data text NOT NULL, credential_hash text NOT NULL, name text);
-CREATE TABLE worker_group (group_id text NOT NULL PRIMARY KEY, data text NOT NULL, name text);
-CREATE TABLE group_membership (
-    group_id text NOT NULL REFERENCES worker_group(group_id) ON DELETE CASCADE, member_id text NOT NULL,
-    position integer NOT NULL, PRIMARY KEY (group_id, member_id));
-CREATE TABLE artifact (opaque_id text NOT NULL PRIMARY KEY, data text NOT NULL);
-"""
+from .database import Database, PostgresDatabase
 
 _VARIANT_FIELDS = (
     "experiment_id kind idea_id parent_commits branch commit_sha variant_commit_sha artifacts_uri"
@@ -49,18 +22,12 @@ _ROLE = "eden_readonly"
 
 
 def create_schema(database: Database, evaluation_schema: dict[str, str]) -> None:
-    """Create what is missing. Raises RuntimeError when the database has a newer schema."""
+    """Migrate to the newest version that this server knows; a later one is taken silently, as in EDEN."""
     database.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL PRIMARY KEY)")
-    rows = database.execute("SELECT MAX(version) FROM schema_version")
-    version = rows[0][0] or 0
-    if version > VERSION:
-        raise RuntimeError(f"the database has schema version {version}, this server knows {VERSION}")
-    if version == 0:
-        for statement in _TABLES.replace("{identity}", database.identity_column).split(";\n"):
-            if statement.strip():
-                database.execute(statement)
-        for number in range(1, VERSION + 1):
-            database.execute("INSERT INTO schema_version(version) VALUES (?)", (number,))
+    version = database.execute("SELECT MAX(version) FROM schema_version")[0][0] or 0
+    for number, migrate in enumerate(_postgres_schema._MIGRATIONS[version:], version + 1):
+        migrate(database)
+        database.execute("INSERT INTO schema_version(version) VALUES (?)", (number,))
     if isinstance(database, PostgresDatabase):
         _create_view(database, evaluation_schema)
 

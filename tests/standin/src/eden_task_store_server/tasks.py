@@ -40,8 +40,8 @@ class Tasks:
                 store.emit("idea.dispatched", idea_id=idea["idea_id"], task_id=task_id)
         return task
 
-    def claim(self, task_id: str, worker_id: str) -> Document:
-        """Claim a pending task for a registered worker; returns the claim."""
+    def claim(self, task_id: str, worker_id: str, expires_at: str | None = None) -> Document:
+        """Claim a pending task for a registered worker; returns the claim, which has no end unless told."""
         store = self._store
         with store.transaction():
             require_running(store)
@@ -51,6 +51,8 @@ class Tasks:
             if store.find(WORKERS, worker_id) is None:
                 raise Problem("worker-not-registered", f"worker_id={worker_id!r} is not registered")
             claim = {"worker_id": worker_id, "claimed_at": contracts.now()}
+            if expires_at is not None:
+                claim["expires_at"] = expires_at
             self._move(task, "claimed", claim=claim)
             store.emit("task.claimed", task_id=task_id, worker_id=worker_id)
         return claim
@@ -80,6 +82,27 @@ class Tasks:
                 (task_id, task["kind"], json.dumps(submission)),
             )
             store.emit("task.submitted", task_id=task_id)
+
+    def reclaim(self, task_id: str, cause: str) -> None:
+        """Make a claimed task pending again, for an operator a submitted one too.
+
+        The variant of an execution that was under way is errored: the next claim makes another one.
+        """
+        store = self._store
+        with store.transaction():
+            task = store.get(TASKS, task_id)
+            if task["state"] not in ("claimed", "submitted"):
+                raise Problem("illegal-transition", f"cannot reclaim task in state {task['state']!r}")
+            if task["state"] == "submitted" and cause != "operator":
+                raise Problem("illegal-transition", f"{cause!r} is no cause to reclaim a submitted task")
+            self._move(task, "pending")
+            store.database.execute("DELETE FROM submission WHERE task_id = ?", (task_id,))
+            store.emit("task.reclaimed", task_id=task_id, cause=cause)
+            if task["kind"] == "execution":
+                for variant in store.select(VARIANTS, status="starting"):
+                    if variant.get("idea_id") == task["payload"]["idea_id"]:
+                        self._finish(variant["variant_id"], "error")
+                        break
 
     def decision(self, task_id: str) -> Document:
         """How to finalize a task."""
