@@ -103,5 +103,5 @@ def test_each_experiment_on_each_cluster_has_a_file(monkeypatch: pytest.MonkeyPa
     assert len(files) == 4
     assert {file.parent for file in files} == {Path("/cache/eden.reference")}
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert cache_file("a", "c").parent == Path("/home/me/.cache/eden.reference")
+    monkeypatch.setenv("HOME", "/mine")
+    assert cache_file("a", "c").parent == Path("/mine/.cache/eden.reference")
