@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What experiment_info makes of events and Secrets."""
+"""What experiment_info makes of Secrets."""
 
 from __future__ import annotations
 
-import typing as t
 from unittest import mock
 
 import pytest
@@ -18,27 +17,6 @@ OTHER = DesiredWorker("operator", "eden-operator-identity", {})
 EXPERIMENT_ID = "exp_" + "0" * 26
 DESIRED = Desired("ns", "eden", EXPERIMENT_ID, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
 ID = "wkr_" + "0" * 26
-
-
-def event(event_type: str, **data: t.Any) -> dict[str, t.Any]:
-    return {"type": event_type, "data": data}
-
-
-def test_events_are_counted_by_type_and_ideations_apart() -> None:
-    events = [
-        event("task.created", task_id="ideation-1", kind="ideation"),
-        event("task.completed", task_id="ideation-1"),
-        event("task.completed", task_id="execution-1"),
-        event("variant.integrated", variant_id="v"),
-    ]
-    assert experiment_info.progress(iter(events)) == {
-        "events": {"task.completed": 2, "task.created": 1, "variant.integrated": 1},
-        "ideations": 1,
-    }
-
-
-def test_no_events() -> None:
-    assert experiment_info.progress([]) == {"events": {}, "ideations": 0}
 
 
 @pytest.mark.parametrize(
