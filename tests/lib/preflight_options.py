@@ -15,6 +15,7 @@ SHARED = ("credentials", "experiment", "experiment-config", "git-credential-help
 KEYS = ["EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD"]
 
 TOPOLOGY: dict[str, t.Any] = {
+    "labels": {"app.kubernetes.io/managed-by": "eden.reference"},
     "names": {part: f"eden-{part}" for part in (*SHARED, *COMPONENTS)},
     "components": {component: {"name": f"eden-{component}"} for component in COMPONENTS},
     "budgets": ["postgres"],
@@ -72,4 +73,5 @@ def options(namespace: str, kubeconfig: str | None = None, **changes: t.Any) -> 
         "topology": {**TOPOLOGY, "names": names},
         "inputs": {**INPUTS, **changes},
         "deployer_role": ROLE,
+        "lock_timeout": 0,
     }
