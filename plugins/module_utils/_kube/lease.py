@@ -145,15 +145,22 @@ class Lock:
 
     @contextlib.contextmanager
     def kept(self) -> t.Iterator[None]:
-        """Renew the lock, if this run holds it, while a module works; release it if the module fails."""
+        """Renew the lock, if this run holds it, while a module works; release it if the module fails.
+
+        Raises:
+            LockedError: in place of another error, if another run may be its cause.
+        """
         ended = threading.Event()
         threading.Thread(target=self._renew_until, args=(ended,), daemon=True).start()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            locked: LockedError | None = None
             self._cluster.retry_budget = RELEASE_BUDGET
             with contextlib.suppress(CollectionError):
-                self.release()
+                locked = None if self.release() else self._lost(self._read())
+            if locked and isinstance(error, CollectionError):
+                raise locked from error
             raise
         finally:
             ended.set()
@@ -194,15 +201,19 @@ class Lock:
         if self._is_ours(live):
             age = self._age(_spec(live))
             return self._taken(live) if age is None or age > FRESH else None
-        locked = self._held_by_another(live)
+        locked = self._lost(live)
         if locked:
             raise locked
-        if _version(live) != self.version and _released_by(live) != self.holder:
-            raise LockedError(
-                f"Another run has changed what {self._target} guards after this one had looked at it. This "
-                "run has stopped before its next write: run again."
-            )
         return self._taken(live)
+
+    def _lost(self, live: Object | None) -> LockedError | None:
+        """The error if another run holds a Lease that is not ours, or has held it since preflight."""
+        if _version(live) == self.version or _released_by(live) == self.holder:
+            return self._held_by_another(live)
+        return self._held_by_another(live) or LockedError(
+            f"Another run has changed what {self._target} guards after this one had looked at it. This one "
+            "has stopped before its next write: run again."
+        )
 
     def _held_by_another(self, live: Object | None) -> LockedError | None:
         spec = _spec(live)

@@ -39,6 +39,7 @@ def run(task):
         "preflight": lambda: {{
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
+            "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
         "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
@@ -56,6 +57,7 @@ def run(task):
                 for number, worker in enumerate(workers)
             }}
         }},
+        "lock": lambda: {{"changed": False}},
         "experiment_info": lambda: {{"workers": [{{"name": w["name"], "accepted": True}} for w in workers]}},
     }}["identities" if name == "identities_info" else name]()
 """

@@ -16,7 +16,7 @@ ROLES = ROOT / "roles"
 ALL = ("eden", *PHASES)
 # Templates that others extend or import.
 BASES = {"pod.yaml.j2", "service.yaml.j2", "worker.yaml.j2", "parts.j2"}
-MOST_TASKS = 25
+MOST_TASKS = 26
 
 
 def texts(role: str) -> dict[Path, str]:
@@ -208,3 +208,9 @@ def test_a_run_without_the_checks_says_what_is_missing(tmp_path: Path, arguments
     assert ran.code != 0
     assert "were not checked: run without --skip-tags always and without --start-at-task" in ran.output
     assert COMMIT not in str(ran.calls)
+
+
+def test_every_module_after_preflight_has_the_lock(unchanged: Ran) -> None:
+    calls = [call for call in unchanged.calls["one"] if call["module"] not in ("inputs", "preflight")]
+    assert {call["module"] for call in calls if not call["parameters"]["lock"]} == set()
+    assert calls[-1]["module"] == "lock"

@@ -269,6 +269,20 @@ def test_a_module_keeps_it_and_a_failure_releases_it(api: FakeApi, monkeypatch: 
     assert api.retry_budget == lease.RELEASE_BUDGET
 
 
+def test_a_failure_may_be_the_work_of_another_run(api: FakeApi) -> None:
+    ours, refused = looked(api), ClusterError("apply", "it", 422, "Invalid")
+    with pytest.raises(ClusterError), ours.kept():
+        raise refused
+    other = taken(api, OTHER)
+    with pytest.raises(LockedError, match="process 22 on there"), ours.kept():
+        raise refused
+    other.release()
+    with pytest.raises(LockedError, match="run again"), ours.kept():
+        raise refused
+    with pytest.raises(ZeroDivisionError), ours.kept():
+        raise ZeroDivisionError
+
+
 def test_a_process_that_has_ended_is_dead() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = holder_of(process.pid)
