@@ -21,6 +21,9 @@ SITE = [
         "hosts": "all",
         "gather_facts": False,
         "roles": [{"role": f"eden.reference.{phase}", "tags": [phase]} for phase in PHASES],
+        "post_tasks": [
+            {"ansible.builtin.import_role": {"name": "eden.reference.eden", "tasks_from": "unlock"}}
+        ],
     }
 ]
 # Appended to each module in place of its function; it writes down its calls, one a line.

@@ -126,7 +126,8 @@ def test_a_phase_alone_reads_what_the_others_made_from_the_same_cluster(tmp_path
         "verify": {"rollout", "experiment_info"},
     }
     calls = ran.calls["one"]
-    assert {call["module"] for call in calls} == {"preflight"} | makes[phase] | reads.get(phase, set())
+    modules = {"preflight", "lock"} | makes[phase] | reads.get(phase, set())
+    assert {call["module"] for call in calls} == modules
     for call in calls:
         parameters = call["parameters"]
         assert parameters["context"] == "there"
@@ -156,7 +157,8 @@ def test_two_plays_on_one_host_keep_their_experiments_apart(tmp_path: Path) -> N
     ran = play(tmp_path, {"one": {}}, plays, seeded=True)
     assert ran.code == 0, ran.output
     assert [call["module"] for call in ran.calls["b"]] == [
-        *("preflight", "credentials", "identities_info", "apply", "rollout", "rollout", "experiment_info")
+        *("preflight", "credentials", "identities_info", "apply", "rollout", "rollout", "experiment_info"),
+        "lock",
     ]
     for name, experiment in ids.items():
         other = next(found for other, found in ids.items() if other != name)
