@@ -10,6 +10,8 @@ module: preflight
 short_description: Check the cluster before the first write
 description:
   - Checks that an experiment can be deployed in the namespace, and finds the experiment that exists there.
+  - Fails if another run holds the lock of the experiment. That run has died if its process on this machine
+    has ended, or if it has not renewed the lock for a minute; its lock is then taken over.
   - The API server must answer within seconds and be Kubernetes 1.27 or newer.
   - The user must have every permission that the collection needs. Missing ones are listed with their reasons.
   - The namespace must not be terminating. With C(eden_manage_namespace=false) it must exist. Otherwise, if it
@@ -58,6 +60,12 @@ options:
     type: list
     elements: dict
     required: true
+  lock_timeout:
+    description:
+      - The maximum number of seconds to wait for another run that holds the lock.
+      - In check mode, another run is only a warning.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -111,6 +119,31 @@ unbound_claims:
   type: list
   elements: str
   sample: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
+lock:
+  description:
+    - The option O(eden.reference.apply#module:lock) of the modules that follow. They write only if no other
+      run has written since.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name of the Lease.
+      type: str
+    holder:
+      description: Identity of this run.
+      type: str
+    version:
+      description: Version of the Lease before the cluster was read, empty if there was none.
+      type: str
+    labels:
+      description: Labels of the Lease.
+      type: dict
+  sample:
+    name: eden-lock
+    holder: ci-3/6f2c9a52-7f3b-4c0e-9d4b-1b5f0c1d2e3f.4026531836/4711/123456
+    version: "1234"
+    labels:
+      app.kubernetes.io/instance: eden
 missing_permissions:
   description: Permissions that the user lacks.
   returned: failure, when permissions are missing

@@ -18,6 +18,7 @@ CONFIG = "evaluation_schema:\n  score: real\n"
 DIGEST_KEY = "FORGEJO_SECRET_KEY"
 
 TOPOLOGY: dict[str, t.Any] = {
+    "labels": {"app.kubernetes.io/managed-by": "eden.reference"},
     "names": {part: f"eden-{part}" for part in (*SHARED, *COMPONENTS)},
     "components": {component: {"name": f"eden-{component}"} for component in COMPONENTS},
     "budgets": ["postgres"],
@@ -94,4 +95,5 @@ def options(namespace: str, kubeconfig: str | None = None, **changes: t.Any) -> 
         "inputs": {**INPUTS, **changes},
         "config": CONFIG,
         "deployer_role": ROLE,
+        "lock_timeout": 0,
     }

@@ -123,11 +123,15 @@ def require_refusal(verdict: Verdict, run: Report, *parts: str) -> None:
 
 
 def written(outcome: Outcome) -> set[str]:
-    """The objects that the requests of a run write; what goes to the task store is named by its request."""
-    return {
+    """The objects that the requests of a run write; what goes to the task store is named by its request.
+
+    The lock is none of them.
+    """
+    found = {
         _plain(_written(request.target) if request.side == "api" else str(request))
         for request in outcome.writes
     }
+    return {name for name in found if not name.startswith("Lease ")}
 
 
 def texts(outcome: Outcome) -> list[str]:

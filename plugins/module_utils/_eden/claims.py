@@ -233,6 +233,7 @@ class Reclaim:
     def run(self, orphans: t.Sequence[Orphan]) -> list[Orphan]:
         """Reclaim the tasks; return those that had not moved on."""
         bearer = self._bearer()
+        self.cluster.hold_lock()
         executions = [orphan for orphan in orphans if orphan.task.kind == EXECUTION]
         done = [orphan for orphan in orphans if orphan not in executions and self._reclaim(orphan, bearer)]
         if executions:

@@ -46,6 +46,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     foreign_owner,
     set_by_others,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import Lock, holder_of
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import (
     has_default_class,
@@ -63,6 +64,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "inputs": {"type": "dict", "required": True},
     "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
+    "lock_timeout": {"type": "int", "default": 0},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -147,6 +149,11 @@ class Experiment:
         """The names of the Secrets with the identities."""
         return [identity["secret"] for identity in self.topology["identities"]]
 
+    @property
+    def lock(self) -> str:
+        """The name of the Lease that one run at a time holds."""
+        return f"{self.inputs['eden_name']}-lock"
+
     def key(self, part: str) -> Key:
         """The kind and name of one of the shared ConfigMaps."""
         return "ConfigMap", self.topology["names"][part]
@@ -159,6 +166,7 @@ class Experiment:
         keys += [("ConfigMap", names[part]) for part in CONFIGMAPS]
         keys += [("PersistentVolumeClaim", name) for name in self.claims]
         keys += [("Secret", name) for name in self.identity_secrets]
+        keys.append(("Lease", self.lock))
         if not inputs["eden_existing_secret"]:
             keys.append(("Secret", names["credentials"]))
         if inputs["eden_network_policies"]:
@@ -200,6 +208,7 @@ def run(task: Task) -> dict[str, t.Any]:
     with connected(task.parameters, FIRST_RETRY_BUDGET) as cluster:
         check_version(cluster)
         cluster.retry_budget = RETRY_BUDGET
+        lock, lock_warnings = look_at_lock(cluster, experiment, task)
         state = collect_state(cluster, experiment)
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
@@ -219,7 +228,8 @@ def run(task: Task) -> dict[str, t.Any]:
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
-        "warnings": warnings + more_warnings,
+        "lock": lock.option(),
+        "warnings": lock_warnings + warnings + more_warnings,
     }
 
 
@@ -238,6 +248,24 @@ def check_version(cluster: Cluster) -> None:
             f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is required. "
             "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
         )
+
+
+def look_at_lock(cluster: Cluster, experiment: Experiment, task: Task) -> tuple[Lock, list[str]]:
+    """The lock, at the version before anything else is read, and a warning if another run holds it.
+
+    Raises:
+        LockedError: another run holds it, and this is not check mode.
+    """
+    holder, labels = holder_of(task.process), experiment.topology["labels"]
+    lock = Lock(cluster, experiment.namespace, experiment.lock, holder, labels=labels)
+    timeout = 0 if task.check_mode else task.parameters["lock_timeout"]
+    locked = _allowed(functools.partial(lock.look, timeout, task.progress))
+    if not isinstance(locked, CollectionError):
+        # That reading it is forbidden is reported with the other permissions.
+        return lock, []
+    if not task.check_mode:
+        raise locked
+    return lock, [locked.message]
 
 
 def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:

@@ -60,6 +60,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_remember_credentials": False,
         "eden_poll_interval": 0.5,
         "eden_timeout": 900,
+        "eden_lock_timeout": 60,
     },
     # What YAML takes for something else, and characters that it escapes, folds or refuses.
     "strings": {

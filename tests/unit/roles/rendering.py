@@ -21,6 +21,9 @@ SITE = [
         "hosts": "all",
         "gather_facts": False,
         "roles": [{"role": f"eden.reference.{phase}", "tags": [phase]} for phase in PHASES],
+        "post_tasks": [
+            {"ansible.builtin.import_role": {"name": "eden.reference.eden", "tasks_from": "unlock"}}
+        ],
     }
 ]
 # Appended to each module in place of its function; it writes down its calls, one a line.
@@ -42,6 +45,7 @@ def run(task):
         "preflight": lambda: {{
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
+            "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
         "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
@@ -70,6 +74,8 @@ def run(task):
             "workers": [{{"name": w["name"], "accepted": True}} for w in workers],
         }},
         "claims": lambda: {{"orphaned": [], "reclaimed": []}},
+        "lock": lambda: {{"changed": False}},
+        "start": lambda: {{"changed": False, "workloads": []}},
     }}["identities" if name == "identities_info" else name]()
 """
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import typing as t
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 from preflight_options import CLAIMS, DIGEST_KEY, IDENTITIES, ROLE, options
@@ -22,9 +24,11 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
     InputError,
+    LockedError,
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import RETRY_BUDGET
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import holder_of
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
@@ -36,6 +40,7 @@ EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
 # Of an object that we applied, all of whose fields others have set since.
 APPLIED = [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}]
+LATER = "2999-11-28T12:00:00.000000Z"
 EXPERIMENT = ("ConfigMap", "eden-experiment")
 SEED = ("ConfigMap", "eden-seed")
 POSTGRES_CLAIM, BLOB = (("PersistentVolumeClaim", name) for name in CLAIMS)
@@ -111,6 +116,9 @@ class FakeCluster:
             raise self.answers[kind]
         return definition
 
+    def now(self) -> datetime:
+        return datetime.fromisoformat(LATER)
+
     def _refuse(self, action: str, kind: str, name: str) -> None:
         self.requests.append(f"{action} {kind} {name}".strip())
         if (kind, name) in self.refused:
@@ -152,7 +160,11 @@ def test_everything_is_read_once(cluster: FakeCluster) -> None:
         *(f"Secret {name}" for name in ("eden-credentials", *IDENTITIES)),
         "Namespace lab",
         "Service eden-postgres",
+        "Lease eden-lock",
+        # Before anything else, and with the others.
+        "Lease eden-lock",
     ]
+    assert cluster.requests[0] == "read Lease eden-lock"
     assert sorted(cluster.requests) == sorted(
         [
             "create SelfSubjectRulesReview",
@@ -273,6 +285,31 @@ def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> N
     # They cannot exist in a namespace that is yet to be made.
     del cluster.objects["Namespace", "lab"]
     assert run(eden_image_pull_secrets=["b"])["changed"] is False
+
+
+# Lock
+
+
+def held(holder: str) -> Object:
+    """The Lease of a run that was renewed just now."""
+    spec = {"holderIdentity": holder, "acquireTime": LATER, "renewTime": LATER}
+    return {"metadata": {"labels": OURS, "resourceVersion": "7"}, "spec": spec}
+
+
+def test_another_run_is_refused_and_only_a_warning_in_check_mode(cluster: FakeCluster) -> None:
+    cluster.objects["Lease", "eden-lock"] = held("there/boot/22/200")
+    assert "process 22 on there since 2999-11-28T12:00:00Z" in refusal(LockedError)
+    assert cluster.requests == ["read Lease eden-lock"]
+    (warning,) = run(check_mode=True)["warnings"]
+    assert "process 22 on there" in warning
+
+
+@pytest.mark.parametrize(("live", "version"), [(None, ""), (held(""), "7")])
+def test_the_lock_is_passed_on(cluster: FakeCluster, live: Object | None, version: str) -> None:
+    if live:
+        cluster.objects["Lease", "eden-lock"] = live
+    lock = preflight.run(Task(options("lab"), process=os.getpid()))["lock"]
+    assert lock == {"name": "eden-lock", "holder": holder_of(os.getpid()), "version": version, "labels": OURS}
 
 
 # Owners
