@@ -36,6 +36,10 @@ options:
         transfers the whole log. A request may take 120 seconds, and is not repeated after that.
     type: bool
     default: false
+  duplicates:
+    description: Whether the registry is searched for further workers under the names of this instance's own.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -83,6 +87,24 @@ workers:
     accepted:
       description: Whether the task store accepts the token in the Secret as that worker's.
       type: bool
+duplicates:
+  description:
+    - The workers that were minted for this instance under a name in O(workers), and that no Secret holds.
+      Empty without O(duplicates).
+    - Two first runs at once made them before runs excluded each other. The task store cannot delete a worker.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the worker.
+      type: str
+    worker_id:
+      description: Id of the worker that no Secret holds.
+      type: str
+    message:
+      description: Both in a sentence.
+      type: str
 events:
   description: Number of events of each type; empty without O(events).
   returned: success

@@ -145,7 +145,14 @@ def test_what_is_run_elsewhere_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "playbook", ["site.yml", "playbooks/site.yml", "playbooks/status.yml", "eden.reference.status"]
+    "playbook",
+    [
+        "site.yml",
+        "playbooks/site.yml",
+        "playbooks/status.yml",
+        "eden.reference.status",
+        "playbooks/doctor.yml",
+    ],
 )
 def test_a_checkout_needs_no_settings(checkout: Place, playbook: str) -> None:
     assert_reached_the_cluster(checkout.play("-i", "inventories/kind", playbook=playbook))

@@ -23,11 +23,16 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.event_counts 
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.identities import bearer_of
 from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
+from ansible_collections.eden.reference.plugins.module_utils._eden.plan import ours
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
-ARGUMENTS: dict[str, dict[str, t.Any]] = {**access.ARGUMENTS, "events": {"type": "bool", "default": False}}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    **access.ARGUMENTS,
+    "events": {"type": "bool", "default": False},
+    "duplicates": {"type": "bool", "default": False},
+}
 
 
 def run(task: Task) -> dict[str, t.Any]:
@@ -39,7 +44,7 @@ def run(task: Task) -> dict[str, t.Any]:
         CollectionError: see the exception tree; a message never holds a token.
     """
     desired = desired_of(task.parameters)
-    state, workers, counts = "", [], Counts()
+    state, workers, further, counts = "", [], [], Counts()
     with (
         connected(task.parameters) as cluster,
         open_task_store(cluster, desired, task.check_mode) as store,
@@ -47,6 +52,8 @@ def run(task: Task) -> dict[str, t.Any]:
         if store is not None:
             state = store.state()
             workers = [identity(cluster, store, desired, worker) for worker in desired.workers]
+            if task.parameters["duplicates"]:
+                further = duplicates(store, desired, workers)
             if task.parameters["events"]:
                 counts = count(store, cache_file(desired.experiment_id, cluster.address))
     return {
@@ -54,9 +61,27 @@ def run(task: Task) -> dict[str, t.Any]:
         "available": store is not None,
         "state": state,
         "workers": workers,
+        "duplicates": further,
         "events": counts.events,
         "ideations": counts.ideations,
     }
+
+
+def duplicates(
+    store: TaskStore, desired: Desired, workers: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[dict[str, str]]:
+    """The workers that were minted for this instance under one of its names, and that no Secret holds."""
+    held = {worker["worker_id"] for worker in workers}
+    return [
+        {
+            "name": worker.name,
+            "worker_id": row.worker_id,
+            "message": f"{row.worker_id}, registered at {row.registered_at}, is named {worker.name}, too",
+        }
+        for worker in desired.workers
+        for row in ours(store.find_workers(worker.name), desired.label)
+        if row.worker_id not in held
+    ]
 
 
 def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: DesiredWorker) -> dict[str, t.Any]:

@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_info
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import Desired, DesiredWorker
 from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import IdentitySecret
-from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer
+from ansible_collections.eden.reference.plugins.module_utils._eden.plan import INSTANCE_LABEL
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer, Worker
 
 WORKER = DesiredWorker("executor-host-1", "eden-executor-host-1-identity", {})
 OTHER = DesiredWorker("operator", "eden-operator-identity", {})
@@ -46,3 +47,19 @@ def test_worker_is_accepted_by_its_own_token(
         "accepted": accepted,
     }
     assert secret.token not in (value for value in found.values() if value)
+
+
+def test_duplicates_are_minted_for_this_instance_and_held_by_no_secret() -> None:
+    def row(worker_id: str, **labels: str) -> Worker:
+        return Worker(worker_id, WORKER.name, labels, "2026-11-28T05:00:00Z")
+
+    ours, other = {INSTANCE_LABEL: DESIRED.label}, {INSTANCE_LABEL: "ns/other"}
+    rows = [row(ID, **ours), row("wkr_twice", **ours), row("wkr_other", **other), row("wkr_setup")]
+    store = mock.Mock()
+    store.find_workers.side_effect = lambda name: rows if name == WORKER.name else []
+    held = [{"name": WORKER.name, "worker_id": ID}, {"name": OTHER.name, "worker_id": ""}]
+    [found] = experiment_info.duplicates(store, DESIRED, held)
+    assert (found["name"], found["worker_id"]) == (WORKER.name, "wkr_twice")
+    assert found["message"].startswith(
+        "wkr_twice, registered at 2026-11-28T05:00:00Z, is named executor-host-1"
+    )
