@@ -22,7 +22,8 @@ SITE = [
         "gather_facts": False,
         "roles": [{"role": f"eden.reference.{phase}", "tags": [phase]} for phase in PHASES],
         "post_tasks": [
-            {"ansible.builtin.import_role": {"name": "eden.reference.eden", "tasks_from": "unlock"}}
+            {"ansible.builtin.import_role": {"name": "eden.reference.eden", "tasks_from": name}}
+            for name in ("start", "unlock")
         ],
     }
 ]
