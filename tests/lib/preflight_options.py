@@ -11,8 +11,10 @@ from environments import CHECKOUT
 CLAIMS = ["data-eden-postgres-0", "eden-blob"]
 IDENTITIES = ["eden-operator-identity", "eden-executor-host-1-identity"]
 COMPONENTS = ("postgres", "task-store-server", "web-ui")
-SHARED = ("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user")
-SHARED += ("postgres-start", "seed")
+SHARED = (
+    *("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user"),
+    *("postgres-start", "seed"),
+)
 KEYS = ["EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD"]
 CONFIG = "evaluation_schema:\n  score: real\n"
 DIGEST_KEY = "FORGEJO_SECRET_KEY"
