@@ -69,7 +69,7 @@ def hint(definition: Object, refusal: Refusal) -> str:
 
 def run(task: Task) -> dict[str, t.Any]:
     """Apply ``definitions``, then prune; before that, try and stop what ``restarts`` names."""
-    rules = task.parameters["restarts"]
+    rules = task.parameters.get("restarts")
     if not rules:
         return apply.run(task, hint)
     with connected(task.parameters) as cluster:
@@ -86,7 +86,7 @@ def run(task: Task) -> dict[str, t.Any]:
 
 def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[Object]]:
     """The running workloads that would lose work if the affected ones restarted, stage by stage."""
-    rules = task.parameters["restarts"]
+    rules = task.parameters.get("restarts")
     highest = max(rules["stops"].get(restart.component, 0) for restart in affected)
     if not highest:
         return []

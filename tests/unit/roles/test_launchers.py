@@ -188,7 +188,7 @@ def verified(
         check=True,
         text=True,
     )
-    return [(valid, calls) for valid, calls in json.loads(ran.stdout)], ran.stderr
+    return [tuple(found) for found in json.loads(ran.stdout)], ran.stderr
 
 
 def test_a_token_is_hashed_once_and_a_wrong_one_each_time(plain: Manifests, tmp_path: Path) -> None:
