@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import (
+    KINDS_WITH_REPLICAS,
     advice,
     component,
     of_components,
@@ -34,6 +35,7 @@ ARGUMENTS: dict[str, t.Any] = {
             "stages": {"type": "dict", "default": {}},
             "stops": {"type": "dict", "default": {}},
             "trials": {"type": "dict", "default": {}},
+            "stopped": {"type": "list", "elements": "str", "default": []},
         },
     },
 }
@@ -86,12 +88,15 @@ def run(task: Task) -> dict[str, t.Any]:
         namespace = task.parameters["namespace"]
         dependents = [live for part in selectors for live in workloads_of(cluster, namespace, part)]
         stopped = [live for live in dependents if desired_replicas(live)]
-        if not task.check_mode:
+        if task.check_mode:
+            changes = [_as_if_stopped(change, rules["stopped"]) for change in changes]
+        else:
             _try_out(cluster, task, affected, dependents)
             _stop(cluster, task, selectors, stopped)
             changes = _carry_out(cluster, definitions, changes, stopped)
         answer = apply.result([*changes, *apply.prune(cluster, definitions, task)], task.diff)
-    return {**answer, "stopped": [live["metadata"]["name"] for live in stopped]}
+    names = [*rules["stopped"], *(live["metadata"]["name"] for live in stopped)]
+    return {**answer, "stopped": list(dict.fromkeys(names))}
 
 
 def stages_before(affected: t.Iterable[Restart], rules: t.Mapping[str, t.Any]) -> list[list[str]]:
@@ -149,6 +154,16 @@ def _carry_out(
         error.message = f"{error.message} {advice(stopped)}".rstrip()
         raise
     return [change if change.outcome == "unchanged" else next(made) for change in predicted]
+
+
+def _as_if_stopped(change: apply.Change, stopped: t.Collection[str]) -> apply.Change:
+    """What becomes of an object if an earlier task has stopped it, which check mode only predicts."""
+    live = change.after
+    if change.outcome != "unchanged" or live is None or live["metadata"]["name"] not in stopped:
+        return change
+    if live["kind"] not in KINDS_WITH_REPLICAS:
+        return change
+    return apply.Change("updated", {**live, "spec": {**live["spec"], "replicas": 0}}, live)
 
 
 def _restart(before: Object, after: Object, rules: t.Mapping[str, t.Any]) -> Restart:

@@ -32,7 +32,11 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 STOPPED_ANNOTATION = f"{NAME}/stopped-replicas"
 # Of pods that try a change; nothing is lost with them.
 TRIAL_LABEL = f"{NAME}/trial"
-ARGUMENTS: dict[str, t.Any] = {**CLUSTER_ARGUMENTS, "selector": {"type": "str", "required": True}}
+ARGUMENTS: dict[str, t.Any] = {
+    **CLUSTER_ARGUMENTS,
+    "selector": {"type": "str", "required": True},
+    "stopped": {"type": "list", "elements": "str", "default": []},
+}
 
 KINDS_WITH_REPLICAS = ("Deployment", "StatefulSet")
 DEFAULT_GRACE = 30
@@ -60,7 +64,7 @@ def run(task: Task) -> dict[str, t.Any]:
         # In check mode nothing was stopped; an earlier run may have left it so.
         started = _idle(stopped) if task.check_mode else start(cluster, namespace, stopped, task.progress)
     return {
-        "changed": bool(stopped),
+        "changed": bool(stopped or (task.check_mode and task.parameters["stopped"])),
         "workloads": [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in started],
     }
 

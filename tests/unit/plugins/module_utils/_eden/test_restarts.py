@@ -31,7 +31,7 @@ from ansible_collections.eden.reference.tests.unit.plugins.module_utils._eden.li
 CATALOGUE = yaml.safe_load(
     (Path(__file__).resolve().parents[5] / "roles/eden/vars/main/components.yml").read_text()
 )["__eden_components"]
-RULES = {**topology(CATALOGUE, Inputs("eden"))["restarts"], "selector": SELECTOR}
+RULES = {**topology(CATALOGUE, Inputs("eden"))["restarts"], "selector": SELECTOR, "stopped": []}
 HOSTS = ["ideator-host", "executor-host", "evaluator-host"]
 COMPONENTS = ["postgres", "forgejo", "task-store-server", "orchestrator", "web-ui", *HOSTS]
 STOP_HOSTS = [f"scale eden-{host} 0 1" for host in HOSTS]
@@ -62,17 +62,17 @@ class Site:
             raise self.refusal
         self.tried += [restart.component for restart in restarts]
 
-    def apply(self, *definitions: Object, **options: t.Any) -> Object:
+    def apply(self, *definitions: Object, stopped: t.Sequence[str] = (), **options: t.Any) -> Object:
         self.cluster.requests.clear()
         self.cluster.reads = 0
-        return apply.run(Task(self.parameters(*definitions), **options))
+        return apply.run(Task(self.parameters(*definitions, stopped=stopped), **options))
 
-    def parameters(self, *definitions: Object) -> Object:
+    def parameters(self, *definitions: Object, stopped: t.Sequence[str] = ()) -> Object:
         return {
             "namespace": NAMESPACE,
             "definitions": [{**thing, "metadata": dict(thing["metadata"])} for thing in definitions],
             "prune": [],
-            "restarts": RULES,
+            "restarts": {**RULES, "stopped": stopped},
         }
 
 
@@ -178,6 +178,24 @@ def test_check_mode_tells_what_would_stop_and_writes_nothing(site: Site) -> None
     assert result["stopped"] == [f"eden-{name}" for name in (*HOSTS, "orchestrator")]
     assert result["changed"]
     assert site.cluster.requests == site.tried == []
+
+
+def test_check_mode_takes_for_stopped_what_an_earlier_task_would_stop(site: Site) -> None:
+    definitions = [workload("executor-host"), workload("web-ui")]
+    stopped = ["eden-executor-host"]
+    predicted = site.apply(*definitions, stopped=stopped, check_mode=True, diff=True)
+    assert [entry["outcome"] for entry in predicted["objects"]] == ["updated", "unchanged"]
+    (difference,) = predicted["diff"]
+    assert "replicas: 0" in difference["before"]
+    assert "replicas: 1" in difference["after"]
+    # What stops on top of it is the last to be named, once.
+    assert site.apply(*changed("forgejo"), stopped=stopped, check_mode=True)["stopped"] == [
+        "eden-executor-host",
+        "eden-ideator-host",
+        "eden-evaluator-host",
+        "eden-orchestrator",
+    ]
+    assert site.cluster.requests == []
 
 
 def test_a_run_after_one_that_was_killed_waits_for_what_still_works(site: Site) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import typing as t
-from collections.abc import Iterator
 
 import pytest
 
@@ -159,12 +157,9 @@ def test_the_module_starts_what_any_run_has_stopped_servers_first(
     store = workload("task-store-server", replicas=0, stopped="1")
     cluster = LivingCluster(stale, HALTED, store, workload("orchestrator", replicas=0), OTHERS)
 
-    @contextlib.contextmanager
-    def connected(_options: t.Any) -> Iterator[LivingCluster]:
-        yield cluster
-
-    monkeypatch.setattr(stopping, "connected", connected)
-    task = Task({"namespace": NAMESPACE, "selector": SELECTOR}, check_mode=check_mode)
+    monkeypatch.setattr(stopping, "connected", lambda _options: contextlib.nullcontext(cluster))
+    parameters = {"namespace": NAMESPACE, "selector": SELECTOR, "stopped": []}
+    task = Task(parameters, check_mode=check_mode)
     assert stopping.run(task) == {
         "changed": True,
         "workloads": [
@@ -183,6 +178,17 @@ def test_the_module_starts_what_any_run_has_stopped_servers_first(
     )
     if not check_mode:
         assert stopping.run(task) == {"changed": False, "workloads": []}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_check_mode_starts_what_the_run_would_have_stopped(
+    check_mode: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        stopping, "connected", lambda _options: contextlib.nullcontext(LivingCluster(EXECUTOR))
+    )
+    parameters = {"namespace": NAMESPACE, "selector": SELECTOR, "stopped": ["eden-executor-host"]}
+    assert stopping.run(Task(parameters, check_mode=check_mode)) == {"changed": check_mode, "workloads": []}
 
 
 def test_a_refused_patch_ends_the_stop() -> None:
