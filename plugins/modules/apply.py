@@ -93,6 +93,11 @@ options:
         description: What a pod runs that tries a changed component, by component.
         type: dict
         default: {}
+      stopped:
+        description: The RV(stopped) of earlier tasks, which check mode takes for stopped.
+        type: list
+        elements: str
+        default: []
 """
 
 EXAMPLES = r"""
@@ -140,7 +145,7 @@ objects:
       name: eden-seed
       outcome: created
 stopped:
-  description: Names of the workloads that were stopped first, or would be in check mode.
+  description: O(restarts.stopped), and what was stopped in addition, or would be in check mode.
   returned: when O(restarts) is given
   type: list
   elements: str

@@ -30,6 +30,11 @@ options:
     description: Label selector of the experiment's workloads.
     type: str
     required: true
+  stopped:
+    description: Names of the workloads that the run has stopped, or would have in check mode, which says so.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""

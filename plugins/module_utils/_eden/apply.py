@@ -10,13 +10,19 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import (
+    KINDS_WITH_REPLICAS,
+    advice,
     component,
-    running,
+    of_components,
+    start,
     stop,
+    workloads_of,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.trial import Restart, follow, try_out
+from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._kube import apply
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object, connected
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import desired_replicas
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Category, Refusal
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -29,6 +35,7 @@ ARGUMENTS: dict[str, t.Any] = {
             "stages": {"type": "dict", "default": {}},
             "stops": {"type": "dict", "default": {}},
             "trials": {"type": "dict", "default": {}},
+            "stopped": {"type": "list", "elements": "str", "default": []},
         },
     },
 }
@@ -76,47 +83,87 @@ def run(task: Task) -> dict[str, t.Any]:
         definitions = apply.prepared(task)
         changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
         affected = [_restart(before, after, rules) for before, after in apply.restarted(changes)]
-        stages = to_be_stopped(cluster, task, affected) if affected else []
-        if not task.check_mode and any(change.outcome != "unchanged" for change in changes):
-            stop_safely(cluster, task, affected, stages)
-            changes = apply.reconcile_all(cluster, definitions, check_mode=False, hint=hint)
+        stages = stages_before(affected, rules)
+        selectors = [of_components(rules["selector"], stage) for stage in stages]
+        namespace = task.parameters["namespace"]
+        dependents = [live for part in selectors for live in workloads_of(cluster, namespace, part)]
+        stopped = [live for live in dependents if desired_replicas(live)]
+        if task.check_mode:
+            changes = [_as_if_stopped(change, rules["stopped"]) for change in changes]
+        else:
+            _try_out(cluster, task, affected, dependents)
+            _stop(cluster, task, selectors, stopped)
+            changes = _carry_out(cluster, definitions, changes, stopped)
         answer = apply.result([*changes, *apply.prune(cluster, definitions, task)], task.diff)
-    return {**answer, "stopped": [live["metadata"]["name"] for stage in stages for live in stage]}
+    names = [*rules["stopped"], *(live["metadata"]["name"] for live in stopped)]
+    return {**answer, "stopped": list(dict.fromkeys(names))}
 
 
-def to_be_stopped(cluster: Cluster, task: Task, affected: t.Sequence[Restart]) -> list[list[Object]]:
-    """The running workloads that would lose work if the affected ones restarted, stage by stage."""
-    rules = task.parameters.get("restarts")
-    highest = max(rules["stops"].get(restart.component, 0) for restart in affected)
-    if not highest:
-        return []
-    found: dict[int, list[Object]] = {}
-    for live in running(cluster, task.parameters["namespace"], rules["selector"]):
-        stage = rules["stages"].get(component(live), 0)
-        if 0 < stage <= highest:
-            found.setdefault(stage, []).append(live)
+def stages_before(affected: t.Iterable[Restart], rules: t.Mapping[str, t.Any]) -> list[list[str]]:
+    """The components that would lose work if the affected workloads restarted, stage by stage."""
+    highest = max((rules["stops"].get(restart.component, 0) for restart in affected), default=0)
+    found: dict[int, list[str]] = {}
+    for name, stage in rules["stages"].items():
+        if stage <= highest:
+            found.setdefault(stage, []).append(name)
     return [found[stage] for stage in sorted(found)]
 
 
-def stop_safely(
-    cluster: Cluster, task: Task, affected: t.Sequence[Restart], stages: t.Sequence[t.Sequence[Object]]
+def _try_out(
+    cluster: Cluster, task: Task, affected: t.Sequence[Restart], dependents: t.Iterable[Object]
 ) -> None:
-    """Try the changed pods, and those that later phases will change; then stop the stages.
-
-    Raises:
-        TrialError: a changed pod does not run, or must not; nothing was stopped.
-        StopError: a pod did not end.
-    """
-    namespace, trials = task.parameters["namespace"], task.parameters["restarts"]["trials"]
+    """Try the changed pods, and those that later phases will change."""
+    trials = task.parameters["restarts"]["trials"]
     followers = [
-        follow(affected, live, component(live), trials.get(component(live), {}))
-        for stage in stages
-        for live in stage
+        follow(affected, live, component(live), trials.get(component(live), {})) for live in dependents
     ]
-    try_out(cluster, namespace, [*affected, *followers], task.progress)
-    for stage in stages:
-        workloads = [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in stage]
-        stop(cluster, namespace, workloads, task.progress)
+    try_out(cluster, task.parameters["namespace"], [*affected, *followers], task.progress)
+
+
+def _stop(cluster: Cluster, task: Task, selectors: t.Sequence[str], stopped: t.Sequence[Object]) -> None:
+    """Stop stage by stage; if that fails, start again what it has stopped, as nothing below has changed."""
+    namespace = task.parameters["namespace"]
+    try:
+        for selector in selectors:
+            stop(cluster, namespace, selector, task.progress)
+    except CollectionError as error:
+        try:
+            start(cluster, namespace, reversed(stopped), task.progress)
+        except CollectionError:
+            error.message = f"{error.message} {advice(stopped)}".rstrip()
+        else:
+            error.message += " What had been stopped was started again."
+        raise
+
+
+def _carry_out(
+    cluster: Cluster,
+    definitions: t.Sequence[Object],
+    predicted: t.Sequence[apply.Change],
+    stopped: t.Sequence[Object],
+) -> list[apply.Change]:
+    """Reconcile the objects for which a change is predicted."""
+    pending = [
+        definition
+        for definition, change in zip(definitions, predicted, strict=True)
+        if change.outcome != "unchanged"
+    ]
+    try:
+        made = iter(apply.reconcile_all(cluster, pending, check_mode=False, hint=hint))
+    except CollectionError as error:
+        error.message = f"{error.message} {advice(stopped)}".rstrip()
+        raise
+    return [change if change.outcome == "unchanged" else next(made) for change in predicted]
+
+
+def _as_if_stopped(change: apply.Change, stopped: t.Collection[str]) -> apply.Change:
+    """What becomes of an object if an earlier task has stopped it, which check mode only predicts."""
+    live = change.after
+    if change.outcome != "unchanged" or live is None or live["metadata"]["name"] not in stopped:
+        return change
+    if live["kind"] not in KINDS_WITH_REPLICAS:
+        return change
+    return apply.Change("updated", {**live, "spec": {**live["spec"], "replicas": 0}}, live)
 
 
 def _restart(before: Object, after: Object, rules: t.Mapping[str, t.Any]) -> Restart:

@@ -271,17 +271,16 @@ class Reclaim:
 
     @contextmanager
     def _stopped(self, components: t.Collection[str]) -> t.Iterator[None]:
-        namespace = self.desired.namespace
-        workloads = [
-            worker["workload"]
-            for worker in self.task.parameters["workers"]
-            if worker["workload"] and worker["component"] in components
-        ]
+        namespace, progress = self.desired.namespace, self.task.progress
+        instance = ",".join(f"{key}={value}" for key, value in _labels(self.desired).items())
+        selector = stopping.of_components(instance, components)
         try:
-            stopping.stop(self.cluster, namespace, workloads, self.task.progress)
+            stopping.stop(self.cluster, namespace, selector, progress)
             yield
         finally:
-            stopping.start(self.cluster, namespace, workloads, self.task.progress)
+            stopped = stopping.stopped_workloads(self.cluster, namespace, selector)
+            started = stopping.start(self.cluster, namespace, stopped, progress)
+        workloads = [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in started]
         wait = {"namespace": namespace, "workloads": workloads, "timeout": self.desired.timeout}
         rollout.roll_out(replace(self.task, parameters=wait), self.cluster, rollout.Clock())
 

@@ -53,7 +53,13 @@ ROLE = pathlib.Path(__file__).parents[3] / "roles" / "eden"
 PREFIX = "eden_"
 # Published by the role eden, and by the phases for the phases that follow.
 ROLE_FACTS = frozenset({"eden_topology", "eden_config", "eden_preflight"})
-FACTS = ROLE_FACTS | {"eden_credentials", "eden_seed_commit", "eden_task_store", "eden_identities"}
+FACTS = ROLE_FACTS | {
+    "eden_credentials",
+    "eden_seed_commit",
+    "eden_task_store",
+    "eden_stopped",
+    "eden_identities",
+}
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
 
 # Names of Services begin with eden_name, and must not begin with a digit.

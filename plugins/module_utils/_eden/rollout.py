@@ -7,11 +7,13 @@ This module is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
     APPEAR,
     SETTLE,
@@ -26,6 +28,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis imp
     mask_line,
     not_ready,
 )
+from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import advice, stopped_workloads
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
@@ -70,6 +73,8 @@ RECENT = timedelta(seconds=5)
 MAX_HINT = 300
 LOG_LINES = 15
 DETAILS_BUDGET = 5.0
+
+INSTANCE_LABEL = "app.kubernetes.io/instance"
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CLUSTER_ARGUMENTS,
@@ -458,7 +463,25 @@ def run(task: Task) -> dict[str, t.Any]:
         CollectionError: a workload cannot become ready or does not exist, or the API server refuses.
     """
     with connected(task.parameters) as cluster:
-        return roll_out(task, cluster, Clock())
+        try:
+            return roll_out(task, cluster, Clock())
+        except RolloutError as error:
+            note = _stopped_beside(cluster, task.parameters["namespace"], error.data)
+            if note:
+                error.message += f"\n{note}" if "\n" in error.message else f" {note}"
+            raise
+
+
+def _stopped_beside(cluster: Cluster, namespace: str, failed: t.Mapping[str, t.Any]) -> str:
+    """What to know about the workloads of the same experiment that are stopped."""
+    # A note that cannot be made must not hide the cause.
+    with contextlib.suppress(ClusterError):
+        workload = cluster.read(failed["kind"], namespace, failed["name"])
+        instance = ((workload or {}).get("metadata", {}).get("labels") or {}).get(INSTANCE_LABEL)
+        if instance:
+            selector = f"{MANAGED_BY_LABEL}={NAME},{INSTANCE_LABEL}={instance}"
+            return advice(stopped_workloads(cluster, namespace, selector))
+    return ""
 
 
 def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:

@@ -13,7 +13,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
+from ansible_collections.eden.reference.plugins.module_utils._collection import NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import StopError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
     CLUSTER_ARGUMENTS,
@@ -24,16 +24,21 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
     desired_replicas,
     has_ended,
-    pods_of,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import KINDS, describe
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
 STOPPED_ANNOTATION = f"{NAME}/stopped-replicas"
-ARGUMENTS: dict[str, t.Any] = {**CLUSTER_ARGUMENTS, "selector": {"type": "str", "required": True}}
+# Of pods that try a change; nothing is lost with them.
+TRIAL_LABEL = f"{NAME}/trial"
+ARGUMENTS: dict[str, t.Any] = {
+    **CLUSTER_ARGUMENTS,
+    "selector": {"type": "str", "required": True},
+    "stopped": {"type": "list", "elements": "str", "default": []},
+}
 
-KINDS_WITH_REPLICAS = ("StatefulSet", "Deployment")
+KINDS_WITH_REPLICAS = ("Deployment", "StatefulSet")
 DEFAULT_GRACE = 30
 # What the kubelet and the API server may take after the last process has ended.
 MARGIN = 30.0
@@ -41,7 +46,6 @@ INTERVAL = 0.5
 QUIET = 15.0
 
 Progress = t.Callable[[str], None]
-Workload = t.Mapping[str, t.Any]
 
 
 @dataclass
@@ -56,18 +60,17 @@ def run(task: Task) -> dict[str, t.Any]:
     """Start what an earlier task or run has stopped."""
     namespace = task.parameters["namespace"]
     with connected(task.parameters) as cluster:
-        stopped = [
-            {"kind": workload["kind"], "name": workload["metadata"]["name"]}
-            for workload in workloads_of(cluster, namespace, task.parameters["selector"])
-            if STOPPED_ANNOTATION in (workload["metadata"].get("annotations") or {})
-        ]
+        stopped = stopped_workloads(cluster, namespace, task.parameters["selector"])
         # In check mode nothing was stopped; an earlier run may have left it so.
-        started = stopped if task.check_mode else start(cluster, namespace, stopped, task.progress)
-    return {"changed": bool(stopped), "workloads": started}
+        started = _idle(stopped) if task.check_mode else start(cluster, namespace, stopped, task.progress)
+    return {
+        "changed": bool(stopped or (task.check_mode and task.parameters["stopped"])),
+        "workloads": [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in started],
+    }
 
 
 def workloads_of(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
-    """The workloads of the selector."""
+    """The workloads of the selector; servers, which others wait for, come first."""
     return [
         workload
         for kind in KINDS_WITH_REPLICAS
@@ -75,9 +78,14 @@ def workloads_of(cluster: Cluster, namespace: str, selector: str) -> list[Object
     ]
 
 
-def running(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
-    """The workloads of the selector that have replicas."""
-    return [workload for workload in workloads_of(cluster, namespace, selector) if desired_replicas(workload)]
+def stopped_workloads(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
+    """The workloads of the selector that were stopped, and of which no run has said that they may start."""
+    return [live for live in workloads_of(cluster, namespace, selector) if STOPPED_ANNOTATION in _notes(live)]
+
+
+def of_components(selector: str, components: t.Iterable[str]) -> str:
+    """The part of a selector with these components."""
+    return f"{selector},{COMPONENT_LABEL} in ({','.join(sorted(components))})"
 
 
 def component(workload: Object) -> str:
@@ -86,60 +94,69 @@ def component(workload: Object) -> str:
 
 
 def stop(
-    cluster: Cluster,
-    namespace: str,
-    workloads: t.Sequence[Workload],
-    progress: Progress,
-    clock: Clock | None = None,
-) -> list[dict[str, t.Any]]:
-    """Scale workloads, by their kind and name, to 0 and return when their pods have ended.
+    cluster: Cluster, namespace: str, selector: str, progress: Progress, clock: Clock | None = None
+) -> None:
+    """Scale the workloads of the selector to 0 and return when its pods have ended.
 
-    Returns: kind, name and former replicas of each that had some.
+    A pod may outlive the replicas, and even the workload, that it belonged to: it still completes its task.
 
     Raises:
         StopError: a pod is still there long after its grace period.
     """
-    found = [cluster.read(workload["kind"], namespace, workload["name"]) for workload in workloads]
-    live = [workload for workload in found if workload is not None]
-    stopped = [workload for workload in live if desired_replicas(workload)]
-    for workload in stopped:
-        _scale(cluster, workload, 0, str(desired_replicas(workload)))
-    _wait_until_gone(cluster, namespace, live, progress, clock or Clock())
-    return [
-        {
-            "kind": workload["kind"],
-            "name": workload["metadata"]["name"],
-            "replicas": desired_replicas(workload),
-        }
-        for workload in stopped
-    ]
+    for live in workloads_of(cluster, namespace, selector):
+        replicas = desired_replicas(live)
+        if replicas:
+            _scale(cluster, live, 0, str(replicas))
+    _wait_until_gone(cluster, namespace, selector, progress, clock or Clock())
 
 
 def start(
-    cluster: Cluster, namespace: str, workloads: t.Sequence[Workload], progress: Progress
-) -> list[dict[str, str]]:
-    """Start workloads, by their kind and name, that ``stop`` has stopped and that have no replicas since.
+    cluster: Cluster, namespace: str, workloads: t.Iterable[Object], progress: Progress
+) -> list[Object]:
+    """Start those of the workloads that ``stop`` has stopped and that have no replicas since.
 
-    Returns: kind and name of each that was started.
+    Returns: those that were started.
     """
-    started = []
-    for workload in workloads:
-        live = cluster.read(workload["kind"], namespace, workload["name"])
-        replicas = stopped_replicas(live)
-        if live is None or not replicas:
-            continue
-        if not desired_replicas(live):
+    found = (
+        cluster.read(workload["kind"], namespace, workload["metadata"]["name"]) for workload in workloads
+    )
+    stopped = [live for live in found if live is not None and STOPPED_ANNOTATION in _notes(live)]
+    for live in stopped:
+        replicas = desired_replicas(live)
+        if not replicas:
             progress(f"starting {describe(live['kind'], '', live['metadata']['name'])}")
-            started.append({"kind": live["kind"], "name": live["metadata"]["name"]})
-        _scale(cluster, live, desired_replicas(live) or replicas, None)
-    return started
+        _scale(cluster, live, replicas or stopped_replicas(live), None)
+    return _idle(stopped)
 
 
-def stopped_replicas(workload: Object | None) -> int:
-    """The replicas that a workload had when it was stopped; 0 if it was not."""
-    annotations = (workload or {}).get("metadata", {}).get("annotations") or {}
-    text = str(annotations.get(STOPPED_ANNOTATION, ""))
-    return int(text) if text.isdecimal() else 0
+def names(workloads: t.Iterable[Object]) -> str:
+    """The workloads as messages name them."""
+    return ", ".join(f"{live['kind']} {live['metadata']['name']}" for live in workloads)
+
+
+def advice(workloads: t.Sequence[Object]) -> str:
+    """What a message of a failure says about workloads that are stopped; empty if none are."""
+    if not workloads:
+        return ""
+    return (
+        f"Stopped before the change, so that no task is lost: {names(workloads)}. The next run of site.yml "
+        "that succeeds starts them again."
+    )
+
+
+def stopped_replicas(workload: Object) -> int:
+    """The replicas that a workload had when it was stopped."""
+    text = str(_notes(workload).get(STOPPED_ANNOTATION))
+    # Another text comes from an edit.
+    return int(text) if text.isdecimal() and int(text) else 1
+
+
+def _notes(workload: Object) -> Object:
+    return workload["metadata"].get("annotations") or {}
+
+
+def _idle(workloads: t.Iterable[Object]) -> list[Object]:
+    return [live for live in workloads if not desired_replicas(live)]
 
 
 def _scale(cluster: Cluster, workload: Object, replicas: int, annotation: str | None) -> None:
@@ -157,12 +174,12 @@ def _scale(cluster: Cluster, workload: Object, replicas: int, annotation: str | 
 
 
 def _wait_until_gone(
-    cluster: Cluster, namespace: str, workloads: t.Sequence[Object], progress: Progress, clock: Clock
+    cluster: Cluster, namespace: str, selector: str, progress: Progress, clock: Clock
 ) -> None:
     began, shown = clock.now(), -QUIET
     while True:
-        pods = cluster.list("Pod", namespace, labels=f"{MANAGED_BY_LABEL}={NAME}") if workloads else []
-        left = [pod for workload in workloads for pod in pods_of(workload, pods) if not has_ended(pod)]
+        pods = cluster.list("Pod", namespace, labels=f"{selector},!{TRIAL_LABEL}")
+        left = [pod for pod in pods if not has_ended(pod)]
         if not left:
             return
         waited = clock.now() - began
@@ -188,10 +205,18 @@ def _remaining(pod: Object, waited: float) -> str:
 def _stuck(namespace: str, pods: t.Sequence[Object], waited: float) -> StopError:
     names = ", ".join(pod["metadata"]["name"] for pod in pods)
     nodes = ", ".join(sorted({str(pod["spec"].get("nodeName") or "no node") for pod in pods}))
+    way_out = (
+        "Check the node (kubectl get nodes); if it is gone for good, delete the Node object, which removes "
+        "its pods. Then run again."
+    )
+    unasked = [pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    if unasked:
+        way_out = (
+            f"No controller has ended {', '.join(unasked)}: run kubectl -n {namespace} delete pod "
+            f"{' '.join(unasked)}, which lets the tasks be completed, and then the playbook again."
+        )
     return StopError(
         f"Could not stop {names} in namespace {namespace}: after {waited:.0f} s, longer than the grace "
-        f"period, the pods are still there (on {nodes}). What they depend on was not changed. Check the "
-        "node (kubectl get nodes); if it is gone for good, delete the Node object, which removes its pods. "
-        "Then run again.",
+        f"period, the pods are still there (on {nodes}). What they depend on was not changed. {way_out}",
         pods=[pod["metadata"]["name"] for pod in pods],
     )

@@ -23,6 +23,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis imp
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TrialError
 from ansible_collections.eden.reference.plugins.module_utils._eden.rollout import TIMEOUT, Clock, roll_out
+from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import TRIAL_LABEL
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
 from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import foreign_owner
@@ -42,7 +43,6 @@ except ImportError:
 Progress = t.Callable[[str], None]
 Resources = t.Mapping[str, t.Mapping[str, str]]
 
-TRIAL_LABEL = f"{NAME}/trial"
 REPLICA_LABEL = f"{NAME}/replica"
 CREDENTIALS_ANNOTATION = f"{NAME}/credentials"
 # The fields of a pod and of its containers that decide where and whether it starts.

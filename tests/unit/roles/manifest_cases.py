@@ -74,6 +74,8 @@ CASES: dict[str, dict[str, t.Any]] = {
             "evaluation_schema": {"score": "real"},
             "objective": {"expr": "score + 0 * len('🚀')", "direction": "maximize"},
             "ideation_policy": {"kind": "fixed_total", "total": 3},
+            "execution_task_deadline": 0.5,
+            "evaluation_task_deadline": 100000,
         },
         "eden_ingress": {
             "host": "eden.example.com",

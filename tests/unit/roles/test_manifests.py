@@ -105,6 +105,35 @@ def test_containers_have_requests_and_services_a_startup_probe(objects: Manifest
                 assert "initialDelaySeconds" not in json.dumps(container)
 
 
+@pytest.mark.parametrize(
+    ("case", "hosts"),
+    [
+        ("plain", {"ideator-host": 140, "executor-host": 620, "evaluator-host": 320}),
+        # The deadlines of the experiment config.
+        ("strings", {"ideator-host": 140, "executor-host": 21, "evaluator-host": 100020}),
+    ],
+)
+def test_a_pod_has_the_time_that_its_longest_task_takes(
+    case: str, hosts: dict[str, int], manifests: dict[str, Manifests]
+) -> None:
+    grace = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: pod["spec"].get(
+            "terminationGracePeriodSeconds"
+        )
+        for pod in pods(manifests[case]).values()
+    }
+    assert grace == {
+        "postgres": 60,
+        "forgejo": 30,
+        "provision": None,
+        "seed": None,
+        "task-store-server": 30,
+        "orchestrator": 60,
+        "web-ui": 30,
+        **hosts,
+    }
+
+
 def test_startup_follows_the_timeout_and_slow_is_not_dead(manifests: dict[str, Manifests]) -> None:
     for case, seconds in (("plain", 300), ("knobs", 900)):
         for pod in pods(manifests[case]).values():

@@ -314,6 +314,41 @@ def test_volumes_of_a_slow_class_are_waited_for() -> None:
     assert any("claim data gets no volume from storage class slow: Waiting" in line for line in trial.lines)
 
 
+def ending(seconds: int) -> Object:
+    """The pod of Postgres, which will be killed so many seconds after the start."""
+    pod = k.pod(POSTGRES, k.container(k.running(), ready=True), phase="Running", ready=True)
+    pod["metadata"]["deletionTimestamp"] = (START + timedelta(seconds=seconds)).isoformat()
+    return pod
+
+
+def test_the_time_counts_from_the_end_of_the_old_pods() -> None:
+    trial = Trial(
+        [POSTGRES], [POSTGRES, ending(620)], (500.0, [SCHEDULED]), (550.0, [READY_POSTGRES]), timeout=60
+    )
+    assert trial.wait() == 550.0
+    assert trial.lines[:3] == [
+        "postgres: pod eden-postgres-0 is stopping (0.0 s)",
+        "waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, "
+        "pod eden-postgres-0 ends its work within 605 s (15.0 s)",
+        "waiting for StatefulSet eden-postgres: 0 of 1 replicas ready, "
+        "pod eden-postgres-0 ends its work within 590 s (30.0 s)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "end"),
+    [
+        pytest.param([(500.0, [SCHEDULED])], 560.0, id="the new pod is too slow"),
+        # Only then does its node fail it.
+        pytest.param([], 680.0, id="the old pod outlives its grace period"),
+    ],
+)
+def test_the_time_does_end(steps: list[Step], end: float) -> None:
+    seconds, error = Trial([POSTGRES], [POSTGRES, ending(620)], *steps, timeout=60).fail()
+    assert end - rollout.TICK <= seconds <= end
+    assert "after 60 s" in error.message
+
+
 def test_what_is_retried_is_the_cause_at_the_timeout() -> None:
     seconds, error = failing(SLOW_REGISTRY, timeout=60).fail()
     assert (seconds, error.data["cause"]) == (60.0, "image")

@@ -135,3 +135,19 @@ def test_a_name_that_does_not_fit_is_refused() -> None:
         as_filter(CATALOGUE, "n" * 60)
     with pytest.raises(AnsibleFilterError, match="is longer than 52 characters"):
         as_filter(CATALOGUE, "n" * 41)
+
+
+def test_what_precedes_a_restart() -> None:
+    found = derive()["restarts"]
+    hosts = ["ideator-host", "executor-host", "evaluator-host"]
+    assert found["stages"] == {**dict.fromkeys(hosts, 1), "orchestrator": 2, "task-store-server": 3}
+    assert found["stops"] == {"postgres": 3, "forgejo": 2, "task-store-server": 2}
+    # Whatever connects to a server is stopped before it, but for the web UI, whose claims end by themselves.
+    for client, server in ((edge["client"], edge["server"]) for edge in derive()["edges"]):
+        if client not in ("web-ui", "seed"):
+            assert found["stages"][client] <= found["stops"][server]
+    labels = derive()["components"]["executor-host"]["instances"][0]["labels"]
+    assert dict(term.split("=") for term in found["selector"].split(",")).items() <= labels.items()
+    assert set(found["trials"]) == set(derive()["components"]) - {"provision", "seed"}
+    assert found["trials"]["web-ui"]["command"][-1] == "eden_web_ui"
+    assert as_filter(CATALOGUE, "eden", trial=False)["restarts"] == {**found, "trials": {}}
