@@ -381,6 +381,7 @@ BODIES: dict[str, dict[str, t.Any]] = {
     "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
     "PodDisruptionBudget": {"apiVersion": "policy/v1", "spec": {"maxUnavailable": 1}},
     "Ingress": {"apiVersion": "networking.k8s.io/v1", "spec": {"defaultBackend": BACKEND}},
+    "Lease": {"apiVersion": "coordination.k8s.io/v1", "spec": {}},
 }
 HELM = {"app.kubernetes.io/managed-by": "Helm"}
 
