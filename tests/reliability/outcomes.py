@@ -14,6 +14,7 @@ from oracles import Verdict, tail
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
+TASK_STORE = f"{INSTANCE}-task-store-server"
 _JOB = re.compile(rf"({INSTANCE}-(?:seed|provision-\w+))-[0-9a-f]{{8}}")
 _KINDS = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()} | {"namespaces": "Namespace"}
 
@@ -30,12 +31,14 @@ class Report:
             the registry counts as an object.
         shown: the objects of which a diff was shown.
         message: why it failed.
+        stopped: what is stopped before a change, which updates it, by its kind and name.
     """
 
     outcome: Outcome
     changes: Changes
     shown: set[str]
     message: str
+    stopped: frozenset[str] = frozenset()
 
 
 def reported(experiment: Experiment, *arguments: str) -> Report:
@@ -60,7 +63,9 @@ def reported(experiment: Experiment, *arguments: str) -> Report:
             changes |= {_plain(name): what for name, what in _CHANGES[action](answer).items()}
             shown |= {_plain(name) for name in _shown(action, answer.get("diff") or [])}
     message = "\n".join(str(answer["msg"]) for _action, answer in answers if answer.get("failed"))
-    return Report(outcome, changes, shown, message)
+    names = {name for _action, answer in answers for name in answer.get("stopped") or ()}
+    stopped = frozenset(f"{'Deployment' if name == TASK_STORE else 'StatefulSet'} {name}" for name in names)
+    return Report(outcome, changes, shown, message, stopped)
 
 
 def predict(verdict: Verdict, experiment: Experiment) -> Report:
