@@ -22,8 +22,8 @@ from oracles import (
     tail,
     valid_identities,
 )
-from outcomes import stays_idle
-from pools import TASK_STORE, Pool, pods, settled
+from outcomes import TASK_STORE, stays_idle
+from pools import Pool, pods, settled
 from thin_rig import INSTANCE, Experiment, Outcome
 from traffic import PASS, Action, Request
 from trials import Trial
