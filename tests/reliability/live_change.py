@@ -166,11 +166,12 @@ class Trial:
         self.what = f"{self.what} after {len(self.progress.events)} events".strip()
 
     def pods(self, *components: str) -> list[Object]:
-        """The pods of these components, by default of those whose pods are to stay."""
+        """The pods of these components, by default of those that stay, without those that try a change."""
         return [
             pod
             for pod in self.experiment.kube.objects("Pod", self.experiment.namespace)
             if pod["metadata"]["labels"].get("app.kubernetes.io/component") in (components or LASTING)
+            and "eden.reference/trial" not in pod["metadata"]["labels"]
         ]
 
     def containers(self) -> dict[str, tuple[str, int]]:
