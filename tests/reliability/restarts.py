@@ -51,9 +51,11 @@ def come_to(experiment: Experiment) -> State:
 
 
 def steps(outcome: Outcome) -> list[str]:
-    """The writes of a run to the API server: ``scale`` or ``apply`` with the component, in their order."""
+    """The writes of a run to its objects: ``scale`` or ``apply`` with the component, in their order."""
     found = []
     for request in outcome.writes:
+        if "/leases" in request.target:
+            continue
         path, _question, query = request.target.partition("?")
         name = path.rpartition("/")[2].removeprefix(f"{INSTANCE}-")
         verb = "apply" if "force=true" in query else "scale"
