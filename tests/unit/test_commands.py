@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from collection import copy, files
 from environments import CHECKOUT, clean
 
@@ -225,6 +227,33 @@ def test_a_run_that_would_do_nothing_is_refused(
 )
 def test_a_run_that_does_something_is_not(checkout: Place, arguments: list[str]) -> None:
     assert_reached_the_cluster(checkout.play("-i", "inventories/kind", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "used"),
+    [
+        ({"KUBECONFIG": ""}, "", "the account of the pod"),
+        ({"KUBECONFIG": "/one:/two"}, "", "/one:/two"),
+        ({"KUBECONFIG": "/one", "K8S_AUTH_KUBECONFIG": "/controller"}, "", "/controller"),
+        ({"KUBECONFIG": "/one", "K8S_AUTH_KUBECONFIG": "/controller"}, "/mine", "/mine"),
+    ],
+)
+def test_doctor_reads_the_warnings_of_the_cluster_that_the_modules_ask(
+    checkout: Place, tmp_path: Path, environment: dict[str, str], given: str, used: str
+) -> None:
+    """In a pod with a service account, kubernetes.core takes only a kubeconfig that is named."""
+    play = yaml.safe_load((CHECKOUT / "playbooks/doctor.yml").read_text())[0]
+    kubeconfig = play["tasks"][0]["kubernetes.core.k8s_info"]["kubeconfig"]
+    variables = {**play["vars"], "eden_kubeconfig": given, "omit": "the account of the pod"}
+    shown = {"hosts": "all", "gather_facts": False, "vars": variables}
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([{**shown, "tasks": [{"ansible.builtin.debug": {"msg": kubeconfig}}]}]))
+    status, printed = checkout.run(
+        ["ansible-playbook", str(playbook), "-i", "eden,", "-c", "local"],
+        **{"HOME": str(tmp_path), **environment},
+    )
+    assert status == 0, printed
+    assert f'"msg": "{used}"' in printed
 
 
 def test_a_playbook_has_no_tags_that_it_does_not_know(checkout: Place) -> None:
