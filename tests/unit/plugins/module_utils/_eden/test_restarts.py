@@ -47,7 +47,7 @@ class Site:
         live = [prepare(workload(name), NAMESPACE) for name in running]
         self.cluster = LivingCluster(*live, *(pod(name) for name in running), **more)
         self.tried: list[str] = []
-        self.refusal: CollectionError | None = None
+        self.refusals: list[CollectionError] = []
 
         @contextlib.contextmanager
         def connected(_options: t.Any) -> Iterator[LivingCluster]:
@@ -58,8 +58,8 @@ class Site:
         monkeypatch.setattr(stopping, "INTERVAL", 0.0)
 
     def _try_out(self, _cluster: t.Any, _namespace: str, restarts: t.Sequence[Restart], _say: t.Any) -> None:
-        if self.refusal:
-            raise self.refusal
+        for refusal in self.refusals:
+            raise refusal
         self.tried += [restart.component for restart in restarts]
 
     def apply(self, *definitions: Object, stopped: t.Sequence[str] = (), **options: t.Any) -> Object:
@@ -214,7 +214,7 @@ def test_a_run_after_one_that_was_killed_waits_for_what_still_works(site: Site) 
 
 
 def test_a_failed_trial_stops_nothing(site: Site) -> None:
-    site.refusal = TrialError("no such image")
+    site.refusals.append(TrialError("no such image"))
     with pytest.raises(TrialError):
         site.apply(*changed("task-store-server"))
     assert site.cluster.requests == []
