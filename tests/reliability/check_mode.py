@@ -15,6 +15,8 @@ from trials import Trial
 
 GROUP = "check mode foretells the run"
 SEED = f"{INSTANCE}-seed"
+# Before the task store restarts.
+STOPPED = ("ideator-host-1", "executor-host-1", "evaluator-host-1", "orchestrator")
 PHASES = ("infra", "seed", "task_store", "identities", "app_tier")
 
 
@@ -99,7 +101,8 @@ def _no_task_store(experiment: Experiment) -> Changes:
 def _another_admin_token(experiment: Experiment) -> Changes:
     token = {"data": encoded({"EDEN_ADMIN_TOKEN": secrets.token_hex(32)})}
     experiment.kube.ask("PATCH", path_of(experiment, "Secret", CREDENTIALS), token, MERGE)
-    return {f"Deployment {TASK_STORE}": "updated"}
+    stopped = dict.fromkeys((f"StatefulSet {INSTANCE}-{name}" for name in STOPPED), "updated")
+    return {f"Deployment {TASK_STORE}": "updated", **stopped}
 
 
 def _seed_forgotten(experiment: Experiment) -> Changes:

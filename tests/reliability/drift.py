@@ -204,6 +204,7 @@ def _drift_trial(
 def _repair(verdict: Verdict, experiment: Experiment, before: State, expected: Changes) -> None:
     """Check mode names the objects, the run writes these and no other, and all is as it was."""
     predicted = predict(verdict, experiment)
+    expected |= dict.fromkeys(predicted.stopped, "updated")
     verdict.require(
         predicted.changes == expected, "drift", f"predicted are {predicted.changes} and not {expected}"
     )
@@ -232,7 +233,7 @@ def _foreign_trial(pool: Pool, kind: str, name: str, what: str, addition: Object
             _changed(kind, name, (("metadata", "labels"),))(experiment, random.Random(title))
             real = reported(experiment)
             verdict.outcomes.append(real.outcome)
-            expected = {_title(experiment, kind, name): "updated"}
+            expected = {_title(experiment, kind, name): "updated"} | dict.fromkeys(real.stopped, "updated")
             verdict.require(real.changes == expected, "drift", f"the run changed {real.changes}")
             live = experiment.kube.ask("GET", path)
             verdict.require(_holds(live, addition), "drift", "what another manager had added is gone")

@@ -20,6 +20,7 @@ from pathlib import Path
 import check_mode
 import drift
 import kills
+import restarts
 import secret_damage
 import trials
 from environments import clean
@@ -114,6 +115,8 @@ def chosen(options: argparse.Namespace, reference: Reference, pool: Pool) -> lis
         found += some(trials.at_writes(reference)) + some(trials.at_boundaries(reference))
         found += trials.in_pairs(reference, options.pairs, seed)
         found += trials.at_times(reference, options.random_kills, seed)
+        if not options.kind:
+            found += some(restarts.trials(pool))
     if options.faults or everything:
         found += trials.rates(seed) + trials.latencies() + trials.watches()
         found += some(trials.lost_replies(reference)) + some(trials.black_holes(reference))

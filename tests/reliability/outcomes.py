@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kills import CALLBACKS
 from kube import PATHS, Object
 from oracles import Verdict, tail
+from pools import TASK_STORE
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
@@ -30,12 +31,14 @@ class Report:
             the registry counts as an object.
         shown: the objects of which a diff was shown.
         message: why it failed.
+        stopped: what is stopped before a change, which updates it, by its kind and name.
     """
 
     outcome: Outcome
     changes: Changes
     shown: set[str]
     message: str
+    stopped: frozenset[str] = frozenset()
 
 
 def reported(experiment: Experiment, *arguments: str) -> Report:
@@ -60,7 +63,9 @@ def reported(experiment: Experiment, *arguments: str) -> Report:
             changes |= {_plain(name): what for name, what in _CHANGES[action](answer).items()}
             shown |= {_plain(name) for name in _shown(action, answer.get("diff") or [])}
     message = "\n".join(str(answer["msg"]) for _action, answer in answers if answer.get("failed"))
-    return Report(outcome, changes, shown, message)
+    names = {name for _action, answer in answers for name in answer.get("stopped") or ()}
+    stopped = frozenset(f"{'Deployment' if name == TASK_STORE else 'StatefulSet'} {name}" for name in names)
+    return Report(outcome, changes, shown, message, stopped)
 
 
 def predict(verdict: Verdict, experiment: Experiment) -> Report:
