@@ -73,6 +73,8 @@ class ActionModule(ActionBase):
             check_mode=self._task.check_mode,
             diff=self._task.diff,
             progress=lambda line: display.display(f"   [{host}] {line}"),
+            # This is a worker, which is forked for each task.
+            process=os.getppid(),
         )
         return result_of(module.run, task)
 

@@ -120,6 +120,30 @@ options:
     description: Namespace of the experiment.
     type: str
     required: true
+  lock:
+    description:
+      - The lock that this run must hold to write, as P(eden.reference.preflight#module) returns it.
+      - It is taken right before the first write, and renewed while the module works. Nothing is written
+        if another run holds it, or has written since P(eden.reference.preflight#module) read the cluster.
+      - Without it, nothing keeps two runs apart.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the Lease.
+        type: str
+        required: true
+      holder:
+        description: Identity of this run.
+        type: str
+        required: true
+      version:
+        description: Version of the Lease before the cluster was read, empty if there was none.
+        type: str
+        default: ""
+      labels:
+        description: Labels of the Lease.
+        type: dict
+        default: {}
 requirements:
   - python >= 3.11
   - kubernetes >= 29.0

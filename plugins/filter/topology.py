@@ -71,6 +71,12 @@ _value:
     labels:
       description: Labels of every object.
       type: dict
+    collection_version:
+      description: Version of the collection.
+      type: str
+    digest_key:
+      description: The key of the credentials that keys their digests.
+      type: str
     selector:
       description: Labels that select every pod.
       type: dict

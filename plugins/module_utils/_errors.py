@@ -72,6 +72,10 @@ class UnreachableError(ClusterError):
     """No answer from the Kubernetes API within the retry budget."""
 
 
+class LockedError(CollectionError):
+    """Another run holds the lock, or has held it since this one looked at the cluster."""
+
+
 class MissingError(CollectionError):
     """An object of an earlier phase does not exist."""
 

@@ -29,12 +29,14 @@ class Task:
         check_mode: read only, and predict.
         diff: return ``diff``.
         progress: shows one line to the user at once.
+        process: the id of Ansible's process, 0 if the module runs on a remote target.
     """
 
     parameters: t.Mapping[str, t.Any]
     check_mode: bool = False
     diff: bool = False
     progress: t.Callable[[str], None] = field(default=_silent)
+    process: int = 0
 
 
 Function = t.Callable[[Task], dict[str, t.Any]]

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: experiment_info
 short_description: Read the progress of an experiment and the identities of its workers
 description:
-  - Reads the state and the events of the experiment from the task store.
+  - Reads the state of the experiment and, if asked for, its events from the task store.
   - Checks for each worker whether the task store accepts the token in its Secret.
   - Tokens stay inside the module.
 author: EDEN reference deployment contributors (@ealt)
@@ -25,6 +25,21 @@ attributes:
     support: none
   idempotent:
     support: full
+options:
+  events:
+    description:
+      - Whether the events are counted.
+      - >-
+        The task store has no pages: it reads its whole log for each request, and answers nothing else
+        meanwhile. The counts and the place in the log are kept in C(eden.reference) below E(XDG_CACHE_HOME),
+        or else C(~/.cache), in one file for each experiment and API server, so that only the first request
+        transfers the whole log. A request may take 120 seconds, and is not repeated after that.
+    type: bool
+    default: false
+  duplicates:
+    description: Whether the registry is searched for further workers under the names of this instance's own.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -72,15 +87,33 @@ workers:
     accepted:
       description: Whether the task store accepts the token in the Secret as that worker's.
       type: bool
+duplicates:
+  description:
+    - The workers that were minted for this instance under a name in O(workers), and that no Secret holds.
+      Empty without O(duplicates).
+    - Two first runs at once made them before runs excluded each other. The task store cannot delete a worker.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the worker.
+      type: str
+    worker_id:
+      description: Id of the worker that no Secret holds.
+      type: str
+    message:
+      description: Both in a sentence.
+      type: str
 events:
-  description: Number of events of each type.
+  description: Number of events of each type; empty without O(events).
   returned: success
   type: dict
   sample:
     task.completed: 10
     variant.integrated: 3
 ideations:
-  description: Number of completed ideation tasks.
+  description: Number of completed ideation tasks; 0 without O(events).
   returned: success
   type: int
   sample: 3

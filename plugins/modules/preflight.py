@@ -10,6 +10,8 @@ module: preflight
 short_description: Check the cluster before the first write
 description:
   - Checks that an experiment can be deployed in the namespace, and finds the experiment that exists there.
+  - Fails if another run holds the lock of the experiment. That run has died if its process on this machine
+    has ended, or if it has not renewed the lock for a minute; its lock is then taken over.
   - The API server must answer within seconds and be Kubernetes 1.27 or newer.
   - The user must have every permission that the collection needs. Missing ones are listed with their reasons.
   - The namespace must not be terminating. With C(eden_manage_namespace=false) it must exist. Otherwise, if it
@@ -21,6 +23,9 @@ description:
   - The user's own Secrets must exist, and the one with the credentials must have all keys, with values that
     the services can use.
   - The size and the storage class of an existing volume must not change.
+  - The claims of an experiment that exists must exist, and must not have been replaced with empty ones.
+  - The C(evaluation_schema) of an experiment that exists and the password of its database must not change.
+  - No newer version of the collection must have deployed the experiment.
   - Writes nothing.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -44,6 +49,10 @@ options:
     description: The inputs of the role P(eden.reference.eden#role) that are checked here, by their names.
     type: dict
     required: true
+  config:
+    description: The text of the experiment config.
+    type: str
+    required: true
   deployer_role:
     description:
       - The objects of the file C(deployer-role.yaml) of the role P(eden.reference.eden#role), whose rules are
@@ -51,6 +60,12 @@ options:
     type: list
     elements: dict
     required: true
+  lock_timeout:
+    description:
+      - The maximum number of seconds to wait for another run that holds the lock.
+      - In check mode, another run is only a warning.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -59,6 +74,7 @@ EXAMPLES = r"""
     namespace: eden
     topology: "{{ eden_topology }}"
     deployer_role: "{{ (lookup('ansible.builtin.file', 'deployer-role.yaml') | from_yaml)['items'] }}"
+    config: "{{ eden_config.text }}"
     inputs:
       eden_name: eden
       eden_experiment_id: ""
@@ -66,6 +82,8 @@ EXAMPLES = r"""
       eden_storage_class: ""
       eden_existing_secret: ""
       eden_image_pull_secrets: []
+      eden_database_password_changed: false
+      eden_allow_downgrade: false
       eden_task_store_url: ""
       eden_network_policies: true
       eden_disruption_budgets: true
@@ -101,6 +119,31 @@ unbound_claims:
   type: list
   elements: str
   sample: [data-eden-postgres-0, data-eden-forgejo-0, eden-blob]
+lock:
+  description:
+    - The option O(eden.reference.apply#module:lock) of the modules that follow. They write only if no other
+      run has written since.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name of the Lease.
+      type: str
+    holder:
+      description: Identity of this run.
+      type: str
+    version:
+      description: Version of the Lease before the cluster was read, empty if there was none.
+      type: str
+    labels:
+      description: Labels of the Lease.
+      type: dict
+  sample:
+    name: eden-lock
+    holder: ci-3/6f2c9a52-7f3b-4c0e-9d4b-1b5f0c1d2e3f.4026531836/4711/123456
+    version: "1234"
+    labels:
+      app.kubernetes.io/instance: eden
 missing_permissions:
   description: Permissions that the user lacks.
   returned: failure, when permissions are missing

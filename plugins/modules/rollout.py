@@ -109,10 +109,20 @@ workloads:
     ready:
       description: Whether it is ready. It can be false only in check mode.
       type: bool
+    state:
+      description:
+        - V(ready), or V(stopped) if its spec has no replicas.
+        - In check mode also V(missing) and V(not ready).
+      type: str
+    message:
+      description: Its replicas, or what it lacks.
+      type: str
   sample:
     - kind: StatefulSet
       name: eden-postgres
       ready: true
+      state: ready
+      message: 1 of 1 replicas ready
 logs:
   description:
     - For each complete Job, by its name, the log of the pod that succeeded.

@@ -8,8 +8,8 @@ import typing as t
 
 from kube import MERGE
 from oracles import CREDENTIALS, Reference, Verdict, state, tail
-from outcomes import Changes, Report, predict, predict_without_diff, run_as_predicted, stays_idle
-from pools import TASK_STORE, Pool, await_no_pods, create_namespace, encoded, path_of, remove, settled
+from outcomes import TASK_STORE, Changes, Report, predict, predict_without_diff, run_as_predicted, stays_idle
+from pools import Pool, await_no_pods, create_namespace, encoded, path_of, remove, settled
 from thin_rig import INSTANCE, Experiment, Rig
 from trials import Trial
 

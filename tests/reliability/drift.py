@@ -11,7 +11,7 @@ import typing as t
 from kube import MERGE, PATHS, Object
 from oracles import State, Verdict, identities_hold, state
 from outcomes import Changes, predict, reported, require_refusal, run_as_predicted, stays_idle, texts, written
-from pools import Pool, await_gone, path_of, remove, settled
+from pools import Pool, await_gone, await_none, path_of, remove, settled
 from tampering import OTHER_MANAGER, OURS, Path, at, owned, tamper
 from thin_rig import INSTANCE, Experiment
 from trials import Trial
@@ -23,6 +23,7 @@ IMMUTABLE = "an immutable field changed"
 CLAIM = "a claim deleted while a pod uses it"
 
 EXPERIMENT = f"{INSTANCE}-experiment"
+RESTORED = "eden.reference/restored"
 # Jobs end of themselves, and Secrets have tests of their own.
 KINDS = (
     "ConfigMap",
@@ -130,7 +131,7 @@ def immutable_trials(pool: Pool) -> list[Trial]:
 
 
 def claim_trials(pool: Pool) -> list[Trial]:
-    """A claim that goes with its pods is reported before the first write, and recreated when it is gone."""
+    """A claim that goes with its pods, and one that is gone, are reported before the first write."""
     return [
         Trial(
             CLAIM, volume, lambda _rig, _reference, volume=volume, user=user: _claim_going(pool, volume, user)
@@ -330,6 +331,7 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
     with pool.borrowed(verdict) as experiment:
         before = settled(experiment)
         path = path_of(experiment, "PersistentVolumeClaim", claim)
+        live = experiment.kube.ask("GET", path)
         experiment.kube.ask("DELETE", path)
         for arguments in ((), ("--check",)):
             words = f"PersistentVolumeClaim {experiment.namespace}/{claim} has been terminating since "
@@ -338,8 +340,23 @@ def _claim_going(pool: Pool, volume: str, user: str) -> Verdict:
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] == user:
                 experiment.kube.ask("DELETE", path_of(experiment, "Pod", pod["metadata"]["name"]))
         await_gone(experiment.kube, path)
-        made = (f"PersistentVolumeClaim {claim}", f"Job {INSTANCE}-provision-{volume}-DIGEST")
-        _repair(verdict, experiment, before, dict.fromkeys(made, "created"))
+        for arguments in ((), ("--check",)):
+            words = f"PersistentVolumeClaim {experiment.namespace}/{claim} does not exist: it had "
+            require_refusal(verdict, reported(experiment, *arguments), words)
+        # The way out: an empty one, and the word that the experiment can do without what was lost.
+        confirmed = {RESTORED: live["metadata"]["labels"]["eden.reference/experiment-id"]}
+        spec = {key: live["spec"][key] for key in ("accessModes", "resources")}
+        body = {"metadata": {"name": claim, "annotations": confirmed}, "spec": spec}
+        claims = PATHS["PersistentVolumeClaim"].format(experiment.namespace)
+        experiment.kube.ask("POST", f"{claims}?{OTHER_MANAGER}", body)
+        expected = before.objects[f"PersistentVolumeClaim {claim}"]["metadata"]
+        expected["annotations"][RESTORED] = "EXPERIMENT"
+        # Its pod has waited for it.
+        await_none(
+            lambda: [] if experiment.kube.ask("GET", path)["status"]["phase"] == "Bound" else [claim],
+            "gets no volume",
+        )
+        _repair(verdict, experiment, before, {f"PersistentVolumeClaim {claim}": "updated"})
     return verdict
 
 

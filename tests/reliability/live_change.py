@@ -44,10 +44,12 @@ HEALING_SECONDS = 300.0
 MOST_RECLAIMS = {"orchestrator": 0, "web-ui": 0, **dict.fromkeys(NUMBERED, 1)}
 # What a run says that finds another one at work.
 HELD = "is held by"
-# Ends the one process of a pod's container, which cannot stop it.
+# Ends the processes of a pod's containers, which cannot stop that, and not the one that holds its network.
 KILL = """set -eu
-for container in $(crictl ps --quiet --state running --label "io.kubernetes.pod.uid=$1"); do
-    kill -9 "$(crictl inspect --output go-template --template '{{.info.pid}}' "$container")"
+slice="$(echo "$1" | tr - _)"
+for process in /proc/[0-9]*; do
+    grep -qs -e "$1" -e "$slice" "$process/cgroup" || continue
+    [ "$(cat "$process/comm" 2>/dev/null || echo pause)" = pause ] || kill -9 "${process#/proc/}" || true
 done"""
 
 
@@ -164,11 +166,12 @@ class Trial:
         self.what = f"{self.what} after {len(self.progress.events)} events".strip()
 
     def pods(self, *components: str) -> list[Object]:
-        """The pods of these components, by default of those whose pods are to stay."""
+        """The pods of these components, by default of those that stay, without those that try a change."""
         return [
             pod
             for pod in self.experiment.kube.objects("Pod", self.experiment.namespace)
             if pod["metadata"]["labels"].get("app.kubernetes.io/component") in (components or LASTING)
+            and "eden.reference/trial" not in pod["metadata"]["labels"]
         ]
 
     def containers(self) -> dict[str, tuple[str, int]]:

@@ -22,7 +22,8 @@ import yaml
 from bring_up import STANDIN
 from kube import PATHS, Kube
 from node import PORT
-from pools import TASK_STORE, await_gone, path_of
+from outcomes import TASK_STORE
+from pools import await_gone, path_of
 from testbed import Testbed
 from thin_rig import Experiment, Rig, Run
 from traffic import Traffic

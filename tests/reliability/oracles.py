@@ -34,8 +34,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _SEED_JOB = re.compile(rf"{INSTANCE}-seed-[0-9a-f]{{8}}")
 # The label of what a test puts beside the experiment.
 EQUIPMENT = {"tests.eden.reference/equipment": "true"}
-# The kinds whose objects come from controllers, under names that they make up.
-_MADE = ("Pod",)
+# The objects of controllers, under names that they make up, and of runs.
+_MADE = ("Pod", "Lease")
 
 Hashes = dict[tuple[str, str], str]
 

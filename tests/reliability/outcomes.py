@@ -15,6 +15,7 @@ from pools import TASK_STORE
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
+TASK_STORE = f"{INSTANCE}-task-store-server"
 _JOB = re.compile(rf"({INSTANCE}-(?:seed|provision-\w+))-[0-9a-f]{{8}}")
 _KINDS = {path.rpartition("/")[2]: kind for kind, path in PATHS.items()} | {"namespaces": "Namespace"}
 
@@ -128,11 +129,15 @@ def require_refusal(verdict: Verdict, run: Report, *parts: str) -> None:
 
 
 def written(outcome: Outcome) -> set[str]:
-    """The objects that the requests of a run write; what goes to the task store is named by its request."""
-    return {
+    """The objects that the requests of a run write; what goes to the task store is named by its request.
+
+    The lock is none of them.
+    """
+    found = {
         _plain(_written(request.target) if request.side == "api" else str(request))
         for request in outcome.writes
     }
+    return {name for name in found if not name.startswith("Lease ")}
 
 
 def texts(outcome: Outcome) -> list[str]:

@@ -13,9 +13,8 @@ from contextlib import ExitStack
 import kube
 from kube import Kube, Object
 from oracles import State, Verdict, state, tail
-from thin_rig import INSTANCE, PATIENCE, Experiment, Rig
+from thin_rig import PATIENCE, Experiment, Rig
 
-TASK_STORE = f"{INSTANCE}-task-store-server"
 INGRESS = {"host": "eden.example.com", "annotations": {"example.com/class": "internal"}}
 # Counts what became of a Deployment, which is more after a repair.
 REVISION = "deployment.kubernetes.io/revision"

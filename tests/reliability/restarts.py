@@ -22,8 +22,8 @@ from oracles import (
     tail,
     valid_identities,
 )
-from outcomes import stays_idle
-from pools import TASK_STORE, Pool, pods, settled
+from outcomes import TASK_STORE, stays_idle
+from pools import Pool, pods, settled
 from thin_rig import INSTANCE, Experiment, Outcome
 from traffic import PASS, Action, Request
 from trials import Trial
@@ -51,9 +51,11 @@ def come_to(experiment: Experiment) -> State:
 
 
 def steps(outcome: Outcome) -> list[str]:
-    """The writes of a run to the API server: ``scale`` or ``apply`` with the component, in their order."""
+    """The writes of a run to its objects: ``scale`` or ``apply`` with the component, in their order."""
     found = []
     for request in outcome.writes:
+        if "/leases" in request.target:
+            continue
         path, _question, query = request.target.partition("?")
         name = path.rpartition("/")[2].removeprefix(f"{INSTANCE}-")
         verb = "apply" if "force=true" in query else "scale"

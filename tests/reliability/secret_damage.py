@@ -202,6 +202,7 @@ def _lose_credentials(pool: Pool, repair: t.Callable[[Experiment, Object], None]
         run = reported(experiment)
         verdict.outcomes.append(run.outcome)
         verdict.require(run.outcome.status == 0, "converges", f"the repair did not help: {tail(run.outcome)}")
+        experiment.variables.pop("eden_database_password_changed", None)
         verdict.require(repair is not _put_back or not run.changes, "secrets", f"it changed {run.changes}")
         _finish(verdict, experiment, before)
     return verdict
@@ -217,6 +218,7 @@ def _replace(experiment: Experiment, lost: Object) -> None:
     """The Secret of a user who gave the database another password; kind shows that it accepts it."""
     new = {key: secrets.token_hex(32) for key in ("POSTGRES_PASSWORD", "FORGEJO_SECRET_KEY")}
     _put_back(experiment, {**lost, "data": encoded(new)})
+    experiment.variables["eden_database_password_changed"] = True
 
 
 def _lack_keys(rig: Rig) -> Verdict:

@@ -14,7 +14,8 @@ import trials
 from deployer import Deployer, Grant, Rules, grants, shipped, used
 from kube import MERGE, PATHS
 from oracles import Reference, Verdict, check_run, nothing_is_left, tail
-from pools import TASK_STORE, remove
+from outcomes import TASK_STORE
+from pools import remove
 from thin_rig import Experiment, Outcome, Rig
 from traffic import PASS, Action, Request, Rule
 from trials import Survive

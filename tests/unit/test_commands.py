@@ -147,7 +147,14 @@ def test_what_is_run_elsewhere_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "playbook", ["site.yml", "playbooks/site.yml", "playbooks/status.yml", "eden.reference.status"]
+    "playbook",
+    [
+        "site.yml",
+        "playbooks/site.yml",
+        "playbooks/status.yml",
+        "eden.reference.status",
+        "playbooks/doctor.yml",
+    ],
 )
 def test_a_checkout_needs_no_settings(checkout: Place, playbook: str) -> None:
     assert_reached_the_cluster(checkout.play("-i", "inventories/kind", playbook=playbook))
@@ -231,11 +238,11 @@ def test_a_run_that_does_something_is_not(checkout: Place, arguments: list[str])
         ({"KUBECONFIG": "/one", "K8S_AUTH_KUBECONFIG": "/controller"}, "/mine", "/mine"),
     ],
 )
-def test_status_reads_the_pods_of_the_cluster_that_the_modules_ask(
+def test_doctor_reads_the_warnings_of_the_cluster_that_the_modules_ask(
     checkout: Place, tmp_path: Path, environment: dict[str, str], given: str, used: str
 ) -> None:
     """In a pod with a service account, kubernetes.core takes only a kubeconfig that is named."""
-    play = yaml.safe_load((CHECKOUT / "playbooks/status.yml").read_text())[0]
+    play = yaml.safe_load((CHECKOUT / "playbooks/doctor.yml").read_text())[0]
     kubeconfig = play["tasks"][0]["kubernetes.core.k8s_info"]["kubeconfig"]
     variables = {**play["vars"], "eden_kubeconfig": given, "omit": "the account of the pod"}
     shown = {"hosts": "all", "gather_facts": False, "vars": variables}

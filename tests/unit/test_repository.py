@@ -17,6 +17,8 @@ from collection import files
 from environments import CHECKOUT
 from levels import LEVELS
 
+from ansible_collections.eden.reference.plugins.module_utils._collection import VERSION
+
 ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
 MODULES = sorted(path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py"))
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
@@ -108,6 +110,7 @@ def test_the_version_is_the_changelogs() -> None:
         return tuple(int(part) for part in version.split("."))
 
     version = load("galaxy.yml")["version"]
+    assert version == VERSION
     released = max(map(numbers, load("changelogs/changelog.yaml")["releases"]), default=(0,))
     if any((CHECKOUT / "changelogs/fragments").glob("*.yml")):
         assert numbers(version) > released

@@ -76,7 +76,7 @@ def hint(definition: Object, refusal: Refusal) -> str:
 
 def run(task: Task) -> dict[str, t.Any]:
     """Apply ``definitions``, then prune; before that, try and stop what ``restarts`` names."""
-    rules = task.parameters["restarts"]
+    rules = task.parameters.get("restarts")
     if not rules:
         return apply.run(task, hint)
     with connected(task.parameters) as cluster:

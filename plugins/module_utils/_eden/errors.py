@@ -42,6 +42,23 @@ class TaskStoreError(CollectionError):
         super().__init__(f"{message} {advice}" if advice else message, status=status, problem=self.problem)
 
 
+class ForgejoError(CollectionError):
+    """Forgejo refused a request.
+
+    Attributes:
+        status: HTTP status, or 0 if no answer came.
+    """
+
+    def __init__(self, action: str, path: str, status: int, reason: str) -> None:
+        self.status = status
+        advice = (
+            " Its user eden does not have the password in the credentials Secret: run `--tags infra`."
+            if status in (401, 403)
+            else " Read the log of its pod."
+        )
+        super().__init__(f"Could not {action}: Forgejo, asked for {path}, {reason}.{advice}", status=status)
+
+
 class IdentityError(CollectionError):
     """The registry cannot be reconciled with the desired identities without a decision of the user."""
 

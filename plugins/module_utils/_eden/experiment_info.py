@@ -8,29 +8,35 @@ This module is private to the collection.
 from __future__ import annotations
 
 import typing as t
-from collections import Counter
 
+from ansible_collections.eden.reference.plugins.module_utils._eden import access
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import (
-    ARGUMENTS,
     Desired,
     DesiredWorker,
     desired_of,
     open_task_store,
 )
+from ansible_collections.eden.reference.plugins.module_utils._eden.event_counts import (
+    Counts,
+    cache_file,
+    count,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.identities import bearer_of
 from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
-from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Document, TaskStore
+from ansible_collections.eden.reference.plugins.module_utils._eden.plan import ours
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
-__all__ = ["ARGUMENTS", "run"]
-
-# A task id begins with the kind of the task, and an event has only the id.
-IDEATION_PREFIX = "ideation-"
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    **access.ARGUMENTS,
+    "events": {"type": "bool", "default": False},
+    "duplicates": {"type": "bool", "default": False},
+}
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Read the state, the events and the identities.
+    """Read the state, the identities and, if asked for, the events.
 
     ``available`` is false if check mode found no task store.
 
@@ -38,27 +44,44 @@ def run(task: Task) -> dict[str, t.Any]:
         CollectionError: see the exception tree; a message never holds a token.
     """
     desired = desired_of(task.parameters)
+    state, workers, further, counts = "", [], [], Counts()
     with (
         connected(task.parameters) as cluster,
         open_task_store(cluster, desired, task.check_mode) as store,
     ):
-        if store is None:
-            return {
-                "changed": False,
-                "available": False,
-                "state": "",
-                "workers": [],
-                "events": {},
-                "ideations": 0,
-            }
-        events, _cursor = store.events()
-        return {
-            "changed": False,
-            "available": True,
-            "state": store.state(),
-            "workers": [identity(cluster, store, desired, worker) for worker in desired.workers],
-            **progress(events),
+        if store is not None:
+            state = store.state()
+            workers = [identity(cluster, store, desired, worker) for worker in desired.workers]
+            if task.parameters["duplicates"]:
+                further = duplicates(store, desired, workers)
+            if task.parameters["events"]:
+                counts = count(store, cache_file(desired.experiment_id, cluster.address))
+    return {
+        "changed": False,
+        "available": store is not None,
+        "state": state,
+        "workers": workers,
+        "duplicates": further,
+        "events": counts.events,
+        "ideations": counts.ideations,
+    }
+
+
+def duplicates(
+    store: TaskStore, desired: Desired, workers: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[dict[str, str]]:
+    """The workers that were minted for this instance under one of its names, and that no Secret holds."""
+    held = {worker["worker_id"] for worker in workers}
+    return [
+        {
+            "name": worker.name,
+            "worker_id": row.worker_id,
+            "message": f"{row.worker_id}, registered at {row.registered_at}, is named {worker.name}, too",
         }
+        for worker in desired.workers
+        for row in ours(store.find_workers(worker.name), desired.label)
+        if row.worker_id not in held
+    ]
 
 
 def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: DesiredWorker) -> dict[str, t.Any]:
@@ -69,17 +92,4 @@ def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: Desir
         "secret": worker.secret,
         "worker_id": secret.worker_id,
         "accepted": bool(secret.worker_id) and bearer_of(store, desired, worker, secret) == secret.worker_id,
-    }
-
-
-def progress(events: t.Iterable[Document]) -> dict[str, t.Any]:
-    """The number of events of each type, and how many ideation tasks were completed."""
-    events = list(events)
-    return {
-        "events": dict(sorted(Counter(event["type"] for event in events).items())),
-        "ideations": sum(
-            event["type"] == "task.completed"
-            and str(event["data"].get("task_id", "")).startswith(IDEATION_PREFIX)
-            for event in events
-        ),
     }

@@ -80,6 +80,8 @@ def run(task: Task) -> dict[str, t.Any]:
     with surveyed(task) as found:
         outcome = found.outcome()
         if found.store is not None and not task.check_mode:
+            if found.plan.changes:
+                found.cluster.hold_lock()
             executor = PlanExecutor(found.cluster, found.store, found.desired, found.secrets, task.progress)
             executor.run(found.plan, outcome)
     result: dict[str, t.Any] = {

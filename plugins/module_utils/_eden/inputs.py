@@ -235,6 +235,7 @@ RULES: dict[str, StringRule | Limits] = {
     "eden_task_store_url": StringRule("an http or https URL", "https://eden.example.org:8080", _check_url),
     "eden_max_unavailable": Limits(0, 99, "1"),
     "eden_timeout": Limits(1, 86400, "300"),
+    "eden_lock_timeout": Limits(0, 86400, "600"),
     "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
 }
 ANY_STRING = StringRule(f"a string of at most {MAX_STRING} characters", "text", _at_most(MAX_STRING))

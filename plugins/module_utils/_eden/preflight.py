@@ -16,7 +16,11 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import credentials, permissions
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    credentials,
+    live_experiment,
+    permissions,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
     COMMIT_SHA,
@@ -42,6 +46,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.comparison im
     foreign_owner,
     set_by_others,
 )
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import Lock, holder_of
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import (
     has_default_class,
@@ -57,7 +62,9 @@ ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
     "topology": {"type": "dict", "required": True},
     "inputs": {"type": "dict", "required": True},
+    "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
+    "lock_timeout": {"type": "int", "default": 0},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -68,7 +75,14 @@ MIN_VERSION = (1, 27)
 EXPERIMENT_LABEL = "eden.reference/experiment-id"
 COMMIT_FLAG = "--base-commit-sha="
 # ConfigMaps that several components share, by their names in the topology.
-CONFIGMAPS = ("experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+CONFIGMAPS = (
+    "experiment",
+    "experiment-config",
+    "git-credential-helper",
+    "forgejo-user",
+    "postgres-start",
+    "seed",
+)
 # Kinds of which one list covers all names.
 LISTED = ("StatefulSet", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Ingress")
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
@@ -135,6 +149,11 @@ class Experiment:
         """The names of the Secrets with the identities."""
         return [identity["secret"] for identity in self.topology["identities"]]
 
+    @property
+    def lock(self) -> str:
+        """The name of the Lease that one run at a time holds."""
+        return f"{self.inputs['eden_name']}-lock"
+
     def key(self, part: str) -> Key:
         """The kind and name of one of the shared ConfigMaps."""
         return "ConfigMap", self.topology["names"][part]
@@ -147,6 +166,7 @@ class Experiment:
         keys += [("ConfigMap", names[part]) for part in CONFIGMAPS]
         keys += [("PersistentVolumeClaim", name) for name in self.claims]
         keys += [("Secret", name) for name in self.identity_secrets]
+        keys.append(("Lease", self.lock))
         if not inputs["eden_existing_secret"]:
             keys.append(("Secret", names["credentials"]))
         if inputs["eden_network_policies"]:
@@ -188,22 +208,28 @@ def run(task: Task) -> dict[str, t.Any]:
     with connected(task.parameters, FIRST_RETRY_BUDGET) as cluster:
         check_version(cluster)
         cluster.retry_budget = RETRY_BUDGET
+        lock, lock_warnings = look_at_lock(cluster, experiment, task)
         state = collect_state(cluster, experiment)
         fail_if_namespace_is_unusable(state, experiment)
         fail_if_permissions_are_missing(cluster, state, experiment, task.parameters["deployer_role"])
         warnings, problems = check_types(cluster, state, experiment)
+        problems += live_experiment.check_password(cluster, state, experiment)
     more_warnings, more = check_storage(state, experiment)
     problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
     commit, commit_problems = find_seed_commit(state, experiment)
+    problems += live_experiment.check_version(state, experiment)
+    problems += live_experiment.check_volumes_are_kept(state, experiment, experiment_id)
+    problems += live_experiment.check_schema(state, experiment, task.parameters["config"])
     fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
-        "warnings": warnings + more_warnings,
+        "lock": lock.option(),
+        "warnings": lock_warnings + warnings + more_warnings,
     }
 
 
@@ -222,6 +248,24 @@ def check_version(cluster: Cluster) -> None:
             f"The API server {cluster.address} is Kubernetes {version}; {oldest} or newer is required. "
             "Upgrade the cluster, or choose another with eden_kubeconfig and eden_context."
         )
+
+
+def look_at_lock(cluster: Cluster, experiment: Experiment, task: Task) -> tuple[Lock, list[str]]:
+    """The lock, at the version before anything else is read, and a warning if another run holds it.
+
+    Raises:
+        LockedError: another run holds it, and this is not check mode.
+    """
+    holder, labels = holder_of(task.process), experiment.topology["labels"]
+    lock = Lock(cluster, experiment.namespace, experiment.lock, holder, labels=labels)
+    timeout = 0 if task.check_mode else task.parameters["lock_timeout"]
+    locked = _allowed(functools.partial(lock.look, timeout, task.progress))
+    if not isinstance(locked, CollectionError):
+        # That reading it is forbidden is reported with the other permissions.
+        return lock, []
+    if not task.check_mode:
+        raise locked
+    return lock, [locked.message]
 
 
 def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
@@ -463,7 +507,7 @@ def check_claims(state: ClusterState, experiment: Experiment) -> list[Collection
             f"{describe('PersistentVolumeClaim', experiment.namespace, name)} has been terminating since "
             f"{claim['metadata']['deletionTimestamp']}, and exists only while a pod uses it; a deletion "
             "cannot be undone. First copy what you need from its volume: its data is deleted with it. "
-            "Then delete the pods that use it and run again: an empty claim is created."
+            "Then delete the pods that use it and run again: the message says how to go on."
         )
         for name, claim in state.claims(experiment).items()
         if isinstance(claim, dict) and claim.get("metadata", {}).get("deletionTimestamp")

@@ -46,6 +46,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.readiness imp
     WORKLOAD_KINDS,
     condition,
     current_pods,
+    desired_replicas,
     event_time,
     has_succeeded,
     is_done,
@@ -497,8 +498,10 @@ def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
         for kind in dict.fromkeys(entry.kind for entry in targets)
     }
     found = find_workloads(targets, lambda kind: lists[kind][0])
-    if task.check_mode or all(is_done(workload) for workload in found.values()):
-        return _result(found, (), read_logs(cluster, namespace, found.values()))
+    waiting = any(workload is not None and not is_done(workload) for workload in found.values())
+    if task.check_mode or not (waiting or None in found.values()):
+        pods = cluster.list("Pod", namespace) if waiting else None
+        return _result(found, pods or (), read_logs(cluster, namespace, found.values(), pods))
     informer = Informer(cluster, namespace)
     try:
         for kind in ("Pod", "Event"):
@@ -571,10 +574,35 @@ def _result(
     return {
         "changed": False,
         "workloads": [
-            {"kind": entry.kind, "name": entry.name, "ready": is_done(workload, pods)}
+            {
+                "kind": entry.kind,
+                "name": entry.name,
+                "ready": is_done(workload, pods),
+                **state_of(workload, pods),
+            }
             for entry, workload in found.items()
         ],
         "logs": logs,
+    }
+
+
+def state_of(workload: Object | None, pods: t.Sequence[Object] = ()) -> dict[str, str]:
+    """The state of a workload, and more about it in a few words."""
+    if workload is None:
+        return {"state": "missing", "message": "it does not exist"}
+    if not is_done(workload, pods):
+        stages = [
+            f"pod {pod['metadata']['name']} {pod_stage(pod, ())}"
+            for pod in pods_of(workload, pods)
+            if not is_pod_ready(pod)
+        ]
+        return {"state": "not ready", "message": "; ".join([shortfall(workload), *stages])}
+    if workload["kind"] == "Job":
+        return {"state": "ready", "message": "complete"}
+    desired = desired_replicas(workload)
+    return {
+        "state": "ready" if desired else "stopped",
+        "message": f"{desired} of {desired} replicas ready" if desired else "it has 0 replicas",
     }
 
 

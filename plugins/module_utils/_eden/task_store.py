@@ -13,6 +13,7 @@ import json
 import time
 import typing as t
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
 from ansible_collections.eden.reference.plugins.module_utils._kube.retry import (
@@ -24,6 +25,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.retry import 
 
 try:
     import requests
+    import urllib3
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
@@ -32,6 +34,9 @@ else:
 ADMIN = "admin"
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
+# The server reads its whole log for any part of it, about 10 000 events a second, and answers nothing else
+# meanwhile.
+EVENTS_TIMEOUT = 120.0
 RETRY_BUDGET = 60.0
 MAX_QUOTED = 300
 _ADVICE = "Read the log of its pod; one that lost its database connection needs a restart."
@@ -75,6 +80,17 @@ class Group:
     created_at: str = ""
 
 
+@dataclass(frozen=True)
+class ClaimedTask:
+    """A task and who has claimed it; ``expires_at`` is empty if the claim has no end."""
+
+    task_id: str
+    kind: str
+    worker_id: str
+    claimed_at: str
+    expires_at: str = ""
+
+
 class LostReplyError(TaskStoreError):
     """A request that may be sent only once got no answer, or one that leaves its outcome unknown."""
 
@@ -86,7 +102,7 @@ class _Answer:
     Attributes:
         status: HTTP status, or 0 if no answer came.
         reason: the phrase of the status, or why no answer came.
-        document: the JSON object of the answer.
+        document: the JSON object of the answer; an array is its ``rows``.
         retryable: whether the same request may succeed later.
         retry_after: the seconds that the server asks to wait.
     """
@@ -108,7 +124,7 @@ class TaskStore:
 
     A request without an answer, or with one of 408, 429 and 5xx, is retried; ``retry_budget`` seconds are
     shared by all requests of an object of this class. ``register`` and ``create_group`` are sent once,
-    because each of them creates something new.
+    because each of them creates something new, and ``reclaim`` is sent again only after a look at the task.
 
     Attributes:
         session: carries the requests; its connection is kept alive.
@@ -140,13 +156,55 @@ class TaskStore:
         )
 
     def events(self, cursor: int = 0) -> tuple[list[Document], int]:
-        """All events after the first ``cursor`` ones, and the cursor behind the last of them."""
+        """All events after the first ``cursor`` ones, and the cursor behind the last of them.
+
+        An answer that takes too long is not asked for again, because the server would work on both.
+        """
         action = "read the events"
-        document = self._ask(action, "GET", "/events", query={"cursor": str(cursor)}).document
+        document = self._ask(
+            action, "GET", "/events", query={"cursor": str(cursor)}, timeout=EVENTS_TIMEOUT
+        ).document
         events, after = document.get("events"), document.get("cursor")
         if not isinstance(events, list) or not isinstance(after, int):
             self._raise_unexpected(action, "/events")
         return events, after
+
+    def claimed_tasks(self) -> list[ClaimedTask]:
+        """The tasks that are claimed and not submitted."""
+        action = "list the claimed tasks"
+        document = self._ask(action, "GET", "/tasks", query={"state": "claimed"}).document
+        return self._rows(action, "/tasks", document, "rows", _claimed)
+
+    def claimed_task(self, task_id: str) -> ClaimedTask | None:
+        """The task, or None if it is not claimed, or does not exist."""
+        action = f"read the task {task_id}"
+        answer = self._ask(action, "GET", _task_path(task_id), expected={404: "not-found"})
+        return _claimed(answer.document) if _string(answer.document, "state") == "claimed" else None
+
+    def reclaim(self, task: ClaimedTask, bearer: tuple[str, str]) -> bool:
+        """Take the task back from its claimant, as a worker: the admin may not; False if it has moved on.
+
+        Sent only while the claim is the given one: a repeated request would end the claim of the next worker.
+        """
+        action, path = f"reclaim the task {task.task_id}", f"{_task_path(task.task_id)}/reclaim"
+        sent = False
+        while self.claimed_task(task.task_id) == task:
+            try:
+                answer = self._ask(
+                    action,
+                    "POST",
+                    path,
+                    body={"cause": "operator"},
+                    bearer=bearer,
+                    expected={404: "not-found", 409: "illegal-transition"},
+                    once=True,
+                )
+            except LostReplyError as error:
+                sent = True
+                self.pause(error)
+            else:
+                return answer.status == http.HTTPStatus.NO_CONTENT
+        return sent
 
     def whoami(self, worker_id: str, token: str) -> Bearer | None:
         """The worker that the token belongs to, or None if the task store refuses the token."""
@@ -264,8 +322,11 @@ class TaskStore:
         bearer: tuple[str, str] | None = None,
         expected: t.Mapping[int, str] | None = None,
         once: bool = False,
+        timeout: float = READ_TIMEOUT,
     ) -> _Answer:
-        """The answer, if it is 200 or one of the ``expected`` statuses with its problem type.
+        """The answer, if it is 200, 204 or one of the ``expected`` statuses with its problem type.
+
+        With a longer ``timeout`` than usual, an answer that does not come in time is not asked for again.
 
         Raises:
             LostReplyError: the request is sent ``once`` and its outcome is unknown.
@@ -279,8 +340,10 @@ class TaskStore:
         delay = FIRST_DELAY
         while True:
             since = self._budget.clock()
-            answer = self._send(method, path, body, query, principal, secret)
-            if answer.status == 200 or answer.is_one_of(expected or {}):
+            answer = self._send(method, path, body, query, principal, secret, timeout)
+            if answer.status in (http.HTTPStatus.OK, http.HTTPStatus.NO_CONTENT) or answer.is_one_of(
+                expected or {}
+            ):
                 return answer
             error_type = LostReplyError if once and answer.retryable else TaskStoreError
             advice = _ADVICE if answer.status >= 500 else ""
@@ -299,6 +362,7 @@ class TaskStore:
         query: t.Mapping[str, str] | None,
         principal: str,
         secret: str,
+        timeout: float,
     ) -> _Answer:
         try:
             reply = self.session.request(
@@ -308,14 +372,18 @@ class TaskStore:
                 json=body,
                 headers={"X-Eden-Experiment-Id": self.experiment_id, "Accept": "application/json"},
                 auth=_Bearer(principal, secret),
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=(CONNECT_TIMEOUT, timeout),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             # Retrying does not help with an untrusted certificate or an invalid URL.
-            retryable = not isinstance(error, (requests.exceptions.SSLError, ValueError))
+            retryable = not isinstance(error, (requests.exceptions.SSLError, ValueError)) and (
+                timeout <= READ_TIMEOUT or not _is_late(error)
+            )
             return _Answer(0, f"gave no answer ({_reason(error)})", retryable=retryable)
         status = reply.status_code
+        if status == http.HTTPStatus.NO_CONTENT:
+            return _Answer(status, _phrase(status))
         if "Content-Length" not in reply.headers and "Transfer-Encoding" not in reply.headers:
             # http.client treats an end within the headers as their end.
             return _Answer(0, "gave an answer that was cut off", retryable=True)
@@ -371,21 +439,47 @@ def _group(row: t.Any) -> Group | None:
     )
 
 
+def _claimed(row: t.Any) -> ClaimedTask | None:
+    claim = row.get("claim") if isinstance(row, dict) else None
+    found = ClaimedTask(
+        _string(row, "task_id"),
+        _string(row, "kind"),
+        _string(claim, "worker_id"),
+        _string(claim, "claimed_at"),
+        _string(claim, "expires_at"),
+    )
+    return found if found.task_id and found.kind and found.worker_id and found.claimed_at else None
+
+
+def _task_path(task_id: str) -> str:
+    # A task's id is any string that its creator has chosen.
+    return f"/tasks/{quote(task_id, safe='')}"
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether the answer did not come in time: requests has an error of its own only for the headers."""
+    return isinstance(error, requests.ReadTimeout) or any(
+        isinstance(value, urllib3.exceptions.ReadTimeoutError) for value in error.args
+    )
+
+
 def _string(row: t.Any, key: str) -> str:
     value = row.get(key) if isinstance(row, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def _document(text: str) -> Document:
-    """The JSON object of an answer; anything else becomes the detail of a problem, shortened."""
+    """The JSON object of an answer, or its array as ``rows``; else the detail of a problem, shortened."""
     try:
         document = json.loads(text)
     except ValueError:
         document = None
     if isinstance(document, dict):
         return document
-    quote = " ".join(text.split())
-    return {"detail": quote if len(quote) <= MAX_QUOTED else quote[:MAX_QUOTED] + "…"}
+    if isinstance(document, list):
+        return {"rows": document}
+    quoted = " ".join(text.split())
+    return {"detail": quoted if len(quoted) <= MAX_QUOTED else quoted[:MAX_QUOTED] + "…"}
 
 
 def _phrase(status: int) -> str:

@@ -11,7 +11,11 @@ from __future__ import annotations
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
+from ansible_collections.eden.reference.plugins.module_utils._collection import (
+    MANAGED_BY_LABEL,
+    NAME,
+    VERSION,
+)
 
 Catalogue = t.Mapping[str, t.Mapping[str, t.Any]]
 Labels = dict[str, str]
@@ -21,8 +25,18 @@ MAX_NAME = 63
 MAX_STATEFULSET_NAME = MAX_NAME - 11
 JOB = "Job"
 USER = 1000
+# Keys the digests of credentials. Never rotated, because it encrypts data in Forgejo.
+DIGEST_KEY = "FORGEJO_SECRET_KEY"
 # Objects that belong to no single component.
-SHARED = ("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user", "seed")
+SHARED = (
+    "credentials",
+    "experiment",
+    "experiment-config",
+    "git-credential-helper",
+    "forgejo-user",
+    "postgres-start",
+    "seed",
+)
 
 
 class Inputs(t.NamedTuple):
@@ -53,6 +67,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
             **({"credentials": inputs.credentials} if inputs.credentials else {}),
         },
         "labels": labels(inputs),
+        "collection_version": VERSION,
         "selector": selector(inputs),
         "components": {
             component: {
@@ -85,13 +100,14 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         },
         "restarts": _restarts(catalogue, inputs),
         "credential_keys": sorted({key for spec in catalogue.values() for key in spec.get("reads", ())}),
+        "digest_key": DIGEST_KEY,
         "claims": {claim["key"]: claim["name"] for claim in _claims(catalogue, inputs)},
         "own_claims": [
             claim
             for claim in _claims(catalogue, inputs)
             if not claim["workload"] and count(catalogue[claim["component"]], inputs)
         ],
-        "volumes": [_volume(claim) for claim in _claims(catalogue, inputs)],
+        "volumes": [_volume(claim, catalogue, inputs) for claim in _claims(catalogue, inputs)],
         "objects": [
             *({"kind": workload["kind"], "name": workload["name"]} for workload in workloads),
             *(
@@ -304,14 +320,31 @@ def _claim_name(component: str, volume: str, details: t.Mapping[str, str], input
     return {"name": f"{volume}-{workload}-0", "workload": workload}
 
 
-def _volume(claim: t.Mapping[str, str]) -> dict[str, str]:
+def _volume(claim: t.Mapping[str, str], catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
     """A claim as preflight takes it."""
+    spec = catalogue[claim["component"]]
+    details = spec["volumes"][claim["volume"]]
     return {
+        "name": claim["name"],
+        "content": details["content"],
+        "without_backup": details["without_backup"],
+        "created_before": _created_before(spec, claim["component"], inputs),
         "workload": claim["workload"],
         "claim": claim["volume"] if claim["workload"] else claim["name"],
         "size": claim["size"],
         "variable": f"eden_storage_sizes.{claim['key']}",
     }
+
+
+def _created_before(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> dict[str, str] | None:
+    """An object that is created after the claims of a component; None while it needs no claim.
+
+    A component that can have no replicas may be added at any time, and its workload comes after its claims.
+    """
+    if "min" in spec.get("replicas", {}) and not spec["replicas"]["min"]:
+        workload = {"kind": spec["kind"], "name": object_name(inputs.name, component)}
+        return workload if count(spec, inputs) else None
+    return {"kind": "ConfigMap", "name": object_name(inputs.name, "seed")}
 
 
 def _size(details: t.Mapping[str, str], inputs: Inputs) -> str:

@@ -11,7 +11,9 @@ import functools
 import json
 import time
 import typing as t
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 from ansible_collections.eden.reference.plugins.module_utils._collection import (
     FIELD_MANAGER,
@@ -26,6 +28,11 @@ from ansible_collections.eden.reference.plugins.module_utils._errors import (
 from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import (
     CONNECTION_ARGUMENTS,
     find_access,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import (
+    LOCK_OPTION,
+    Lock,
+    elapsed,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import (
@@ -68,6 +75,7 @@ RETRY_BUDGET = 60.0
 CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **CONNECTION_ARGUMENTS,
     "namespace": {"type": "str", "required": True},
+    "lock": LOCK_OPTION,
 }
 
 
@@ -77,6 +85,9 @@ class Cluster:
     A request without an answer, or with one of 408, 429 and 5xx, is retried until ``retry_budget`` seconds
     have passed. That is safe for every verb here: reads, server-side apply, deletes, and creates of named
     objects, whose second attempt answers 409.
+
+    Attributes:
+        lock: what a run must hold to write; None if the caller needs none.
     """
 
     def __init__(
@@ -84,7 +95,9 @@ class Cluster:
     ) -> None:
         self.client = client
         self.retry_budget = retry_budget
+        self.lock: Lock | None = None
         self._sleep = sleep
+        self._date: tuple[datetime, float] | None = None
         # This discoverer keeps DynamicClient from asking the server which kinds it serves.
         self._dynamic = DynamicClient(client, discoverer=lambda _client, _cache: None)
 
@@ -100,7 +113,9 @@ class Cluster:
                 f"The Python package 'kubernetes' cannot be imported ({IMPORT_ERROR}). "
                 "Install it into the Python that runs ansible: pip install kubernetes."
             )
-        return cls(client_of(Transport(find_access(options))), retry_budget)
+        cluster = cls(client_of(Transport(find_access(options))), retry_budget)
+        cluster.lock = Lock.of(cluster, options)
+        return cluster
 
     @property
     def address(self) -> str:
@@ -112,6 +127,20 @@ class Cluster:
         """The transport to the API server."""
         transport: Transport = self.client.rest_client.pool_manager
         return transport
+
+    def now(self) -> datetime:
+        """The time of the API server, by its last answer."""
+        date, since = self._date or (datetime.now(UTC), elapsed())
+        return date + timedelta(seconds=elapsed() - since)
+
+    def hold_lock(self) -> None:
+        """Take the lock, or make sure that this run still holds it; every write here does so by itself.
+
+        Raises:
+            LockedError: another run holds it, or has held it since this one looked at the cluster.
+        """
+        if self.lock:
+            self.lock.hold()
 
     def version(self, timeout: float = READ_TIMEOUT) -> Object:
         """The answer of ``/version``: ``gitVersion``, ``major``…; an attempt takes ``timeout`` s."""
@@ -202,6 +231,7 @@ class Cluster:
 
     def delete(self, kind: str, namespace: str, name: str) -> bool:
         """Delete the object and, in the background, what it owns; False if it was gone already."""
+        self._hold_lock_for(kind)
         try:
             self._json(
                 "delete",
@@ -290,6 +320,8 @@ class Cluster:
     ) -> Object:
         """Send the ``body``, by default the definition, to the object of the definition."""
         kind_of(definition)
+        if not parameters.get("dry_run"):
+            self._hold_lock_for(definition["kind"])
         metadata = definition["metadata"]
         namespace = metadata.get("namespace", "")
         # Makes an unknown field an error, which the server would drop silently.
@@ -303,6 +335,11 @@ class Cluster:
             field_manager=FIELD_MANAGER,
             **{"body": definition, **parameters},
         )
+
+    def _hold_lock_for(self, kind: str) -> None:
+        """Hold the lock, which is in the namespace, to write an object in it."""
+        if KINDS[kind].namespaced and kind != "Lease":
+            self.hold_lock()
 
     def _json(
         self, action: str, target: str, call: t.Callable[..., t.Any], *arguments: t.Any, **parameters: t.Any
@@ -332,6 +369,7 @@ class Cluster:
             try:
                 return bytes(self._once(call, *arguments, **parameters).data)
             except DynamicApiError as error:
+                self._note_date(error.headers)
                 failure: ClusterError = self._refusal(action, target, error)
                 wait = retry_after(getattr(error, "headers", None))
                 if not may_succeed_later(failure):
@@ -348,7 +386,14 @@ class Cluster:
         # DynamicClient appends to the list and fills the dict that it is given.
         parameters["query_params"] = list(parameters.get("query_params", ()))
         parameters["header_params"] = dict(parameters.get("header_params", {"Accept": "application/json"}))
-        return call(*arguments, serialize=False, **parameters)
+        answer = call(*arguments, serialize=False, **parameters)
+        self._note_date(answer.headers)
+        return answer
+
+    def _note_date(self, headers: t.Mapping[str, str] | None) -> None:
+        # The header is required, but a proxy may have answered.
+        with suppress(KeyError, TypeError, ValueError):
+            self._date = parsedate_to_datetime((headers or {})["Date"]).replace(tzinfo=UTC), elapsed()
 
     def _refusal(self, action: str, target: str, error: DynamicApiError) -> ClusterError:
         return refusal(action, target, int(error.status or 0), error.reason, error.body, self.transport)
@@ -402,10 +447,11 @@ def client_of(transport: Transport) -> ApiClient:
 
 @contextmanager
 def connected(options: t.Mapping[str, t.Any], retry_budget: float = RETRY_BUDGET) -> t.Iterator[Cluster]:
-    """A connection whose sockets are closed at the end."""
+    """A connection whose sockets are closed at the end; meanwhile a lock that this run holds is renewed."""
     cluster = Cluster.connect(options, retry_budget)
     try:
-        yield cluster
+        with cluster.lock.kept() if cluster.lock else nullcontext():
+            yield cluster
     finally:
         cluster.transport.clear()
 

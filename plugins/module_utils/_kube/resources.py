@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
+    "Lease": Kind("coordination.k8s.io/v1", "leases"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "SelfSubjectAccessReview": Kind("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False),
     "SelfSubjectRulesReview": Kind("authorization.k8s.io/v1", "selfsubjectrulesreviews", namespaced=False),

@@ -13,10 +13,19 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "standin" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from control_plane import ControlPlane
+from fake_kubelet import FakeKubelet, add_node
 from fault_proxy import FaultProxy
 from identities_world import World
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, CoreV1Api
 from standin_processes import CONFIG, Processes
+
+
+@pytest.fixture(scope="session")
+def kubelet(admin: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKubelet]:
+    """The only node's kubelet."""
+    with FakeKubelet(tmp_path_factory.mktemp("kubelet")) as running:
+        add_node(CoreV1Api(admin), running.port)
+        yield running
 
 
 @pytest.fixture

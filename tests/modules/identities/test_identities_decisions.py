@@ -18,7 +18,13 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.errors import
     IdentityError,
     TaskStoreError,
 )
-from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
+from ansible_collections.eden.reference.plugins.module_utils._errors import (
+    ClusterError,
+    LockedError,
+    MissingError,
+)
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import Lock, holder_of
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 NOBODY = "wkr_" + "7" * 26
@@ -382,3 +388,14 @@ def test_the_secret_may_not_be_changed(world: World) -> None:
     with pytest.raises(ClusterError, match="field is immutable"):
         world.run()
     assert world.workers("operator") == []
+
+
+def test_the_registry_is_not_changed_while_another_run_holds_the_lock(world: World) -> None:
+    options = {key: world.parameters[key] for key in ("kubeconfig", "namespace")}
+    Lock(Cluster.connect(options), world.namespace, "x-lock", holder_of(0)).hold()
+    world.parameters["lock"] = {"name": "x-lock", "holder": "this run"}
+    before = world.state()
+    with pytest.raises(LockedError, match="Another run is at work"):
+        world.run()
+    assert world.state() == before
+    assert world.run(check_mode=True)["changed"]

@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import threading
 import typing as t
-from collections.abc import Iterator
 
 import pytest
 from control_plane import ControlPlane
-from fake_kubelet import FakeKubelet, add_node, add_pod, add_service, set_ready
+from fake_kubelet import FakeKubelet, add_pod, add_service, set_ready
 from fault_proxy import Fault, FaultProxy
 from identities_world import NAMES, World
-from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api
+from kubernetes.client import RbacAuthorizationV1Api
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError, MissingError
@@ -25,14 +24,6 @@ RULES: dict[str, list[str]] = {
     "pods": ["list"],
     "pods/portforward": ["create", "get"],
 }
-
-
-@pytest.fixture(scope="module")
-def kubelet(admin: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKubelet]:
-    """The only node's kubelet."""
-    with FakeKubelet(tmp_path_factory.mktemp("kubelet")) as running:
-        add_node(CoreV1Api(admin), running.port)
-        yield running
 
 
 @pytest.fixture

@@ -16,11 +16,16 @@ import typing as t
 import pytest
 import yaml
 from control_plane import ControlPlane
-from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
+from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, RbacAuthorizationV1Api, StorageV1Api
 from kubernetes.dynamic import DynamicClient
-from preflight_options import CLAIMS, IDENTITIES, INPUTS, ROLE, options
+from preflight_options import CLAIMS, DIGEST_KEY, IDENTITIES, INPUTS, ROLE, options
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    credentials,
+    live_experiment,
+    permissions,
+    preflight,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import EXPERIMENT_ID
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
@@ -107,7 +112,15 @@ def test_an_empty_cluster_is_not_written_to(control_plane: ControlPlane, check_m
     assert {verb for verb, resource in requests if resource not in REVIEWS} == {"get", "list"}
 
 
+def add_claim(admin: ApiClient, namespace: str, name: str) -> None:
+    labels = {**MANAGED, "eden.reference/experiment-id": STORED}
+    CoreV1Api(admin).create_namespaced_persistent_volume_claim(
+        namespace, {"metadata": {"name": name, "labels": labels}, "spec": CLAIM_SPEC}
+    )
+
+
 def test_what_an_earlier_run_stored_is_found(admin: ApiClient, namespace: str, check: Check) -> None:
+    add_claim(admin, namespace, CLAIMS[0])
     add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
     add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
     result = check(eden_experiment_id=STORED)
@@ -134,6 +147,50 @@ def test_a_label_that_others_have_changed_is_ignored(
     applied(OTHER)
     with pytest.raises(InputError, match="there are volumes of another one"):
         check()
+
+
+def test_a_claim_that_was_replaced_by_an_empty_one(admin: ApiClient, namespace: str, check: Check) -> None:
+    add_configmap(admin, namespace, "eden-experiment", experiment_id=STORED)
+    add_configmap(admin, namespace, "eden-seed", commit=COMMIT)
+    with pytest.raises(MissingError, match=rf"^PersistentVolumeClaim \S+/{CLAIMS[0]} does not exist: "):
+        check()
+    # The timestamps are in seconds.
+    time.sleep(1.1)
+    add_claim(admin, namespace, CLAIMS[0])
+    for check_mode in (True, False):
+        with pytest.raises(MissingError, match=r" was created at 20\S+, after ConfigMap \S+/eden-seed "):
+            check(check_mode)
+    CoreV1Api(admin).patch_namespaced_persistent_volume_claim(
+        CLAIMS[0], namespace, {"metadata": {"annotations": {"eden.reference/restored": STORED}}}
+    )
+    assert check()["experiment_id"] == STORED
+
+
+def test_the_version_is_kept_where_an_upgrade_can_change_it(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    def applied(version: str) -> None:
+        metadata = {
+            "name": "eden-experiment",
+            "annotations": {live_experiment.VERSION_ANNOTATION: version},
+        }
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True}
+        cluster.apply(prepare({**body, "data": {"experiment_id": STORED}}, namespace))
+
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    applied("0.1.0")
+    assert check()["experiment_id"] == STORED
+    applied("99.0.0")
+    with pytest.raises(CollectionError, match=r"^Version 99\.0\.0 of eden\.reference has deployed this"):
+        check()
+    assert check(eden_allow_downgrade=True)["experiment_id"] == STORED
+    # What others write there says nothing.
+    CoreV1Api(admin).patch_namespaced_config_map(
+        "eden-experiment",
+        namespace,
+        {"metadata": {"annotations": {live_experiment.VERSION_ANNOTATION: "98.0.0"}}},
+    )
+    assert check()["experiment_id"] == STORED
 
 
 def test_another_id_than_the_stored_one_is_refused(admin: ApiClient, namespace: str, check: Check) -> None:
@@ -324,6 +381,7 @@ BODIES: dict[str, dict[str, t.Any]] = {
     "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
     "PodDisruptionBudget": {"apiVersion": "policy/v1", "spec": {"maxUnavailable": 1}},
     "Ingress": {"apiVersion": "networking.k8s.io/v1", "spec": {"defaultBackend": BACKEND}},
+    "Lease": {"apiVersion": "coordination.k8s.io/v1", "spec": {}},
 }
 HELM = {"app.kubernetes.io/managed-by": "Helm"}
 
@@ -371,6 +429,66 @@ def test_a_volume_that_exists_keeps_its_size(
     # The server says the same, but only after other objects were written.
     with pytest.raises(ClusterError, match="Forbidden"):
         applied("10Gi")
+
+
+def test_a_password_that_is_not_the_databases(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    api, old = CoreV1Api(admin), {"POSTGRES_PASSWORD": "old", "EDEN_ADMIN_TOKEN": "t", DIGEST_KEY: "key"}
+    for name, values in (("eden-credentials", old), ("mine", {**old, "POSTGRES_PASSWORD": "new"})):
+        metadata = {"name": name, "labels": MANAGED}
+        api.create_namespaced_secret(namespace, {"metadata": metadata, "stringData": values})
+    add_claim(admin, namespace, CLAIMS[0])
+    bound = {"status": {"phase": "Bound"}}
+    api.patch_namespaced_persistent_volume_claim_status(CLAIMS[0], namespace, bound)
+    body = workload("StatefulSet")
+    digests = credentials.digests(old, {"postgres": ["POSTGRES_PASSWORD"]}, DIGEST_KEY)
+    template = body["spec"]["template"]
+    template["metadata"]["annotations"] = {live_experiment.DIGEST_ANNOTATION: digests["postgres"]}
+    reference = {"name": "eden-credentials", "key": "POSTGRES_PASSWORD"}
+    template["spec"]["containers"][0]["env"] = [
+        {"name": "POSTGRES_PASSWORD", "valueFrom": {"secretKeyRef": reference}}
+    ]
+    metadata = {"name": "eden-postgres", "labels": MANAGED}
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare({**body, "kind": "StatefulSet", "metadata": metadata}, namespace))
+
+    assert check()["changed"] is False
+    for check_mode in (True, False):
+        with pytest.raises(InputError, match=r"^Secret \S+/mine has another POSTGRES_PASSWORD") as error:
+            check(check_mode, eden_existing_secret="mine")
+    assert "old" not in error.value.message.split()
+    assert check(eden_existing_secret="mine", eden_database_password_changed=True)["changed"] is False
+    # What others write there says nothing.
+    changed = {"metadata": {"annotations": {live_experiment.DIGEST_ANNOTATION: "changed"}}}
+    AppsV1Api(admin).patch_namespaced_stateful_set(
+        "eden-postgres", namespace, {"spec": {"template": changed}}
+    )
+    assert check()["changed"] is False
+
+
+def test_an_evaluation_schema_that_changes(
+    admin: ApiClient, control_plane: ControlPlane, namespace: str, check: Check
+) -> None:
+    def config(text: str) -> dict[str, t.Any]:
+        metadata = {"name": "eden-experiment-config", "labels": MANAGED}
+        data = {live_experiment.CONFIG_KEY: text}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    cluster = Cluster.connect({"kubeconfig": str(control_plane.kubeconfig)})
+    cluster.apply(prepare(config("evaluation_schema: {score: integer}"), namespace))
+    assert check()["changed"] is False
+    CoreV1Api(admin).create_namespaced_secret(
+        namespace, {"metadata": {"name": IDENTITIES[0], "labels": MANAGED}}
+    )
+    for check_mode in (True, False):
+        with pytest.raises(InputError, match=r"^The experiment config has the evaluation_schema"):
+            check(check_mode)
+    # What others write there says nothing.
+    CoreV1Api(admin).patch_namespaced_config_map(
+        "eden-experiment-config", namespace, config("evaluation_schema: {score: text}")
+    )
+    assert check()["changed"] is False
 
 
 # Permissions

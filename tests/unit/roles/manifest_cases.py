@@ -41,6 +41,8 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
         "eden_replicas": {"executor_host": 3, "ideator_host": 2, "web_ui": 0},
         "eden_existing_secret": "given",
+        "eden_database_password_changed": True,
+        "eden_allow_downgrade": True,
         "eden_web_ui_peers": [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
         ],
@@ -58,6 +60,7 @@ CASES: dict[str, dict[str, t.Any]] = {
         "eden_remember_credentials": False,
         "eden_poll_interval": 0.5,
         "eden_timeout": 900,
+        "eden_lock_timeout": 60,
     },
     # What YAML takes for something else, and characters that it escapes, folds or refuses.
     "strings": {

@@ -21,6 +21,10 @@ SITE = [
         "hosts": "all",
         "gather_facts": False,
         "roles": [{"role": f"eden.reference.{phase}", "tags": [phase]} for phase in PHASES],
+        "post_tasks": [
+            {"ansible.builtin.import_role": {"name": "eden.reference.eden", "tasks_from": name}}
+            for name in ("start", "unlock")
+        ],
     }
 ]
 # Appended to each module in place of its function; it writes down its calls, one a line.
@@ -32,6 +36,9 @@ def run(task):
     with open(os.path.join(os.environ["EDEN_CALLS"], p["namespace"]), "a") as file:
         name = __name__.rpartition(".")[2]
         print(json.dumps({{"module": name, "parameters": dict(p), "check_mode": task.check_mode}}), file=file)
+    given = json.loads(os.environ["EDEN_RESULTS"])
+    if name in given:
+        return given[name]
     seeded = os.environ.get("EDEN_SEEDED")
     workers = p.get("workers") or []
     return {{
@@ -39,10 +46,14 @@ def run(task):
         "preflight": lambda: {{
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
+            "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
         "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
-        "rollout": lambda: {{"logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}}}},
+        "rollout": lambda: {{
+            "logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}},
+            "workloads": [{{"name": w["name"], "state": "ready", "message": ""}} for w in p["workloads"]],
+        }},
         "identities": lambda: {{
             "complete": True,
             "incomplete": [],
@@ -56,7 +67,16 @@ def run(task):
                 for number, worker in enumerate(workers)
             }}
         }},
-        "experiment_info": lambda: {{"workers": [{{"name": w["name"], "accepted": True}} for w in workers]}},
+        "experiment_info": lambda: {{
+            "available": True,
+            "state": "running",
+            "events": {{}},
+            "ideations": 0,
+            "workers": [{{"name": w["name"], "accepted": True}} for w in workers],
+        }},
+        "claims": lambda: {{"orphaned": [], "reclaimed": []}},
+        "lock": lambda: {{"changed": False}},
+        "start": lambda: {{"changed": False, "workloads": []}},
     }}["identities" if name == "identities_info" else name]()
 """
 
@@ -84,8 +104,12 @@ def play(
     plays: t.Any = None,
     *arguments: str,
     seeded: bool = False,
+    results: t.Mapping[str, t.Any] | None = None,
 ) -> Ran:
-    """Run plays on hosts with these variables in ``work``, an empty directory."""
+    """Run plays on hosts with these variables in ``work``, an empty directory.
+
+    The ``results`` are returned by the modules of these names.
+    """
     collection = work / "collections" / "ansible_collections" / "eden" / "reference"
     _link(ROOT, collection, leave_out=("plugins", "collections", ".git"))
     _link(ROOT / "plugins", collection / "plugins", leave_out=("modules",))
@@ -122,6 +146,7 @@ def play(
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
             "ANSIBLE_FORKS": "2",
             "EDEN_CALLS": str(calls),
+            "EDEN_RESULTS": json.dumps(results or {}),
             **({"EDEN_SEEDED": "1"} if seeded else {}),
         },
         capture_output=True,

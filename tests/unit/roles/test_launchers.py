@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
 import os
 import socket
+import string
 import subprocess
 import sys
 import threading
@@ -17,6 +19,8 @@ from pathlib import Path
 
 import pytest
 from manifest_cases import Manifests
+
+from ansible_collections.eden.reference.plugins.module_utils._eden import credentials
 
 # Connects to the server of a URL, and so fails where that does not listen yet; then prints its arguments.
 MODULE = """
@@ -184,7 +188,7 @@ def verified(
         check=True,
         text=True,
     )
-    return [(valid, calls) for valid, calls in json.loads(ran.stdout)], ran.stderr
+    return [tuple(found) for found in json.loads(ran.stdout)], ran.stderr
 
 
 def test_a_token_is_hashed_once_and_a_wrong_one_each_time(plain: Manifests, tmp_path: Path) -> None:
@@ -226,13 +230,14 @@ def test_the_switch_leaves_argon2_as_it_is(manifests: dict[str, Manifests]) -> N
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Answers with the status of the server, or too late."""
+    """Answers with the status of the server, or too late; 401 to another token than the server's."""
 
     def do_GET(self) -> None:
         server = t.cast(TaskStore, self.server)
         time.sleep(server.seconds)
+        accepted = self.headers["Authorization"] == f"Bearer admin:{server.token}"
         with contextlib.suppress(OSError):
-            self.send_response(server.status)
+            self.send_response(server.status if accepted else 401)
             self.end_headers()
 
     def log_message(self, *_words: t.Any) -> None:
@@ -244,39 +249,50 @@ class TaskStore(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, status: int, seconds: float) -> None:
+    def __init__(self, status: int = 200, seconds: float = 0, token: str = "token") -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.status, self.seconds = status, seconds
+        self.status, self.seconds, self.token = status, seconds, token
 
-
-def asked(program: str) -> tuple[int, str]:
-    """How a probe's program ends, and its errors."""
-    ran = subprocess.run(
-        [sys.executable, "-c", program], env=SECRETS, capture_output=True, check=False, text=True
-    )
-    return ran.returncode, ran.stderr
+    def probed(self, objects: Manifests, probe: str, token: str = "token") -> bool:
+        """Whether the task store's probe, with that token in its environment, succeeds."""
+        words = [
+            word.replace(":8080/", f":{self.server_port}/").replace("--max-time 25", "--max-time 1")
+            for word in container(objects, "task-store-server")[probe]["exec"]["command"]
+        ]
+        environment = {"PATH": os.environ["PATH"], "EDEN_ADMIN_TOKEN": token}
+        return subprocess.run(words, env=environment, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("status", "seconds", "ready", "alive"),
-    [(200, 0, True, True), (500, 0, False, False), (200, 3, False, True)],
-    ids=["it serves", "its database is gone", "it is slow"],
+    [(200, 0, True, True), (500, 0, False, False), (404, 0, False, True), (200, 3, False, True)],
+    ids=["it serves", "its database is gone", "it is another experiment's", "it is slow"],
 )
 def test_a_task_store_that_is_slow_is_not_ready_and_not_dead(
     plain: Manifests, status: int, seconds: float, ready: bool, alive: bool
 ) -> None:
-    found = container(plain, "task-store-server")
     with TaskStore(status, seconds) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        for probe, passes in (("readinessProbe", ready), ("livenessProbe", alive)):
-            program = found[probe]["exec"]["command"][-1]
-            program = program.replace(":8080/", f":{server.server_port}/").replace("timeout=25", "timeout=1")
-            code, errors = asked(program)
-            assert (code == 0) == passes, errors
+        assert server.probed(plain, "readinessProbe") == ready
+        assert server.probed(plain, "livenessProbe") == alive
         server.shutdown()
 
 
 def test_a_task_store_that_does_not_listen_is_dead(plain: Manifests) -> None:
-    program = container(plain, "task-store-server")["livenessProbe"]["exec"]["command"][-1]
-    _code, errors = asked(program.replace(":8080/", ":9/"))
-    assert "refused" in errors
+    server = TaskStore()
+    server.server_close()
+    assert not server.probed(plain, "readinessProbe")
+    assert not server.probed(plain, "livenessProbe")
+
+
+@pytest.mark.parametrize(
+    "token", [string.printable[:94], "-H", "@/etc/passwd", "%s%n\\n", '"\\', "'$(false)`", "#;" * 2048]
+)
+def test_the_probes_send_any_token_that_is_accepted(plain: Manifests, token: str) -> None:
+    value = base64.b64encode(token.encode()).decode()
+    assert credentials.value_problem("EDEN_ADMIN_TOKEN", value) == ""
+    with TaskStore(token=token) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert server.probed(plain, "readinessProbe", token)
+        assert not server.probed(plain, "readinessProbe", "another")
+        server.shutdown()

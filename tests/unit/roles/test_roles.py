@@ -16,7 +16,7 @@ ROLES = ROOT / "roles"
 ALL = ("eden", *PHASES)
 # Templates that others extend or import.
 BASES = {"pod.yaml.j2", "service.yaml.j2", "worker.yaml.j2", "parts.j2"}
-MOST_TASKS = 25
+MOST_TASKS = 30
 
 
 def texts(role: str) -> dict[Path, str]:
@@ -124,10 +124,11 @@ def test_a_phase_alone_reads_what_the_others_made_from_the_same_cluster(tmp_path
         "task_store": {"apply", "rollout"},
         "identities": {"identities"},
         "app_tier": {"apply", "rollout"},
-        "verify": {"rollout", "experiment_info"},
+        "verify": {"rollout", "experiment_info", "claims"},
     }
     calls = ran.calls["one"]
-    assert {call["module"] for call in calls} == {"preflight"} | makes[phase] | reads.get(phase, set())
+    modules = {"preflight", "start", "lock"} | makes[phase] | reads.get(phase, set())
+    assert {call["module"] for call in calls} == modules
     for call in calls:
         parameters = call["parameters"]
         assert parameters["context"] == "there"
@@ -157,7 +158,8 @@ def test_two_plays_on_one_host_keep_their_experiments_apart(tmp_path: Path) -> N
     ran = play(tmp_path, {"one": {}}, plays, seeded=True)
     assert ran.code == 0, ran.output
     assert [call["module"] for call in ran.calls["b"]] == [
-        *("preflight", "credentials", "identities_info", "apply", "rollout", "rollout", "experiment_info")
+        *("preflight", "credentials", "identities_info", "apply", "rollout", "rollout", "experiment_info"),
+        *("claims", "start", "lock"),
     ]
     for name, experiment in ids.items():
         other = next(found for other, found in ids.items() if other != name)
@@ -209,3 +211,9 @@ def test_a_run_without_the_checks_says_what_is_missing(tmp_path: Path, arguments
     assert ran.code != 0
     assert "were not checked: run without --skip-tags always and without --start-at-task" in ran.output
     assert COMMIT not in str(ran.calls)
+
+
+def test_every_module_after_preflight_has_the_lock(unchanged: Ran) -> None:
+    calls = [call for call in unchanged.calls["one"] if call["module"] not in ("inputs", "preflight")]
+    assert {call["module"] for call in calls if not call["parameters"]["lock"]} == set()
+    assert calls[-1]["module"] == "lock"

@@ -50,6 +50,13 @@ def test_the_collections_own_count_is_the_same(events: list[Document], experimen
     assert {name: int(count) for name, count in shown.items()} == dict(types(events))
 
 
+def test_doctor_finds_nothing_wrong(events: list[Document], experiment: Experiment) -> None:
+    settings = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections")}
+    run = experiment.testbed.playbook(CHECKOUT / "playbooks/doctor.yml", **settings)
+    assert run.status == 0, run.output
+    assert "Nothing is wrong." in run.output
+
+
 @pytest.fixture(scope="module")
 def refs(
     events: list[Document], experiment: Experiment, host: Host, tmp_path_factory: pytest.TempPathFactory

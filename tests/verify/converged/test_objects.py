@@ -16,7 +16,16 @@ def _names(*names: str) -> set[str]:
 
 
 OBJECTS = {
-    "configmaps": _names("experiment", "experiment-config", "forgejo-user", "git-credential-helper", "seed"),
+    "configmaps": _names(
+        *(
+            "experiment",
+            "experiment-config",
+            "forgejo-user",
+            "git-credential-helper",
+            "postgres-start",
+            "seed",
+        )
+    ),
     "secrets": _names("credentials", *(f"{name}-identity" for name in WORKERS)),
     "services": _names(*SERVERS),
     "deployments": _names("task-store-server"),

@@ -24,7 +24,7 @@ PREFIX = "eden.reference."
 # What a release that is named eden consists of.
 MADE = re.compile(
     r"eden-("
-    r"credentials|experiment|experiment-config|seed|git-credential-helper"
+    r"credentials|lock|experiment|experiment-config|seed|git-credential-helper"
     r"|postgres|forgejo|task-store-server|orchestrator|web-ui|blob|artifacts"
     r"|(ideator|executor|evaluator)-host-\d+"
     r"|(operator|orchestrator|web-ui-\d+|(ideator|executor|evaluator)-host-\d+)-identity)"

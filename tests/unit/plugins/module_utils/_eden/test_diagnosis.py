@@ -426,7 +426,7 @@ TROUBLESHOOTING = Path(__file__).parents[5] / "docs" / "troubleshooting.md"
 
 def test_every_problem_is_explained_in_the_docs() -> None:
     """And the docs explain nothing else, except what only the rollout adds."""
-    section = TROUBLESHOOTING.read_text().partition("\n## Errors of preflight")[0]
+    section = TROUBLESHOOTING.read_text().partition("\n## Errors of a trial")[0]
     cells = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
     explained = {(cell[0][3:-1], cell[1].strip("`")) for cell in cells} - {("after … s …", "any")}
     patterns = {row: re.compile(re.escape(row[0]).replace("…", ".*")) for row in explained}

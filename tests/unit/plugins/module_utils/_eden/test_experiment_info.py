@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What experiment_info makes of events and Secrets."""
+"""What experiment_info makes of Secrets."""
 
 from __future__ import annotations
 
-import typing as t
 from unittest import mock
 
 import pytest
@@ -11,34 +10,14 @@ import pytest
 from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_info
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import Desired, DesiredWorker
 from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import IdentitySecret
-from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer
+from ansible_collections.eden.reference.plugins.module_utils._eden.plan import INSTANCE_LABEL
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer, Worker
 
 WORKER = DesiredWorker("executor-host-1", "eden-executor-host-1-identity", {})
 OTHER = DesiredWorker("operator", "eden-operator-identity", {})
 EXPERIMENT_ID = "exp_" + "0" * 26
 DESIRED = Desired("ns", "eden", EXPERIMENT_ID, "store", 80, "", False, "admin", "key", (WORKER, OTHER), (), 1)
 ID = "wkr_" + "0" * 26
-
-
-def event(event_type: str, **data: t.Any) -> dict[str, t.Any]:
-    return {"type": event_type, "data": data}
-
-
-def test_events_are_counted_by_type_and_ideations_apart() -> None:
-    events = [
-        event("task.created", task_id="ideation-1", kind="ideation"),
-        event("task.completed", task_id="ideation-1"),
-        event("task.completed", task_id="execution-1"),
-        event("variant.integrated", variant_id="v"),
-    ]
-    assert experiment_info.progress(iter(events)) == {
-        "events": {"task.completed": 2, "task.created": 1, "variant.integrated": 1},
-        "ideations": 1,
-    }
-
-
-def test_no_events() -> None:
-    assert experiment_info.progress([]) == {"events": {}, "ideations": 0}
 
 
 @pytest.mark.parametrize(
@@ -68,3 +47,19 @@ def test_worker_is_accepted_by_its_own_token(
         "accepted": accepted,
     }
     assert secret.token not in (value for value in found.values() if value)
+
+
+def test_duplicates_are_minted_for_this_instance_and_held_by_no_secret() -> None:
+    def row(worker_id: str, **labels: str) -> Worker:
+        return Worker(worker_id, WORKER.name, labels, "2026-11-28T05:00:00Z")
+
+    ours, other = {INSTANCE_LABEL: DESIRED.label}, {INSTANCE_LABEL: "ns/other"}
+    rows = [row(ID, **ours), row("wkr_twice", **ours), row("wkr_other", **other), row("wkr_setup")]
+    store = mock.Mock()
+    store.find_workers.side_effect = lambda name: rows if name == WORKER.name else []
+    held = [{"name": WORKER.name, "worker_id": ID}, {"name": OTHER.name, "worker_id": ""}]
+    [found] = experiment_info.duplicates(store, DESIRED, held)
+    assert (found["name"], found["worker_id"]) == (WORKER.name, "wkr_twice")
+    assert found["message"].startswith(
+        "wkr_twice, registered at 2026-11-28T05:00:00Z, is named executor-host-1"
+    )

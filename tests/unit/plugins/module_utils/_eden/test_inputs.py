@@ -72,6 +72,7 @@ VALID: dict[str, list[t.Any]] = {
     "eden_network_policies": [True, False, "yes", "No", "TRUE", "off", "1", "0", 1, 0],
     "eden_max_unavailable": [0, "0", 99],
     "eden_timeout": [1, 86400, "600"],
+    "eden_lock_timeout": [0, "0", 86400],
     "eden_poll_interval": [86400, 0.001, 3, "3", "0.5", "10.0"],
     "eden_log_level": ["debug"],
     "eden_task_store_url": ["http://10.0.0.1", "https://eden.example.org:8443/store/", "http://[::1]:8080"],
@@ -170,6 +171,7 @@ INVALID: dict[str, list[tuple[str, list[t.Any]]]] = {
     ],
     "eden_network_policies": [("", ["maybe", "", " yes", "y", "yes\n", 2, 1.0, None, [True]])],
     "eden_max_unavailable": [("", [-1, "-1", 100])],
+    "eden_lock_timeout": [("", [-1, 86401, "soon"])],
     "eden_timeout": [
         ("", [0, -1, 86401, 1.5, True, float("nan"), None, [600], "", " 600 ", "9" * 5000]),
         ("", each("0 12abc 6e2 0x10 1_000 007 +1 600.0 \uff16 six")),

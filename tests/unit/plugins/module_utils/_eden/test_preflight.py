@@ -4,21 +4,31 @@
 from __future__ import annotations
 
 import base64
+import os
 import typing as t
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
-from preflight_options import CLAIMS, IDENTITIES, ROLE, options
+from preflight_options import CLAIMS, DIGEST_KEY, IDENTITIES, ROLE, options
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import permissions, preflight
+from ansible_collections.eden.reference.plugins.module_utils._collection import VERSION
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    credentials,
+    live_experiment,
+    permissions,
+    preflight,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._errors import (
     ClusterError,
     CollectionError,
     InputError,
+    LockedError,
     UnreachableError,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import RETRY_BUDGET
+from ansible_collections.eden.reference.plugins.module_utils._kube.lease import holder_of
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import classify
 from ansible_collections.eden.reference.plugins.module_utils._kube.storage import DEFAULT_CLASS_ANNOTATIONS
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
@@ -30,6 +40,7 @@ EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
 # Of an object that we applied, all of whose fields others have set since.
 APPLIED = [{"manager": "eden.reference", "operation": "Apply", "fieldsV1": {}}]
+LATER = "2999-11-28T12:00:00.000000Z"
 EXPERIMENT = ("ConfigMap", "eden-experiment")
 SEED = ("ConfigMap", "eden-seed")
 POSTGRES_CLAIM, BLOB = (("PersistentVolumeClaim", name) for name in CLAIMS)
@@ -105,6 +116,9 @@ class FakeCluster:
             raise self.answers[kind]
         return definition
 
+    def now(self) -> datetime:
+        return datetime.fromisoformat(LATER)
+
     def _refuse(self, action: str, kind: str, name: str) -> None:
         self.requests.append(f"{action} {kind} {name}".strip())
         if (kind, name) in self.refused:
@@ -146,7 +160,11 @@ def test_everything_is_read_once(cluster: FakeCluster) -> None:
         *(f"Secret {name}" for name in ("eden-credentials", *IDENTITIES)),
         "Namespace lab",
         "Service eden-postgres",
+        "Lease eden-lock",
+        # Before anything else, and with the others.
+        "Lease eden-lock",
     ]
+    assert cluster.requests[0] == "read Lease eden-lock"
     assert sorted(cluster.requests) == sorted(
         [
             "create SelfSubjectRulesReview",
@@ -267,6 +285,31 @@ def test_pull_secrets_that_do_not_exist_are_all_named(cluster: FakeCluster) -> N
     # They cannot exist in a namespace that is yet to be made.
     del cluster.objects["Namespace", "lab"]
     assert run(eden_image_pull_secrets=["b"])["changed"] is False
+
+
+# Lock
+
+
+def held(holder: str) -> Object:
+    """The Lease of a run that was renewed just now."""
+    spec = {"holderIdentity": holder, "acquireTime": LATER, "renewTime": LATER}
+    return {"metadata": {"labels": OURS, "resourceVersion": "7"}, "spec": spec}
+
+
+def test_another_run_is_refused_and_only_a_warning_in_check_mode(cluster: FakeCluster) -> None:
+    cluster.objects["Lease", "eden-lock"] = held("there/boot/22/200")
+    assert "process 22 on there since 2999-11-28T12:00:00Z" in refusal(LockedError)
+    assert cluster.requests == ["read Lease eden-lock"]
+    (warning,) = run(check_mode=True)["warnings"]
+    assert "process 22 on there" in warning
+
+
+@pytest.mark.parametrize(("live", "version"), [(None, ""), (held(""), "7")])
+def test_the_lock_is_passed_on(cluster: FakeCluster, live: Object | None, version: str) -> None:
+    if live:
+        cluster.objects["Lease", "eden-lock"] = live
+    lock = preflight.run(Task(options("lab"), process=os.getpid()))["lock"]
+    assert lock == {"name": "eden-lock", "holder": holder_of(os.getpid()), "version": version, "labels": OURS}
 
 
 # Owners
@@ -506,7 +549,7 @@ CHANGED = {"metadata": {"labels": OURS, "managedFields": APPLIED}}
             for commit in ("main", "", "0" * 40)
         ),
         # A restored one counts if no task store says otherwise.
-        ({**CHANGED, "data": {"commit": COMMIT}}, {}, COMMIT),
+        ({**CHANGED, "data": {"commit": COMMIT}}, {POSTGRES_CLAIM: claim(STORED)}, COMMIT),
     ],
 )
 def test_the_seed_commit(
@@ -517,7 +560,7 @@ def test_the_seed_commit(
 
 
 def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
-    cluster.objects[SEED] = configmap(commit="main")
+    cluster.objects |= {SEED: configmap(commit="main"), POSTGRES_CLAIM: claim(STORED)}
     assert refusal(InputError) == (
         "ConfigMap lab/eden-seed contains 'main' instead of a commit id. Delete this ConfigMap: "
         "the phase seed then reads it from the repository, which is kept."
@@ -530,3 +573,235 @@ def test_several_problems_are_reported_at_once(cluster: FakeCluster) -> None:
     message = refusal(eden_existing_secret="mine", eden_experiment_id=OTHER)
     assert len(message.splitlines()) == 4
     assert message.startswith("3 problems prevent the deployment; nothing was written.\n")
+
+
+# The live experiment
+
+EARLY, LATE = "2026-11-24T10:00:00Z", "2026-11-24T10:00:01Z"
+STATEFULSET, DEPLOYMENT = ("StatefulSet", "eden-postgres"), ("Deployment", "eden-task-store-server")
+
+
+def dated(live: Object, created: str, **annotations: str) -> Object:
+    metadata = {**live["metadata"], "creationTimestamp": created, "annotations": annotations}
+    return {**live, "metadata": metadata}
+
+
+def seeded(claim_created: str = EARLY, **annotations: str) -> Objects:
+    """An experiment with its claims, one of which was made at that time."""
+    return {
+        EXPERIMENT: configmap(experiment_id=STORED),
+        SEED: dated(configmap(commit=COMMIT), EARLY),
+        POSTGRES_CLAIM: dated(claim(STORED), claim_created, **annotations),
+        DEPLOYMENT: dated({"metadata": {"labels": OURS}, **deployment()}, EARLY),
+        BLOB: dated({**claim(STORED), "spec": volume_spec("10Gi")}, claim_created, **annotations),
+    }
+
+
+def deployment(available: bool = True) -> Object:
+    pod = {"metadata": {}, "spec": {"containers": [{"name": "a"}]}}
+    reason = live_experiment.ROLLED_OUT if available else "ReplicaSetUpdated"
+    return {"spec": {"template": pod}, "status": {"conditions": [{"reason": reason}]}}
+
+
+def restored(experiment_id: str) -> dict[str, str]:
+    return {live_experiment.RESTORED_ANNOTATION: experiment_id}
+
+
+@pytest.mark.parametrize(
+    ("objects", "absent", "lost"),
+    [
+        (seeded(), [], []),
+        (seeded(LATE), [], ["POSTGRES", "BLOB"]),
+        (seeded(LATE, **restored(OTHER)), [], ["POSTGRES", "BLOB"]),
+        (seeded(LATE, **restored(STORED)), [], []),
+        (seeded(), [POSTGRES_CLAIM], ["POSTGRES"]),
+        (seeded(), [POSTGRES_CLAIM, BLOB], ["POSTGRES", "BLOB"]),
+        # Nothing was written yet, or the object that was made later is gone.
+        (seeded(), [SEED, DEPLOYMENT, POSTGRES_CLAIM, BLOB], []),
+        (seeded(LATE), [SEED], ["BLOB"]),
+        (seeded(LATE), [DEPLOYMENT], ["POSTGRES"]),
+    ],
+)
+def test_a_volume_whose_data_is_gone(
+    cluster: FakeCluster, objects: Objects, absent: list[tuple[str, str]], lost: list[str]
+) -> None:
+    cluster.objects |= {key: live for key, live in objects.items() if key not in absent}
+    if not lost:
+        assert run()["experiment_id"] == STORED
+        return
+    with pytest.raises(CollectionError) as error:
+        run(check_mode=True)
+    found = [line for line in error.value.message.splitlines() if "PersistentVolumeClaim" in line]
+    claims = {"POSTGRES": (POSTGRES_CLAIM, "the database", "Start anew."), "BLOB": (BLOB, "files", "Go on")}
+    for line, (key, content, advice) in zip(found, map(claims.get, lost), strict=True):
+        assert f"PersistentVolumeClaim lab/{key[1]} " in line
+        assert f"it had {content}, and" in line
+        assert (
+            f"annotate persistentvolumeclaim {key[1]} --namespace lab eden.reference/restored={STORED}. "
+            in line
+        )
+        assert advice in line
+
+
+def test_a_component_without_replicas_needs_no_volume(cluster: FakeCluster) -> None:
+    wanted = options("lab")
+    volumes = [{**volume, "created_before": None} for volume in wanted["topology"]["volumes"]]
+    cluster.objects |= seeded(LATE)
+    assert preflight.run(Task({**wanted, "topology": {**wanted["topology"], "volumes": volumes}}))
+
+
+@pytest.mark.parametrize(
+    ("version", "by_others", "allowed", "refused"),
+    [
+        ("", False, False, False),
+        (VERSION, False, False, False),
+        ("0.0.9", False, False, False),
+        ("no version", False, False, False),
+        ("99.0.0", False, False, True),
+        ("0.10.0", False, False, True),
+        ("99.0.0-dev1", False, False, True),
+        ("99.0.0", False, True, False),
+        ("99.0.0", True, False, False),
+    ],
+)
+def test_an_experiment_of_a_newer_version(
+    cluster: FakeCluster, version: str, by_others: bool, allowed: bool, refused: bool
+) -> None:
+    live = dated(configmap(experiment_id=STORED), EARLY, **{live_experiment.VERSION_ANNOTATION: version})
+    live["metadata"]["managedFields"] = APPLIED if by_others else []
+    cluster.objects[EXPERIMENT] = live
+    if refused:
+        message = refusal(eden_allow_downgrade=allowed)
+        assert message.startswith(
+            f"Version {version} of eden.reference has deployed this experiment, and this is "
+        )
+        assert "eden_allow_downgrade" in message
+    else:
+        assert run(eden_allow_downgrade=allowed)["changed"] is False
+
+
+def config_of(text: str, **metadata: t.Any) -> Object:
+    return {"metadata": {"labels": OURS, **metadata}, "data": {"experiment-config.yaml": text}}
+
+
+OLD_CONFIG = "objective: {}\nevaluation_schema: {score: integer}\n"
+IDENTITY = ("Secret", IDENTITIES[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, True),
+        ({"text": "evaluation_schema: {score: real}\nparallel_variants: 4\n"}, False),
+        ({"text": "evaluation_schema: [unbalanced"}, False),
+        ({"text": "{}"}, False),
+        ({"registered": False}, False),
+        ({"available": False}, False),
+        ({"managedFields": APPLIED}, False),
+    ],
+    ids=str,
+)
+def test_an_evaluation_schema_that_changes(
+    cluster: FakeCluster, changes: dict[str, t.Any], refused: bool
+) -> None:
+    given = {"text": OLD_CONFIG, "registered": True, "available": True, "managedFields": [], **changes}
+    cluster.objects |= {
+        **seeded(),
+        ("ConfigMap", "eden-experiment-config"): config_of(
+            given["text"], managedFields=given["managedFields"]
+        ),
+        DEPLOYMENT: dated({"metadata": {"labels": OURS}, **deployment(given["available"])}, EARLY),
+        **({IDENTITY: secret(token=b"t")} if given["registered"] else {}),
+    }
+    if refused:
+        assert refusal(InputError).startswith(
+            'The experiment config has the evaluation_schema {"score": "real"}, but that of the experiment '
+            'is {"score": "integer"}. It cannot change'
+        )
+    else:
+        assert run(check_mode=True)["changed"] is False
+
+
+OLD = {"POSTGRES_PASSWORD": "old", "EDEN_ADMIN_TOKEN": "token", DIGEST_KEY: "key"}
+NEW = {**OLD, "POSTGRES_PASSWORD": "new"}
+OTHER_KEY = {**NEW, DIGEST_KEY: "another"}
+
+
+def digested(component: str, **fields: t.Any) -> Object:
+    """A workload that was deployed with the old credentials."""
+    digests = credentials.digests(OLD, options("lab")["topology"]["readers"], DIGEST_KEY)
+    reference = {"secretKeyRef": {"name": "eden-credentials", "key": "POSTGRES_PASSWORD"}}
+    env = [{"name": "POSTGRES_USER", "value": "eden"}, {"name": "POSTGRES_PASSWORD", "valueFrom": reference}]
+    template = {
+        "metadata": {"annotations": {live_experiment.DIGEST_ANNOTATION: digests[component]}},
+        "spec": {"containers": [{"name": component, "env": env}]},
+    }
+    return {
+        "metadata": {"labels": OURS, **fields},
+        "spec": {"template": template, "volumeClaimTemplates": []},
+    }
+
+
+def secret_of(values: dict[str, str]) -> Object:
+    return secret(**{key: value.encode() for key, value in values.items()})
+
+
+ANOTHER = (
+    "Secret lab/{} has another POSTGRES_PASSWORD than the one that the database got {}, and the database"
+)
+UNKNOWN = (
+    "Whether POSTGRES_PASSWORD in Secret lab/{} is that of the database, which got it {}, cannot be told: "
+)
+OWN, MINE = ("eden-credentials", "when it was created"), ("mine", "from Secret lab/eden-credentials")
+
+
+@pytest.mark.parametrize(
+    ("own", "mine", "words"),
+    [
+        (OLD, None, ""),
+        (NEW, None, ANOTHER.format(*OWN)),
+        (OTHER_KEY, None, UNKNOWN.format(*OWN)),
+        (OLD, {**OLD, "EDEN_ADMIN_TOKEN": "another"}, ""),
+        (OLD, {**OLD, DIGEST_KEY: "another"}, ""),
+        (OLD, OTHER_KEY, ANOTHER.format(*MINE)),
+        (None, OLD, ""),
+        (None, OTHER_KEY, UNKNOWN.format(*MINE)),
+        (NEW, OTHER_KEY, UNKNOWN.format(*MINE)),
+    ],
+)
+def test_a_password_that_is_not_the_databases(
+    cluster: FakeCluster, own: dict[str, str] | None, mine: dict[str, str] | None, words: str
+) -> None:
+    cluster.objects |= {
+        STATEFULSET: digested("postgres"),
+        DEPLOYMENT: digested("task-store-server"),
+        POSTGRES_CLAIM: {**claim(STORED), "status": {"phase": "Bound"}},
+        BLOB: {**claim(STORED), "spec": volume_spec("10Gi")},
+        **({("Secret", "eden-credentials"): secret_of(own)} if own else {}),
+        **({("Secret", "mine"): secret_of(mine)} if mine else {}),
+    }
+    existing = "mine" if mine else ""
+    if not words:
+        assert run(eden_existing_secret=existing)["changed"] is False
+        return
+    message = refusal(InputError, eden_existing_secret=existing)
+    assert message.startswith(words)
+    assert "kubectl exec -it eden-postgres-0 --namespace lab -- psql -U eden eden, then \\password" in message
+    assert run(eden_existing_secret=existing, eden_database_password_changed=True)["changed"] is False
+    # Others have changed the digest, or there is no database yet.
+    cluster.objects[STATEFULSET] = digested("postgres", managedFields=APPLIED)
+    assert run(eden_existing_secret=existing)["changed"] is False
+    cluster.objects |= {STATEFULSET: digested("postgres"), POSTGRES_CLAIM: claim(STORED)}
+    assert run(eden_existing_secret=existing)["changed"] is False
+
+
+def test_a_secret_of_an_earlier_run_that_may_not_be_read(cluster: FakeCluster) -> None:
+    cluster.objects |= {
+        STATEFULSET: digested("postgres"),
+        POSTGRES_CLAIM: {**claim(STORED), "status": {"phase": "Bound"}},
+        ("Secret", "mine"): secret_of(OTHER_KEY),
+    }
+    cluster.refused = {("Secret", "eden-credentials")}
+    assert "cannot be told" in refusal(InputError, eden_existing_secret="mine")
+    cluster.refused, cluster.failing = set(), {("Secret", "eden-credentials")}
+    assert "500" in refusal(ClusterError, eden_existing_secret="mine")

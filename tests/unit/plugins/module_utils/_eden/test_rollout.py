@@ -508,15 +508,36 @@ def done_pod(job: Object) -> Object:
 SEEDED = "EDEN_REPO_SEEDED sha=666b95f001acc6e19682f7e1732e4d8c14b16cb9\n"
 
 
+READY = {"state": "ready", "message": "1 of 1 replicas ready"}
+
+
+def test_check_mode_tells_what_is_not_ready() -> None:
+    stopped = k.ready_statefulset("eden-orchestrator", replicas=0, readyReplicas=0, availableReplicas=0)
+    stopped["spec"]["replicas"] = 0
+    missing = k.deployment()
+    pod = k.pod(POSTGRES, k.container(k.waiting("ErrImagePull", "not found"), name="main"))
+    cluster = FakeCluster(POSTGRES, pod, stopped)
+    found = run(cluster, POSTGRES, stopped, missing, check_mode=True)["workloads"]
+    assert [(row["state"], row["message"]) for row in found] == [
+        (
+            "not ready",
+            "0 of 1 replicas ready; pod eden-postgres-0 cannot pull image lab/debian:trixie",
+        ),
+        ("stopped", "it has 0 replicas"),
+        ("missing", "it does not exist"),
+    ]
+    assert cluster.requests == ["list StatefulSet", "list Deployment", "list Pod"]
+
+
 def test_ready_workloads_cost_one_list_for_each_kind() -> None:
     other, store = k.ready_statefulset("eden-forgejo"), k.ready_deployment()
     cluster = FakeCluster(READY_POSTGRES, other, store)
     assert run(cluster, READY_POSTGRES, other, store) == {
         "changed": False,
         "workloads": [
-            {"kind": "StatefulSet", "name": "eden-postgres", "ready": True},
-            {"kind": "StatefulSet", "name": "eden-forgejo", "ready": True},
-            {"kind": "Deployment", "name": "eden-task-store-server", "ready": True},
+            {"kind": "StatefulSet", "name": "eden-postgres", "ready": True, **READY},
+            {"kind": "StatefulSet", "name": "eden-forgejo", "ready": True, **READY},
+            {"kind": "Deployment", "name": "eden-task-store-server", "ready": True, **READY},
         ],
         "logs": {},
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import json
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import requests
@@ -15,6 +15,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError,
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import TaskStoreError
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import (
+    ClaimedTask,
     Credential,
     LostReplyError,
     TaskStore,
@@ -47,6 +48,7 @@ class Exchange:
     bearer: str = AS_ADMIN
     headers: dict[str, str] = field(default_factory=dict)
     whole: bool = True
+    timeout: float = 15.0
 
 
 class Wire(BaseAdapter):
@@ -65,7 +67,7 @@ class Wire(BaseAdapter):
         assert (request.method, request.url, body) == (exchange.method, BASE + exchange.path, exchange.body)
         assert request.headers["X-Eden-Experiment-Id"] == E
         assert request.headers["Authorization"] == exchange.bearer
-        assert timeout == (3.0, 15.0)
+        assert timeout == (3.0, exchange.timeout)
         if isinstance(exchange.answer, Exception):
             raise exchange.answer
         response = requests.Response()
@@ -144,8 +146,89 @@ def test_workers_are_looked_up_by_any_name_and_come_in_the_order_of_their_ids() 
 
 def test_events_are_read_from_a_cursor_on() -> None:
     document = {"events": [{"type": "task.created"}], "cursor": 4}
-    store, _wire, _clock = talk(Exchange("GET", "/events?cursor=3", 200, document))
+    store, _wire, _clock = talk(Exchange("GET", "/events?cursor=3", 200, document, timeout=120))
     assert store.events(3) == ([{"type": "task.created"}], 4)
+
+
+LATE = [
+    requests.ReadTimeout("read"),
+    requests.ConnectionError(ReadTimeoutError(None, "", "read timed out")),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("late", LATE, ids=["headers", "content"])
+def test_events_that_take_too_long_are_not_asked_for_again(late: Exception) -> None:
+    store, wire, clock = talk(Exchange("GET", "/events?cursor=0", late, timeout=120))
+    with pytest.raises(TaskStoreError, match="Could not read the events"):
+        store.events()
+    assert not wire.script
+    assert not clock.pauses
+
+
+T = "execution-1"
+CLAIMED = ClaimedTask(T, "execution", W, "2026-11-28T05:00:00.123Z")
+AS_WORKER = f"Bearer {W2}:{WORKER_TOKEN}"
+
+
+def task(state: str = "claimed", **claim: str) -> dict[str, t.Any]:
+    claim = {"worker_id": W, "claimed_at": CLAIMED.claimed_at, **claim}
+    claimed = {"claim": claim} if state in ("claimed", "submitted") else {}
+    return {"task_id": T, "kind": "execution", "state": state, "payload": {"idea_id": "i"}, **claimed}
+
+
+def read_task(status: int = 200, document: t.Any = None) -> Exchange:
+    return Exchange("GET", f"/tasks/{T}", status, document or task())
+
+
+def reclaim(answer: int | Exception = 204, document: t.Any = "") -> Exchange:
+    return Exchange(
+        "POST",
+        f"/tasks/{T}/reclaim",
+        answer,
+        document,
+        body={"cause": "operator"},
+        bearer=AS_WORKER,
+        # The server's 204 has no length.
+        whole=answer != 204,
+    )
+
+
+def test_claimed_tasks_are_an_array() -> None:
+    end = {"expires_at": "2026-11-28T06:00:00.000Z"}
+    store, _wire, _clock = talk(Exchange("GET", "/tasks?state=claimed", 200, [task(), task(**end)]))
+    assert store.claimed_tasks() == [CLAIMED, replace(CLAIMED, **end)]
+
+
+GONE = problem("not-found", 404)
+MOVED = problem("illegal-transition", 409)
+
+
+@pytest.mark.parametrize(
+    ("reclaimed", "script"),
+    [
+        (True, [read_task(), reclaim()]),
+        (False, [read_task(200, task("submitted"))]),
+        (False, [read_task(200, task("pending"))]),
+        (False, [read_task(200, task(worker_id=W2))]),
+        (False, [read_task(200, task(claimed_at="2026-11-28T05:00:01.000Z"))]),
+        (False, [read_task(404, GONE)]),
+        (False, [read_task(), reclaim(409, MOVED)]),
+        (False, [read_task(), reclaim(404, GONE)]),
+        (True, [read_task(), reclaim(reset()), read_task(200, task("pending"))]),
+        (True, [read_task(), reclaim(502, ""), read_task(200, task(worker_id=W2))]),
+        (True, [read_task(), reclaim(reset()), read_task(), reclaim()]),
+    ],
+)
+def test_a_task_is_reclaimed_once_and_from_no_other_claimant(reclaimed: bool, script: list[Exchange]) -> None:
+    store, wire, _clock = talk(*script)
+    assert store.reclaim(CLAIMED, (W2, WORKER_TOKEN)) is reclaimed
+    assert not wire.script
+
+
+def test_the_admin_may_not_reclaim() -> None:
+    store, _wire, _clock = talk(read_task(), reclaim(403, problem("forbidden", 403)))
+    with pytest.raises(TaskStoreError, match="Could not reclaim the task execution-1"):
+        store.reclaim(CLAIMED, (W2, WORKER_TOKEN))
 
 
 @pytest.mark.parametrize(

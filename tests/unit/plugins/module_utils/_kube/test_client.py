@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 import typing as t
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 from ansible_collections.eden.reference.plugins.module_utils._kube.kubeconfig import Access
 from ansible_collections.eden.reference.plugins.module_utils._kube.transport import Transport
 
+DATE = "Sat, 03 Feb 2001 04:05:06 GMT"
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}
 
 
@@ -53,7 +55,8 @@ class Script:
                     self.connection.close()
                     return
                 content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-                self.send_response(answer.status)
+                # The other one adds a date.
+                (self.send_response_only if "Date" in answer.headers else self.send_response)(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
@@ -234,3 +237,11 @@ def test_answer_of_something_else_is_told(script: t.Callable[..., Script], body:
     with pytest.raises(UnreachableError, match=r"the server at http://\S+ is not a Kubernetes API") as error:
         cluster.version()
     assert "hunter2" not in error.value.message
+
+
+def test_the_time_is_the_servers(script: t.Callable[..., Script]) -> None:
+    cluster = script(Answer(200, CONFIG), NOT_FOUND._replace(headers={"Date": DATE})).cluster()
+    cluster.read("ConfigMap", "ns", "c")
+    assert abs((cluster.now() - datetime.now(UTC)).total_seconds()) < 5
+    cluster.read("ConfigMap", "ns", "c")
+    assert 0 <= (cluster.now() - datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)).total_seconds() < 5
