@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from kills import CALLBACKS
 from kube import PATHS, Object
 from oracles import Verdict, tail
-from pools import TASK_STORE
 from thin_rig import INSTANCE, Experiment, Outcome
 
 COLLECTION = "eden.reference."
