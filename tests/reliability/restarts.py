@@ -80,6 +80,8 @@ def undisturbed(pool: Pool, *arguments: str) -> tuple[Verdict, Outcome, list[str
     """A change: the verdict, the run, and the clients that had pods when the task store was written."""
     verdict = Verdict()
     with pool.borrowed(verdict) as experiment:
+        # Of runs that earlier trials have killed.
+        forget_temporary_files(experiment)
         before, watch = come_to(experiment), Watch(experiment)
         change_level(experiment)
         outcome = experiment.run(*arguments, rule=watch)
