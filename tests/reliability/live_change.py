@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -394,15 +395,16 @@ def perform(rig: KindRig, options: argparse.Namespace, mode: str, number: int, c
             MODES[mode](trial)
         except Exception as error:
             trial.verdict.require(False, "rig", repr(error))
-        print(row(mode, number, trial, time.monotonic() - began), flush=True)
-        for violation in trial.verdict.violations:
-            print("    " + violation.replace("\n", "\n    "), flush=True)
+        lines = [row(mode, number, trial, time.monotonic() - began)]
+        lines += ["    " + violation.replace("\n", "\n    ") for violation in trial.verdict.violations]
         if trial.verdict.violations:
             kept = Path(tempfile.mkdtemp(prefix="live-change-"))
             for log in experiment.directory.glob("run-*.log"):
                 (kept / log.name).write_bytes(log.read_bytes())
             kinds = collections.Counter(event["type"] for event in trial.progress.events)
-            print(f"    events: {dict(kinds)}; the logs of the runs: {kept}", flush=True)
+            lines.append(f"    events: {dict(kinds)}; the logs of the runs: {kept}")
+        # At once, since others may print at the same time.
+        print("\n".join(lines), flush=True)
         return not trial.verdict.violations
 
 
@@ -425,6 +427,7 @@ def arguments(words: t.Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--stall", type=float, default=120.0, help="seconds without an event: stuck")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds between the two runs")
+    parser.add_argument("--jobs", type=int, default=1, help="experiments side by side; not for drain")
     parser.add_argument(
         "--component", dest="components", action="append", choices=LASTING, help="whose pod (default: each)"
     )
@@ -438,7 +441,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="live-change-") as directory, kind_rig(Path(directory)) as rig:
         print(f"seed {options.seed}; {versions(rig)}; {time.strftime('%Y-%m-%d', time.gmtime())}")
         print(f"{HEAD}\n{re.sub('[^|]+', '---', HEAD)}", flush=True)
-        results = [perform(rig, options, *trial) for trial in plan(options)]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            results = list(pool.map(lambda trial: perform(rig, options, *trial), plan(options)))
         print(f"{len(results)} trials, {results.count(False)} failed; seed {options.seed}", flush=True)
         return 0 if all(results) else 1
 

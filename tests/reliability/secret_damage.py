@@ -31,6 +31,8 @@ REMOVED = (
     "ConfigMap",
     "Secret",
 )
+# The pool's experiments may have Secrets of other trials, which are a user's own.
+OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
 COMPONENTS = ("postgres", "task-store-server", "orchestrator", "web-ui")
 # Well-formed, and of no worker.
 UNKNOWN_WORKER = f"wkr_{0:026d}"
@@ -248,7 +250,7 @@ def _reinstall(pool: Pool, keep_identities: bool) -> Verdict:
             for thing in experiment.kube.objects(kind, experiment.namespace):
                 name = thing["metadata"]["name"]
                 kept = name == CREDENTIALS or (keep_identities and name.endswith("-identity"))
-                if not kept and name != "kube-root-ca.crt":
+                if not kept and OURS.items() <= (thing["metadata"].get("labels") or {}).items():
                     remove(experiment, kind, name)
         for component in COMPONENTS:
             await_no_pods(experiment, component)
