@@ -140,6 +140,9 @@ class Trial:
             # Of the stand-in; EDEN keeps what it does not know.
             "standin_seconds": {"execution": self.options.seconds, "publication": self.options.publication},
         }
+        # Several experiments share a node.
+        for name in ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources"):
+            self.experiment.variables[name] = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
     @property
     def testbed(self) -> Testbed:
