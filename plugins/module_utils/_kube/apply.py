@@ -251,13 +251,29 @@ def update(cluster: Cluster, live: Object, definition: Object, check_mode: bool)
     patch = preparing_patch(live, definition)
     if patch:
         merged = cluster.merge(definition, patch, dry_run=check_mode)
-        # The server cannot predict the result of two requests in a row.
-        return Change("updated", live, merged if check_mode else cluster.apply(definition), overwritten)
+        after = _predicted(cluster, merged, definition) if check_mode else cluster.apply(definition)
+        return Change("updated", live, after, overwritten)
     # The server merges the definition with its defaults and with the fields of other owners.
     predicted = cluster.apply(definition, dry_run=True)
     if normalized(predicted) == normalized(live):
         return Change("unchanged", live, live)
     return Change("updated", live, predicted if check_mode else cluster.apply(definition), overwritten)
+
+
+def _predicted(cluster: Cluster, merged: Object, definition: Object) -> Object:
+    """The object after the patch and the definition, as far as the server can predict two requests in a row.
+
+    Most often the patch reverts an edit, and the definition adds nothing. If it does, it may restart pods.
+    """
+    if contains(merged.get("spec"), definition.get("spec")):
+        return merged
+    try:
+        return cluster.apply(definition, dry_run=True)
+    except ClusterError as error:
+        # What it refuses may be what the patch removes.
+        if error.refusal:
+            return merged
+        raise
 
 
 def immutable_field_hint(live: Object, definition: Object) -> str:

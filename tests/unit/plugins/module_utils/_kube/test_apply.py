@@ -101,6 +101,18 @@ def test_an_entry_whose_key_was_changed_is_reverted_first(check_mode: bool, writ
     assert (change.outcome, cluster.writes) == ("updated", writes)
 
 
+def test_a_changed_template_is_predicted_although_another_field_is_reverted_first() -> None:
+    wanted = prepared(spec={"ports": [{"name": "http", "port": 80}], "template": {"image": "new"}})
+    live = merge({"metadata": SERVER_METADATA}, wanted)
+    live["spec"] |= {"ports": [{"name": "http", "port": 81}], "template": {"image": "old"}}
+    theirs = {"f:spec": {"f:ports": {'k:{"port":81}': {}}}}
+    live["metadata"]["managedFields"].append(
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": theirs}
+    )
+    change = apply.reconcile(FakeCluster(live), wanted, check_mode=True)  # type: ignore[arg-type]
+    assert change.after and change.after["spec"]["template"] == {"image": "new"}
+
+
 @pytest.mark.parametrize("condition", ["Failed", "FailureTarget"])
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_failed_job_is_recreated(check_mode: bool, condition: str) -> None:
