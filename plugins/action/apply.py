@@ -75,6 +75,7 @@ class ActionModule(ActionBase):
             progress=lambda line: display.display(f"   [{host}] {line}"),
             # This is a worker, which is forked for each task.
             process=os.getppid(),
+            host=host,
         )
         return result_of(module.run, task)
 

@@ -30,6 +30,7 @@ class Task:
         diff: return ``diff``.
         progress: shows one line to the user at once.
         process: the id of Ansible's process, 0 if the module runs on a remote target.
+        host: the inventory host, empty if the module runs on a remote target.
     """
 
     parameters: t.Mapping[str, t.Any]
@@ -37,6 +38,7 @@ class Task:
     diff: bool = False
     progress: t.Callable[[str], None] = field(default=_silent)
     process: int = 0
+    host: str = ""
 
 
 Function = t.Callable[[Task], dict[str, t.Any]]

@@ -256,7 +256,7 @@ def look_at_lock(cluster: Cluster, experiment: Experiment, task: Task) -> tuple[
     Raises:
         LockedError: another run holds it, and this is not check mode.
     """
-    holder, labels = holder_of(task.process), experiment.topology["labels"]
+    holder, labels = holder_of(task.process, task.host), experiment.topology["labels"]
     lock = Lock(cluster, experiment.namespace, experiment.lock, holder, labels=labels)
     timeout = 0 if task.check_mode else task.parameters["lock_timeout"]
     locked = _allowed(functools.partial(lock.look, timeout, task.progress))

@@ -236,8 +236,10 @@ class Lock:
     def _described(self, live: Object | None) -> str:
         """Who holds the Lease, and since when."""
         spec = _spec(live)
-        host, _kernel, pid, *_start = [*str(spec.get("holderIdentity")).split("/"), "", ""]
-        process = f"process {pid} on {host}" if pid else f"a run on {host}"
+        machine, _kernel, pid, _start, host = (*str(spec.get("holderIdentity")).split("/", 4), *[""] * 4)[:5]
+        process = f"process {pid} on {machine}" if pid else f"a run on {machine}"
+        if host:
+            process += f" (inventory host {host})"
         return (
             f"{self._target} is held by {process} since {_seconds(spec.get('acquireTime'))}, last renewed "
             f"{_seconds(spec.get('renewTime'))}"
@@ -280,15 +282,16 @@ class Lock:
         return self._cluster.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def holder_of(pid: int) -> str:
-    """The identity of a run: host, kernel, process and its start.
+def holder_of(pid: int, host: str = "") -> str:
+    """The identity of a run: machine, kernel, process and its start, and the inventory host.
 
+    Two inventory hosts that are one experiment by mistake are two runs, too.
     Without a process, or where ``/proc`` does not show it, the identity is random, and only expires.
     """
     kernel, start = _kernel(), _start(pid) if pid else ""
     if not kernel or not start:
         kernel, start = str(uuid.uuid4()), ""
-    return f"{platform.node()}/{kernel}/{pid or ''}/{start}"
+    return f"{platform.node()}/{kernel}/{pid or ''}/{start}/{host}"
 
 
 def is_dead(holder: str) -> bool:

@@ -166,6 +166,14 @@ def test_a_living_holder_is_named(api: FakeApi, seconds: float) -> None:
     assert api.writes == ["create"]
 
 
+def test_two_inventory_hosts_of_one_process_are_two_runs(api: FakeApi) -> None:
+    taken(api, holder_of(os.getpid(), "one"))
+    with pytest.raises(
+        LockedError, match=rf"held by process {os.getpid()} on .+ \(inventory host one\) since"
+    ):
+        taken(api, holder_of(os.getpid(), "another"))
+
+
 def test_an_expired_lock_is_taken_over_and_its_holder_stops(api: FakeApi) -> None:
     old = taken(api, OTHER)
     api.sleep(61)
@@ -286,7 +294,7 @@ def test_a_failure_may_be_the_work_of_another_run(api: FakeApi) -> None:
 def test_a_process_that_has_ended_is_dead() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         holder = holder_of(process.pid)
-        host, kernel, pid, start = holder.split("/")
+        host, kernel, pid, start, _inventory_host = holder.split("/")
         assert int(pid) == process.pid
         assert not is_dead(holder)
         assert is_dead(f"{host}/{kernel}/{pid}/{int(start) + 1}")
