@@ -110,7 +110,8 @@ def test_a_changed_template_is_predicted_although_another_field_is_reverted_firs
         {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": theirs}
     )
     change = apply.reconcile(FakeCluster(live), wanted, check_mode=True)  # type: ignore[arg-type]
-    assert change.after and change.after["spec"]["template"] == {"image": "new"}
+    assert change.after
+    assert change.after["spec"]["template"] == {"image": "new"}
 
 
 @pytest.mark.parametrize("condition", ["Failed", "FailureTarget"])
