@@ -2,9 +2,10 @@
 """Measures site.yml on a kind cluster whose node has the images, beside EDEN's Helm chart and its script.
 
 Each round begins with nothing of EDEN on the cluster, and with the one contender or the other by turns.
-It measures --check (of site.yml only); the cold bring-up; the run after it, in which nothing has changed, and
-whose writes at the API server are counted; a run with one changed value of the experiment config; a run with
-an image that the registry does not have; and five experiments at once.
+It measures --check (of site.yml only, before and after); the cold bring-up, the time until the last variant
+is integrated, and what the experiment takes then; the run after it, in which nothing has changed, and whose
+writes at the API server are counted; a run with one changed value of the experiment config; a run with an
+image that the registry does not have; and five experiments at once.
 
 EDEN_TEST_CLUSTER  the cluster, which is made if it is missing (default: eden-bench)
 EDEN_IMAGE         the image of EDEN's services; without it the stand-in is built

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import audit
@@ -46,6 +48,8 @@ NAMED = re.compile(r"cannot pull|failed to pull|failing to pull|ErrImagePull|Ima
 GONE_SECONDS = 120.0
 # The node's controllers come to rest before a clock is started.
 REST = 3.0
+# How long an experiment that has ended is watched; the kubelet counts every 10 to 20 seconds.
+IDLE_SECONDS = 60.0
 
 
 def measure(upstream: Path | None, image: str, rounds: int, several: int, output: Path) -> Document:
@@ -90,15 +94,29 @@ class Bench:
         self.clear([contender.namespace])
         if isinstance(contender, Collection):
             self._run(number, "check", contender, [contender.check(sound)])
+        begun = datetime.now(UTC)
         cold = self._run(number, "cold", contender, [contender.one(sound)])
         with contender.task_store() as store:
-            cold["events"] = len(store.await_end())
+            events = store.await_end()
+        cold |= {"events": len(events), "integrated": integrated(events, begun), **self._idle(contender)}
+        if isinstance(contender, Collection):
+            self._run(number, "check again", contender, [contender.check(sound)])
         with audit.watched(self.testbed) as window:
             unchanged = self._run(number, "unchanged", contender, [contender.one(sound)])
         unchanged["writes"] = len(window.writes)
         self._run(number, "changed", contender, [contender.one(changed)])
         self._run(number, "broken", contender, [contender.one(self._settings("changed.yaml", broken=True))])
         self.clear([contender.namespace])
+
+    def _idle(self, contender: Contender) -> Document:
+        """What the pods of an experiment that has ended take: cores, and MiB of working sets."""
+        first = consumption(self.testbed, contender.namespace)
+        time.sleep(IDLE_SECONDS)
+        last = consumption(self.testbed, contender.namespace)
+        return {
+            "idle_cores": round((last.seconds - first.seconds) / (last.at - first.at), 3),
+            "idle_mib": round(last.mebibytes),
+        }
 
     def several(self, number: int, contender: Contender) -> None:
         """Several experiments at once."""
@@ -146,6 +164,33 @@ class Bench:
         deadline = time.monotonic() + GONE_SECONDS
         while self.testbed.read("persistentvolumes")["items"] and time.monotonic() < deadline:
             time.sleep(1)
+
+
+def integrated(events: t.Sequence[Document], begun: datetime) -> float:
+    """The seconds from then until the last variant was integrated, by the clock of the cluster's machine."""
+    last = max(event["occurred_at"] for event in events if event["type"] == "variant.integrated")
+    return round((datetime.fromisoformat(last) - begun).total_seconds(), 1)
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """What the pods of a namespace had taken at a time in seconds: processor seconds, and MiB just then."""
+
+    at: float
+    seconds: float
+    mebibytes: float
+
+
+def consumption(testbed: Testbed, namespace: str) -> Consumption:
+    """What the kubelet counts."""
+    summary = json.loads(testbed.kubectl("get", "--raw", f"/api/v1/nodes/{testbed.node}/proxy/stats/summary"))
+    pods = [pod for pod in summary["pods"] if pod["podRef"]["namespace"] == namespace]
+    return Consumption(
+        # Each pod is sampled at its own time, all within a few seconds.
+        statistics.median(datetime.fromisoformat(pod["cpu"]["time"]).timestamp() for pod in pods),
+        sum(pod["cpu"]["usageCoreNanoSeconds"] for pod in pods) / 1e9,
+        sum(pod["memory"]["workingSetBytes"] for pod in pods) / 2**20,
+    )
 
 
 def shown(contender: Contender, ended: Ended) -> Document:

@@ -15,6 +15,7 @@ TITLES = {OURS: "site.yml", THEIRS: "Helm chart's script"}
 MEASURES = {
     "check": "`--check`, nothing there",
     "cold": "cold bring-up",
+    "check again": "`--check`, everything there",
     "unchanged": "run again, nothing changed",
     "changed": "one changed value",
     "broken": "missing image, to the end",
@@ -23,6 +24,9 @@ MEASURES = {
 # What was counted besides seconds: measure, key and title.
 COUNTS = (
     ("cold", "events", "events at the end of the experiment"),
+    ("cold", "integrated", "seconds until 3 variants are integrated"),
+    ("cold", "idle_cores", "cores that the ended experiment takes"),
+    ("cold", "idle_mib", "MiB that the ended experiment takes"),
     ("unchanged", "writes", "writes at the API server when nothing changed"),
     ("unchanged", "changed", "changes that ansible then counted"),
     ("unchanged", "recreated", "pods recreated, nothing changed"),

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import typing as t
+from datetime import UTC, datetime
 from pathlib import Path
 
+import measuring
 import pytest
 import report
 from recording import Ended, run, stages, timeline
@@ -57,6 +60,40 @@ def test_a_command_that_hangs_is_killed_with_what_it_started() -> None:
     ended = command(script, limit=1.0)
     assert ended.status < 0
     assert ended.seconds < 60
+
+
+# What an experiment took
+
+
+def test_the_last_integration_counts_from_the_beginning_of_the_bring_up() -> None:
+    begun = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    events = [
+        {"type": kind, "occurred_at": f"2026-11-28T12:00:{second}Z"}
+        for kind, second in (("variant.integrated", 31), ("variant.integrated", 42.5), ("task.completed", 50))
+    ]
+    assert measuring.integrated(events, begun) == 42.5
+
+
+class Kubelet:
+    """Answers with the figures of one pod of the namespace, and one of another."""
+
+    node = "node"
+
+    def kubectl(self, *words: str) -> bytes:
+        pods = [
+            {
+                "podRef": {"namespace": namespace},
+                "cpu": {"time": "1970-01-01T00:01:00Z", "usageCoreNanoSeconds": 2_500_000_000},
+                "memory": {"workingSetBytes": 3 * 2**20},
+            }
+            for namespace in ("eden", "other")
+        ]
+        return json.dumps({"pods": pods}).encode()
+
+
+def test_only_the_pods_of_the_experiment_count() -> None:
+    found = measuring.consumption(Kubelet(), "eden")  # type: ignore[arg-type]
+    assert found == measuring.Consumption(at=60.0, seconds=2.5, mebibytes=3.0)
 
 
 # Pods
