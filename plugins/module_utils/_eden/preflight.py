@@ -227,6 +227,7 @@ def run(task: Task) -> dict[str, t.Any]:
     return {
         "changed": False,
         "experiment": task.parameters.get("experiment", ""),
+        "topology": task.parameters["topology"],
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
