@@ -78,8 +78,8 @@ def checksum(worker_id: str, token: str) -> str:
 def used_by_ready_pods(cluster: Cluster, namespace: str, instance: str) -> set[tuple[str, str]]:
     """The Secrets, with the checksum of their content, whose token a ready pod uses.
 
-    A service becomes ready once the task store has accepted its token, and a host ends when that is refused: a
-    pod is as good a proof as a request, and costs the task store nothing.
+    A service becomes ready once the task store has accepted its token, and a host ends when that is refused.
+    So a pod is as good a proof as a request, and costs the task store nothing.
     """
     return {
         (volume["secret"]["secretName"], annotations[CHECKSUM_ANNOTATION])
