@@ -24,6 +24,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config, kubernetes_types
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
+    COMMIT_SHA,
     EXAMPLE_EXPERIMENT_ID,
     EXPERIMENT_ID,
 )
@@ -61,6 +62,8 @@ FACTS = ROLE_FACTS | {
     "eden_identities",
 }
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
+WORKERS = "eden_workers"
+HOSTS = ("ideator_host", "executor_host", "evaluator_host")
 
 # Names of Services begin with eden_name, and must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -178,6 +181,10 @@ def _check_url(value: str) -> str | None:
     return None
 
 
+def _check_path(value: str) -> str | None:
+    return "which leaves the directory" if ".." in pathlib.PurePosixPath(value).parts else None
+
+
 def _is_host(value: str) -> bool:
     try:
         ipaddress.ip_address(value)
@@ -227,6 +234,25 @@ RULES: dict[str, StringRule | Limits] = {
     CONFIG_FILE: StringRule(
         f"the path of a YAML file of at most {MAX_STRING} characters", CONFIG_EXAMPLE, _at_most(MAX_STRING)
     ),
+    "eden_experiment_dir": StringRule(
+        f"the path of a directory on this machine, of at most {MAX_STRING} characters",
+        "'{{ inventory_dir }}/experiment'",
+        _at_most(MAX_STRING),
+    ),
+    "eden_seed_dir": StringRule(
+        f"the path of a directory on this machine, of at most {MAX_STRING} characters",
+        "'{{ inventory_dir }}/seed'",
+        _at_most(MAX_STRING),
+    ),
+    "eden_experiment_source.image": _image("registry.example.org/experiment:1.0.0"),
+    "eden_experiment_source.git": StringRule(
+        "an http or https URL without credentials", "https://git.example.org/experiment.git", _check_url
+    ),
+    "eden_experiment_source.commit": StringRule(
+        "the id of a commit, 40 or 64 lower-case hexadecimal digits", "1234567890" * 4, _matches(COMMIT_SHA)
+    ),
+    "eden_experiment_source.claim": _dns_name("a PersistentVolumeClaim", "experiment-files"),
+    "eden_experiment_source.path": StringRule("a path without ..", "experiments/ranking", _check_path),
     "eden_storage_class": _dns_name("a storage class", "standard"),
     "eden_existing_secret": _dns_name("a Secret", "eden-credentials"),
     "eden_ingress.host": StringRule("a host name in lower case", "eden.example.org", _matches(DNS_NAME)),
@@ -238,6 +264,12 @@ RULES: dict[str, StringRule | Limits] = {
     "eden_lock_timeout": Limits(0, 86400, "600"),
     "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
 }
+for _host in HOSTS:
+    RULES |= {
+        f"{WORKERS}.{_host}.image": _image("registry.example.org/commands:1.0.0"),
+        f"{WORKERS}.{_host}.runtime_class": _dns_name("a RuntimeClass", "nvidia"),
+        f"{WORKERS}.{_host}.env_secret": _dns_name("a Secret", "llm-keys"),
+    }
 ANY_STRING = StringRule(f"a string of at most {MAX_STRING} characters", "text", _at_most(MAX_STRING))
 ANY_NUMBER = Limits(0, 2**31 - 1, "1")
 
@@ -262,6 +294,19 @@ KUBERNETES_TYPES = {
         "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]",
     ),
     "eden_ingress.annotations": ("dict[str, str]", "{example.org/auth: sso}"),
+}
+
+for _host in HOSTS:
+    KUBERNETES_TYPES |= {
+        f"{WORKERS}.{_host}.node_selector": KUBERNETES_TYPES["eden_node_selector"],
+        f"{WORKERS}.{_host}.tolerations": KUBERNETES_TYPES["eden_tolerations"],
+        f"{WORKERS}.{_host}.egress": KUBERNETES_TYPES["eden_worker_egress"],
+    }
+# Of inputs that are mappings, if their first key alone is none.
+EXAMPLES = {
+    "eden_experiment_source": "{claim: experiment-files}",
+    WORKERS: "{executor_host: {mode: subprocess}}",
+    **{f"{WORKERS}.{host}": "{mode: subprocess}" for host in HOSTS},
 }
 
 # The former inputs of the phase roles, without their prefix.
@@ -446,7 +491,10 @@ def _catalogue_rules() -> dict[str, StringRule | Limits]:
     for component in components().values():
         replicas = component.get("replicas")
         if replicas:
-            rules[f"eden_replicas.{replicas['input']}"] = Limits(replicas["min"], replicas["max"], "1")
+            limits = Limits(replicas["min"], replicas["max"], "1")
+            rules[f"eden_replicas.{replicas['input']}"] = limits
+            if replicas["input"] in HOSTS:
+                rules[f"{WORKERS}.{replicas['input']}.replicas"] = limits
         for volume in component.get("volumes", {}).values():
             rules[f"eden_storage_sizes.{volume['size']}"] = _SIZE
     return rules
@@ -499,7 +547,9 @@ def _problems(variable: str, option: Option, value: t.Any, path: str) -> list[Pr
 
 def _mapping_problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
     known = option.get("options", {})
-    example = f"{{{next(iter(known))}: {_example(f'{path}.{next(iter(known))}')}}}" if known else "{}"
+    example = EXAMPLES.get(path, "{}")
+    if known and path not in EXAMPLES:
+        example = f"{{{next(iter(known))}: {_example(f'{path}.{next(iter(known))}')}}}"
     if not isinstance(value, dict):
         keys = f" with the keys {', '.join(known)}" if known else ""
         return [Problem(variable, f"must be a mapping{keys}", shown_with_kind(variable, value), example)]
