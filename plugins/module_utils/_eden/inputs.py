@@ -22,11 +22,25 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config, kubernetes_types
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    experiment_config,
+    files,
+    inputs_experiment,
+    kubernetes_types,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
     COMMIT_SHA,
     EXAMPLE_EXPERIMENT_ID,
     EXPERIMENT_ID,
+)
+from ansible_collections.eden.reference.plugins.module_utils._eden.inputs_experiment import (
+    CONFIG_IN_DIRECTORY,
+    DIRECTORY,
+    HOSTS,
+    REPLICAS,
+    SEED,
+    SOURCE,
+    WORKERS,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.kubernetes_types import amount
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import (
@@ -62,8 +76,8 @@ FACTS = ROLE_FACTS | {
     "eden_identities",
 }
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
-WORKERS = "eden_workers"
-HOSTS = ("ideator_host", "executor_host", "evaluator_host")
+# Inputs that are checked together if each is valid alone.
+TOGETHER = (DIRECTORY, SOURCE, SEED, WORKERS, REPLICAS)
 
 # Names of Services begin with eden_name, and must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -182,6 +196,8 @@ def _check_url(value: str) -> str | None:
 
 
 def _check_path(value: str) -> str | None:
+    if len(value) > MAX_STRING:
+        return ""
     return "which leaves the directory" if ".." in pathlib.PurePosixPath(value).parts else None
 
 
@@ -350,13 +366,18 @@ def components() -> dict[str, t.Any]:
     return found
 
 
-def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[Problem]:
+def check(
+    variables: t.Mapping[str, t.Any],
+    read: Reader | None = None,
+    pack: inputs_experiment.Pack = files.pack,
+) -> list[Problem]:
     """All problems of the inputs.
 
     Args:
         variables: every variable of the host that :func:`concerns` the check, the inputs templated. A value
             whose template failed, or a part of one, is a :class:`TemplatingFailure`.
-        read: returns the content of the file that ``eden_experiment_config_file`` names, or raises OSError.
+        read: returns the content of the file with the experiment config, or raises OSError.
+        pack: :func:`files.pack`.
     """
     spec = specification()
     found = [_unknown(name) for name in variables if name not in spec and concerns(name)]
@@ -365,8 +386,13 @@ def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[
             found += _value_problems(name, option, variables[name])
         elif option.get("required"):
             found.append(Problem(name, "is required", "", _example(name)))
-    if not any(problem.variable.startswith(CONFIG_FILE) for problem in found):
+    each_is_valid = not any(problem.variable.startswith(TOGETHER) for problem in found)
+    if not any(problem.variable.startswith((CONFIG_FILE, DIRECTORY)) for problem in found):
         found += _config_file_problems(variables, read or read_file)
+    if each_is_valid:
+        broken = any(problem.variable.startswith((CONFIG, DIRECTORY)) for problem in found)
+        config = {} if broken else experiment_config_of(variables, read)
+        found += inputs_experiment.problems(variables, config, pack)
     return _without_inherited(variables, found)
 
 
@@ -412,6 +438,7 @@ def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """Connections that the inputs need and their network policies forbid."""
     if str(variables.get("eden_network_policies", True)).lower() not in ("yes", "true", "on", "1"):
         return
+    yield from inputs_experiment.warnings(variables)
     enforced = "On a cluster that enforces network policies"
     if variables.get("eden_ingress") and not variables.get("eden_web_ui_peers"):
         yield (
@@ -427,19 +454,24 @@ def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 def config_text(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> str:
     """The text of the experiment config: the file as it is, or the mapping as YAML with sorted keys."""
-    path = variables.get(CONFIG_FILE)
+    path = _config_path(variables)
     if path:
         return (read or read_file)(path).decode("utf-8")
     return experiment_config.dump(variables.get(CONFIG, specification()[CONFIG]["default"]))
 
 
-def task_deadlines(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> dict[str, float]:
-    """The longest tasks that the experiment config names, in seconds, by their keys in it."""
-    path = variables.get(CONFIG_FILE)
+def experiment_config_of(
+    variables: t.Mapping[str, t.Any], read: Reader | None = None
+) -> t.Mapping[str, t.Any]:
+    """The experiment config, which is valid."""
+    path = _config_path(variables)
     if path:
-        config, _problems = experiment_config.parse((read or read_file)(path), CONFIG_FILE)
-    else:
-        config = variables.get(CONFIG, specification()[CONFIG]["default"])
+        return experiment_config.parse((read or read_file)(path), CONFIG_FILE)[0] or {}
+    return variables.get(CONFIG, specification()[CONFIG]["default"]) or {}
+
+
+def task_deadlines(config: t.Mapping[str, t.Any]) -> dict[str, float]:
+    """The longest tasks that the experiment config names, in seconds, by their keys in it."""
     return {key: float(config[key]) for key in experiment_config.DEADLINES if config.get(key)}
 
 
@@ -662,22 +694,41 @@ def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -
     return [problem for problem in found if problem.variable != "eden_namespace"]
 
 
+def _config_path(variables: t.Mapping[str, t.Any]) -> str:
+    """The file with the experiment config; empty if it is an input."""
+    directory = variables.get(DIRECTORY)
+    return os.path.join(directory, CONFIG_IN_DIRECTORY) if directory else variables.get(CONFIG_FILE) or ""
+
+
 def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> list[Problem]:
-    path, default = variables.get(CONFIG_FILE), specification()[CONFIG]["default"]
+    default, given = (
+        specification()[CONFIG]["default"],
+        DIRECTORY if variables.get(DIRECTORY) else CONFIG_FILE,
+    )
+    path = _config_path(variables)
+    others = [
+        *([CONFIG_FILE] if given == DIRECTORY and variables.get(CONFIG_FILE) else []),
+        *([CONFIG] if path and variables.get(CONFIG, default) != default else []),
+    ]
+    if others:
+        return [Problem(given, f"excludes {other}: remove one of the two", "", "''") for other in others]
     if not path:
         return []
-    if variables.get(CONFIG, default) != default:
-        return [Problem(CONFIG_FILE, f"excludes {CONFIG}: remove one of the two", "", "''")]
+    if given == DIRECTORY:
+        name, rule = f"{DIRECTORY}/{CONFIG_IN_DIRECTORY}", "must be a YAML file with the experiment config"
+        example = "parallel_variants: 1"
+    else:
+        name, rule, example = CONFIG_FILE, CONFIG_RULE, CONFIG_EXAMPLE
     try:
-        config, found = experiment_config.parse(read(path), CONFIG_FILE)
+        config, found = experiment_config.parse(read(path), name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return [Problem(CONFIG_FILE, CONFIG_RULE, f"{shown(CONFIG_FILE, path)} ({reason})", CONFIG_EXAMPLE)]
+        return [Problem(name, rule, f"{shown(name, path)} ({reason})", example)]
     if not found and not isinstance(config, dict):
         # The content may be a secret: it may be the wrong file.
-        got = f"{shown(CONFIG_FILE, path)}, which does not contain a mapping"
-        return [Problem(CONFIG_FILE, CONFIG_RULE, got, CONFIG_EXAMPLE)]
-    return found or experiment_config.problems(config, CONFIG_FILE)
+        got = f"{shown(name, path)}, which does not contain a mapping"
+        return [Problem(name, rule, got, example)]
+    return found or experiment_config.problems(config, name)
 
 
 __all__ = [
@@ -690,6 +741,7 @@ __all__ = [
     "components",
     "concerns",
     "config_text",
+    "experiment_config_of",
     "fact_problems",
     "number",
     "read_file",

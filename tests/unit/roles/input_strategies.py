@@ -25,6 +25,8 @@ SPEC: dict[str, Option] = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").
 ]["inputs"]["options"]
 DEFAULTS: dict[str, t.Any] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
 RIGHT: dict[str, t.Any] = {**DEFAULTS, "eden_name": "eden", "eden_namespace": "eden", "eden_image": "eden:1"}
+# Files of an experiment, with its seed in `start`.
+EXPERIMENT = ROLE.parents[1] / "tests" / "unit" / "roles" / "experiment"
 CONFIG = yaml.safe_dump(DEFAULTS["eden_experiment_config"]).encode()
 
 # Stands for a secret. It never is in the part of a value that a message may show.
@@ -92,6 +94,15 @@ FULL: dict[str, t.Any] = json.loads(
             "eden_context": "kind-eden",
             "eden_task_store_url": "https://eden.example.org:8443/store",
             "eden_experiment_config_file": "config.yaml",
+            "eden_experiment_dir": str(EXPERIMENT),
+            "eden_experiment_source": {
+                "git": "https://git.example.org/experiment.git",
+                "commit": "0123456789" * 4,
+                "path": "experiments/ranking",
+            },
+            "eden_seed_dir": str(EXPERIMENT / "start"),
+            "eden_workers": {"evaluator_host": {"replicas": 2, "egress": [{}]}},
+            "eden_artifacts_access_mode": "ReadWriteMany",
             "eden_postgres_resources": {
                 "requests": {"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
                 "limits": {"memory": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
@@ -143,8 +154,8 @@ def valid_string(path: Path) -> str:
     """A valid value of a string."""
     value = FULL[path[0]]
     for key in path[1:]:
-        value = value.get(key, "10Gi")
-    return str(value)
+        value = value.get(key, {}) if isinstance(value, dict) else {}
+    return str(value or "10Gi")
 
 
 def check(given: t.Mapping[str, t.Any]) -> list[Problem]:
