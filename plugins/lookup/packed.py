@@ -56,16 +56,18 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        return [part for directory in terms for part in self.parts(directory)]
+        checksum = self.get_option("checksum")
+        return [part for directory in terms for part in parts(directory, checksum)]
 
-    def parts(self, directory: str) -> list[str]:
-        """The parts of one directory, in base64."""
-        try:
-            packed = files.pack(directory)
-        except files.PackingError as error:
-            raise AnsibleLookupError(f"The directory {directory} {error}.") from error
-        if packed.checksum != self.get_option("checksum"):
-            raise AnsibleLookupError(
-                f"The files in {directory} were changed after they had been checked. Run again."
-            )
-        return [base64.b64encode(part).decode() for part in packed.parts]
+
+def parts(directory: str, checksum: str) -> list[str]:
+    """The parts of a directory whose tar has this checksum, in base64."""
+    try:
+        packed = files.pack(directory)
+    except files.PackingError as error:
+        raise AnsibleLookupError(f"The directory {directory} {error}.") from error
+    if packed.checksum != checksum:
+        raise AnsibleLookupError(
+            f"The files in {directory} were changed after they had been checked. Run again."
+        )
+    return [base64.b64encode(part).decode() for part in packed.parts]

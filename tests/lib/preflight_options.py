@@ -80,6 +80,9 @@ INPUTS: dict[str, t.Any] = {
     "eden_web_ui_peers": [],
     "eden_worker_egress": [],
     "eden_dns_peers": [],
+    "eden_experiment_dir": "",
+    "eden_seed_dir": "",
+    "eden_workers": {},
 }
 ROLE: list[dict[str, t.Any]] = yaml.safe_load((CHECKOUT / "roles/eden/files/deployer-role.yaml").read_text())[
     "items"

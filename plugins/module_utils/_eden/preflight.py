@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import (
     credentials,
+    environments,
     live_experiment,
     permissions,
 )
@@ -65,6 +66,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
     "lock_timeout": {"type": "int", "default": 0},
+    "files": {"type": "dict", "default": {}},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -128,16 +130,19 @@ class Experiment:
     Attributes:
         topology: the result of the filter ``topology``.
         inputs: the inputs of the role that are checked here, by their names.
+        files: checksum and number of parts of the packed directories ``experiment`` and ``seed``.
     """
 
     namespace: str
     topology: t.Mapping[str, t.Any]
     inputs: t.Mapping[str, t.Any]
+    files: t.Mapping[str, t.Mapping[str, t.Any]]
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> Experiment:
         """The experiment that the module's options describe."""
-        return cls(parameters["namespace"], parameters["topology"], parameters["inputs"])
+        files = parameters.get("files") or {}
+        return cls(parameters["namespace"], parameters["topology"], parameters["inputs"], files)
 
     @property
     def claims(self) -> list[str]:
@@ -164,6 +169,9 @@ class Experiment:
         components = self.topology["components"]
         keys: list[Key] = [(row["kind"], row["name"]) for row in self.topology["objects"]]
         keys += [("ConfigMap", names[part]) for part in CONFIGMAPS]
+        for content, packed in self.files.items():
+            name = names[f"{content}-files"]
+            keys += [("ConfigMap", f"{name}-{number}") for number in range(packed.get("parts", 0))]
         keys += [("PersistentVolumeClaim", name) for name in self.claims]
         keys += [("Secret", name) for name in self.identity_secrets]
         keys.append(("Lease", self.lock))
@@ -180,7 +188,9 @@ class Experiment:
     def user_secrets(self) -> list[str]:
         """The names of the Secrets that belong to the user."""
         inputs = self.inputs
-        return [name for name in (inputs["eden_existing_secret"], *inputs["eden_image_pull_secrets"]) if name]
+        environment = environments.secrets_of(inputs["eden_workers"]).values()
+        names = (inputs["eden_existing_secret"], *inputs["eden_image_pull_secrets"], *environment)
+        return [name for name in names if name]
 
 
 @dataclass(frozen=True)
@@ -216,9 +226,12 @@ def run(task: Task) -> dict[str, t.Any]:
         problems += live_experiment.check_password(cluster, state, experiment)
     more_warnings, more = check_storage(state, experiment)
     problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
+    problems += check_environments(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
     commit, commit_problems = find_seed_commit(state, experiment)
+    seed_files, seed_problems = live_experiment.check_seed_files(state, experiment)
+    problems += seed_problems
     problems += live_experiment.check_version(state, experiment)
     problems += live_experiment.check_volumes_are_kept(state, experiment, experiment_id)
     problems += live_experiment.check_schema(state, experiment, task.parameters["config"])
@@ -227,6 +240,7 @@ def run(task: Task) -> dict[str, t.Any]:
         "changed": False,
         "experiment_id": experiment_id,
         "seed_commit": commit,
+        "seed_files": seed_files,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
         "lock": lock.option(),
         "warnings": lock_warnings + warnings + more_warnings,
@@ -552,6 +566,21 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
             for pull in dict.fromkeys(experiment.inputs["eden_image_pull_secrets"])
             if state.objects["Secret", pull] is None
         ]
+    return problems
+
+
+def check_environments(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problems of the user's Secrets that fill the environment of commands."""
+    problems: list[CollectionError] = []
+    for variable, name in environments.secrets_of(experiment.inputs["eden_workers"]).items():
+        live = state.objects["Secret", name]
+        if isinstance(live, Forbidden):
+            named = f"{describe('Secret', experiment.namespace, name)}, which {variable} names"
+            advice = "Have get on it granted: whether it has changed decides about a restart."
+            problems.append(CollectionError(f"{named}, cannot be read. {live.error.message} {advice}"))
+        else:
+            exists = state.namespace is not None
+            problems += environments.problems(live, experiment.namespace, name, variable, exists)
     return problems
 
 

@@ -46,6 +46,7 @@ def run(task):
         "preflight": lambda: {{
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
+            "seed_files": "",
             "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
