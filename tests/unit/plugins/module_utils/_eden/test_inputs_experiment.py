@@ -16,7 +16,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
 DEFAULT = inputs.specification()["eden_experiment_config"]["default"]
 ALL = {key: {"mode": "subprocess"} for key in inputs_experiment.HOSTS}
 GIT = {"git": "https://git.example.org/a.git", "commit": "0123456789" * 4}
-EXECUTOR = "eden_workers.executor_host"
+HOST = "eden_workers.executor_host"
 
 
 def check(**changes: t.Any) -> list[Problem]:
@@ -123,72 +123,72 @@ INVALID: dict[str, tuple[dict[str, t.Any], str, str]] = {
     ),
     "replicas": (
         {**executor(replicas=3), "eden_replicas": {"executor_host": 2}},
-        f"{EXECUTOR}.replicas",
+        f"{HOST}.replicas",
         "must not differ from eden_replicas.executor_host, which is 2",
     ),
     "scripted in an image": (
         executor(image="a:1"),
-        f"{EXECUTOR}.image",
+        f"{HOST}.image",
         "has no meaning in the mode scripted",
     ),
-    "scripted with keys": (executor(env_secret="a"), f"{EXECUTOR}.env_secret", "mode: subprocess"),
+    "scripted with keys": (executor(env_secret="a"), f"{HOST}.env_secret", "mode: subprocess"),
     "beside without an image": (
         {**running("x"), **executor(mode="subprocess", placement="beside")},
-        f"{EXECUTOR}.image",
+        f"{HOST}.image",
         "is required in the placement beside",
     ),
     "policy without an image": (
         {**running("x"), **executor(mode="subprocess", image_pull_policy="Always")},
-        f"{EXECUTOR}.image_pull_policy",
+        f"{HOST}.image_pull_policy",
         "has no meaning without image",
     ),
-    "no command": (executor(mode="subprocess"), f"{EXECUTOR}.mode", "needs a command, execution_command"),
-    "empty command": (running(" "), f"{EXECUTOR}.mode", "which has none"),
-    "no string": (running(["a"]), f"{EXECUTOR}.mode", "which has none"),
+    "no command": (executor(mode="subprocess"), f"{HOST}.mode", "needs a command, execution_command"),
+    "empty command": (running(" "), f"{HOST}.mode", "which has none"),
+    "no string": (running(["a"]), f"{HOST}.mode", "which has none"),
     "misspelled command": (
         {**executor(mode="subprocess"), "eden_experiment_config": {**DEFAULT, "executor_command": "x"}},
-        f"{EXECUTOR}.mode",
+        f"{HOST}.mode",
         "(it has executor_command)",
     ),
     "unknown variable": (
         running("x ${EDEN_TASK_JSN}"),
-        f"{EXECUTOR}.mode",
+        f"{HOST}.mode",
         "a variable that EDEN does not set for it; for example $EDEN_TASK_JSON",
     ),
     "variable of the ideator": (
         running("x $EDEN_IDEAS_PER_IDEATION"),
-        f"{EXECUTOR}.mode",
+        f"{HOST}.mode",
         "uses $EDEN_IDEAS_PER_IDEATION",
     ),
     "placeholder": (
         running("x {worktree}"),
-        f"{EXECUTOR}.mode",
+        f"{HOST}.mode",
         "has the placeholder {worktree}, and EDEN replaces none; for example $EDEN_WORKTREE",
     ),
     "no files": (
         running("$EDEN_EXPERIMENT_DIR/x"),
-        f"{EXECUTOR}.mode",
+        f"{HOST}.mode",
         "needs the experiment's files, which its execution_command uses",
     ),
-    "unknown mode": (executor(mode="docker"), f"{EXECUTOR}.mode", "must be one of scripted, subprocess"),
-    "unknown key": (executor(mod="scripted"), f"{EXECUTOR}.mod", "did you mean mode?"),
+    "unknown mode": (executor(mode="docker"), f"{HOST}.mode", "must be one of scripted, subprocess"),
+    "unknown key": (executor(mod="scripted"), f"{HOST}.mod", "did you mean mode?"),
     "a string for a worker": (
         {"eden_workers": {"executor_host": "subprocess"}},
-        EXECUTOR,
+        HOST,
         "must be a mapping",
     ),
     "a string for workers": ({"eden_workers": "subprocess"}, "eden_workers", "must be a mapping"),
-    "a string for tolerations": (executor(tolerations="gpu"), f"{EXECUTOR}.tolerations", "must be a list"),
+    "a string for tolerations": (executor(tolerations="gpu"), f"{HOST}.tolerations", "must be a list"),
     "a number for a label": (
         executor(node_selector={"gpu": 1}),
-        f"{EXECUTOR}.node_selector.gpu",
+        f"{HOST}.node_selector.gpu",
         "must be a string",
     ),
-    "too many": (executor(replicas=100), f"{EXECUTOR}.replicas", "must be an integer from 0 to 99"),
-    "egress": (executor(egress=[{"form": []}]), f"{EXECUTOR}.egress[0].form", "is not a key"),
+    "too many": (executor(replicas=100), f"{HOST}.replicas", "must be an integer from 0 to 99"),
+    "egress": (executor(egress=[{"form": []}]), f"{HOST}.egress[0].form", "is not a key"),
     "mistyped resources": (
         executor(resources={"limits": {"mem": 1}}),
-        f"{EXECUTOR}.resources.limits.mem",
+        f"{HOST}.resources.limits.mem",
         "mem",
     ),
     "access mode": (
