@@ -67,6 +67,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
     "lock_timeout": {"type": "int", "default": 0},
     "files": {"type": "dict", "default": {}},
+    "experiment": {"type": "str", "default": ""},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -238,6 +239,7 @@ def run(task: Task) -> dict[str, t.Any]:
     fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
+        "experiment": task.parameters.get("experiment", ""),
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "seed_files": seed_files,

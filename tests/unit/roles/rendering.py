@@ -42,8 +42,9 @@ def run(task):
     seeded = os.environ.get("EDEN_SEEDED")
     workers = p.get("workers") or []
     return {{
-        "apply": lambda: {{"objects": []}},
+        "apply": lambda: {{"objects": [], "stopped": []}},
         "preflight": lambda: {{
+            "experiment": p["experiment"],
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
             "seed_files": "",
