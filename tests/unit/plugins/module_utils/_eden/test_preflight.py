@@ -337,6 +337,12 @@ def test_the_secret_of_the_user_is_not_ours(cluster: FakeCluster) -> None:
 
 
 AFFINITY_FAULT = 'Deployment.apps "x" is invalid: spec.template.spec.affinity.podAffinity: Required value'
+
+
+def of_worker(**worker: t.Any) -> dict[str, t.Any]:
+    return {"eden_workers": {"executor_host": worker}}
+
+
 STRICT_FAULT = 'strict decoding error: unknown field "spec.template.spec.tolerations[0].efect"'
 LIMITS_FAULT = "spec.template.spec.containers[1].resources.requests: Invalid value: must be less"
 EGRESS_FAULT = 'NetworkPolicy.networking.k8s.io "x" is invalid: spec.egress[0].ports[0].port: Invalid value'
@@ -360,6 +366,16 @@ POLICY_ON_TOLERATIONS = (
             "eden_postgres_resources",
         ),
         ({"eden_worker_egress": [{"to": []}]}, "NetworkPolicy", 422, EGRESS_FAULT, "eden_worker_egress"),
+        (
+            of_worker(tolerations=[{}], node_selector={"a": "b"}),
+            "Deployment",
+            400,
+            STRICT_FAULT,
+            "tolerations",
+        ),
+        (of_worker(resources={"limits": {"cpu": 1}}), "Deployment", 422, LIMITS_FAULT, "resources"),
+        (of_worker(egress=[{}]), "NetworkPolicy", 422, EGRESS_FAULT, "egress"),
+        (of_worker(tolerations=[{}]), "Deployment", 422, POLICY_ON_TOLERATIONS, ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 422, POLICY_FAULT, ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 403, "exceeded quota: q", ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 404, "namespaces lab not found", ""),
@@ -373,6 +389,7 @@ def test_the_server_tries_inputs_of_its_own_types(
     error = cluster.answers[kind] = ClusterError("create", f"{kind} lab", status, "Invalid", said)
     error.refusal = classify(said, status)
     if refused:
+        refused = f"eden_workers.executor_host.{refused}" if "eden_workers" in inputs else refused
         message = refusal(InputError, **inputs)
         assert message.startswith(f"The API server refuses {refused}. Could not create {kind} lab: ")
         assert said in message
