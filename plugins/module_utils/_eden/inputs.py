@@ -436,8 +436,8 @@ def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
         return []
     return [
         f"{sum(polling.values())} workers that poll every {interval:g} s send {requests / interval:.0f} "
-        f"requests a second; the task store answers about {rate} on one core, so that a poll takes longer than its "
-        f"interval, and EDEN's services give up a request after {CLIENT_TIMEOUT} s. "
+        f"requests a second; the task store answers about {rate} on one core, so that a poll takes longer "
+        f"than its interval, and EDEN's services give up a request after {CLIENT_TIMEOUT} s. "
         f"Raise eden_poll_interval to {requests / rate:.1f} or lower eden_replicas"
         + (", or set eden_remember_credentials: true." if not remembers else ".")
     ]
