@@ -66,6 +66,10 @@ options:
       - In check mode, another run is only a warning.
     type: int
     default: 0
+  experiment:
+    description: Any text that stands for what is checked; it is returned.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -101,6 +105,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+experiment:
+  description: The option O(experiment).
+  returned: success
+  type: str
+  sample: ""
+topology:
+  description: The option O(topology).
+  returned: success
+  type: dict
+  sample: {}
 experiment_id:
   description:
     - Id of the experiment, which is that of the cluster, in a ConfigMap or on a claim, or else that of the

@@ -65,6 +65,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
     "lock_timeout": {"type": "int", "default": 0},
+    "experiment": {"type": "str", "default": ""},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -225,6 +226,8 @@ def run(task: Task) -> dict[str, t.Any]:
     fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
+        "experiment": task.parameters.get("experiment", ""),
+        "topology": task.parameters["topology"],
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],

@@ -42,8 +42,10 @@ def run(task):
     seeded = os.environ.get("EDEN_SEEDED")
     workers = p.get("workers") or []
     return {{
-        "apply": lambda: {{"objects": []}},
+        "apply": lambda: {{"objects": [], "stopped": []}},
         "preflight": lambda: {{
+            "experiment": p["experiment"],
+            "topology": p["topology"],
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
             "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
