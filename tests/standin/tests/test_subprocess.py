@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from standin_api import Api
 from standin_bench import Bench
-from standin_commands import COMMIT, CommandBench, with_commands
-from standin_processes import EXPERIMENT, SEED, worker_id
+from standin_commands import COMMIT, with_commands
+from standin_processes import EXPERIMENT, SEED, Processes, worker_id
 from test_experiment import EVENTS
+
+from eden_service_common.git import GitError, Repository
 
 
 def variants(bench: Bench) -> dict[str, dict[str, Any]]:
@@ -202,6 +205,15 @@ def test_a_killed_host_leaves_a_worktree_that_the_next_one_removes(bench: Bench)
     assert claimed["claim"]["worker_id"] == worker_id(worker)
 
 
+def test_a_worktree_that_was_lost_cannot_be_made_again(bench: Bench) -> None:
+    repository = Repository(bench.directory / "seed")
+    worktree = bench.directory / "worktrees" / "task"
+    repository.add_worktree(worktree, SEED)
+    shutil.rmtree(worktree)
+    with pytest.raises(GitError, match="already registered worktree"):
+        repository.add_worktree(worktree, SEED)
+
+
 SAY = """\
 import json, os, sys, time
 def say(**message): print(json.dumps(message), flush=True)
@@ -296,8 +308,7 @@ def test_a_command_that_does_not_start_ends_the_ideator_with_success(
     ids=["half a pair", "no command", "no config"],
 )
 def test_what_keeps_a_host_from_starting(flags: list[str], text: str, bench: Bench, config: Path) -> None:
-    stage = CommandBench(bench, bench.directory, bench.directory)
-    service = stage.executor(
+    service = with_commands(bench).executor(
         bench.store.mint("x"), *(flag.replace("<config>", str(config)) for flag in flags)
     )
     assert service.exit_code() == 1
@@ -336,8 +347,6 @@ def test_the_artifacts_of_the_reference_route(artifacts: Api, path: str, expecte
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Any:
-    from standin_processes import Processes
-
     root, started = tmp_path_factory.mktemp("artifacts"), Processes()
     served = root / "served"
     (served / "deep" / "er").mkdir(parents=True)
