@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import resource
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
-from environments import OLDEST, ensure
 from thin_rig import INSTANCE, Experiment, Outcome, Rig, processes
 
 NUMBERS = (1, 10, 50, 100)
@@ -138,13 +136,6 @@ def measure_big(rig: Rig, replicas: int) -> bool:
         return not any(outcome.status for outcome in outcomes)
 
 
-def enter_environment() -> None:
-    """Start again in an environment that has ansible."""
-    programs = ensure(OLDEST) / "bin"
-    if Path(sys.prefix) != programs.parent:
-        os.execv(programs / "python", [str(programs / "python"), *sys.argv])
-
-
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -164,7 +155,6 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Measure, and print a table."""
     options = parse()
-    enter_environment()
     with tempfile.TemporaryDirectory() as directory, Rig(Path(directory)) as rig:
         rig.node.missing_images.add(BROKEN)
         print("| run | experiments | seconds | processor seconds | MiB | API requests | writes | status |")
