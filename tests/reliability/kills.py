@@ -51,7 +51,7 @@ class AtWrite:
     def __str__(self) -> str:
         return f"write {self.number} {self.cut}"
 
-    def apply(self, experiment: Experiment) -> Outcome:
+    def apply(self, experiment: Experiment, playbook: str = "site.yml") -> Outcome:
         """Run until the kill."""
         running: list[Run] = []
 
@@ -60,7 +60,7 @@ class AtWrite:
             running[0].kill()
 
         experiment.traffic.restart(cut_at(self.number, self.cut, kill))
-        running.append(experiment.start(*self.arguments))
+        running.append(experiment.start(*self.arguments, playbook=playbook))
         return _ended(experiment, running[0])
 
 

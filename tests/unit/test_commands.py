@@ -154,6 +154,12 @@ def test_what_is_run_elsewhere_is_documented() -> None:
         "playbooks/status.yml",
         "eden.reference.status",
         "playbooks/doctor.yml",
+        "playbooks/stop.yml",
+        "playbooks/start.yml",
+        "playbooks/teardown.yml",
+        "playbooks/pause.yml",
+        "playbooks/resume.yml",
+        "playbooks/terminate.yml",
     ],
 )
 def test_a_checkout_needs_no_settings(checkout: Place, playbook: str) -> None:

@@ -32,6 +32,7 @@ KINDS: dict[str, Kind] = {
     "ConfigMap": Kind("v1", "configmaps"),
     "Service": Kind("v1", "services"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
     "Pod": Kind("v1", "pods"),
     "Event": Kind("v1", "events"),
     "Deployment": Kind("apps/v1", "deployments"),
