@@ -86,7 +86,7 @@ def asked(control_plane: ControlPlane, user: str) -> list[tuple[str, str]]:
     """Verb and resource of every request that a user has made."""
     return [
         (event["verb"], event.get("objectRef", {}).get("resource", ""))
-        for event in control_plane.audit_events()
+        for event in control_plane.audit_events(user)
         if event["stage"] == "ResponseComplete"
         and event["user"]["username"] == user
         and "dryRun=All" not in event["requestURI"]
@@ -289,7 +289,7 @@ def test_the_server_refuses_inputs_of_its_own_types(
     assert error.value.message.startswith(f"The API server refuses {name}. Could not create ")
     made = {
         (event["verb"], event["objectRef"]["resource"])
-        for event in control_plane.audit_events()
+        for event in control_plane.audit_events(namespace)
         if (event.get("objectRef") or {}).get("namespace") == namespace
         and event["verb"] not in ("get", "list")
         and "dryRun=All" not in event["requestURI"]
