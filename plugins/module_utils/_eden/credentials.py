@@ -118,7 +118,7 @@ def run(task: Task) -> dict[str, t.Any]:
         else:
             values, generated = completed(cluster, task)
         of_commands = environments.digests(
-            cluster, namespace, parameters["environments"], values.get(parameters["digest_key"], "")
+            cluster, namespace, parameters.get("environments") or {}, values.get(parameters["digest_key"], "")
         )
     answer: dict[str, t.Any] = {
         "changed": bool(generated),

@@ -37,8 +37,6 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.inputs_experi
     CONFIG_IN_DIRECTORY,
     DIRECTORY,
     HOSTS,
-    REPLICAS,
-    SEED,
     SOURCE,
     WORKERS,
 )
@@ -76,8 +74,6 @@ FACTS = ROLE_FACTS | {
     "eden_identities",
 }
 CONFIG, CONFIG_FILE = "eden_experiment_config", "eden_experiment_config_file"
-# Inputs that are checked together if each is valid alone.
-TOGETHER = (DIRECTORY, SOURCE, SEED, WORKERS, REPLICAS)
 
 # Names of Services begin with eden_name, and must not begin with a digit.
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -325,7 +321,7 @@ for _host in HOSTS:
 # Of inputs that are mappings, if their first key alone is none.
 EXAMPLES = {
     "eden_experiment_source": "{claim: experiment-files}",
-    WORKERS: "{executor_host: {mode: subprocess}}",
+    WORKERS: "{executor_host: {replicas: 2}}",
     **{f"{WORKERS}.{host}": "{mode: subprocess}" for host in HOSTS},
 }
 
@@ -390,14 +386,18 @@ def check(
             found += _value_problems(name, option, variables[name])
         elif option.get("required"):
             found.append(Problem(name, "is required", "", _example(name)))
-    each_is_valid = not any(problem.variable.startswith(TOGETHER) for problem in found)
-    if not any(problem.variable.startswith((CONFIG_FILE, DIRECTORY)) for problem in found):
+    valid = {name: variables[name] for name in variables if not _are_about(found, name)}
+    if not _are_about(found, CONFIG_FILE, DIRECTORY):
         found += _config_file_problems(variables, read or read_file)
-    if each_is_valid:
-        broken = any(problem.variable.startswith((CONFIG, DIRECTORY)) for problem in found)
-        config = {} if broken else experiment_config_of(variables, read)
-        found += inputs_experiment.problems(variables, config, pack)
+    broken = _are_about(found, CONFIG, CONFIG_FILE, DIRECTORY, SOURCE)
+    config = {} if broken else experiment_config_of(variables, read)
+    found += inputs_experiment.problems(valid, config, pack)
     return _without_inherited(variables, found)
+
+
+def _are_about(found: t.Iterable[Problem], *names: str) -> bool:
+    """Whether one of the problems is that of one of these inputs, or of a part of it."""
+    return any(re.split(r"[./\[]", problem.variable)[0] in names for problem in found)
 
 
 def fact_problems(names: t.Iterable[str]) -> list[Problem]:

@@ -18,6 +18,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.trial import 
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
 VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+VOLUMES = {"emptyDir", "configMap", "secret", "persistentVolumeClaim", "projected"}
 WORKLOADS = ("StatefulSet", "Deployment", "Job")
 
 
