@@ -247,7 +247,7 @@ def test_how_commands_end(pod: Pod) -> None:
 
 
 def test_sigterm_reaches_the_whole_group(pod: Pod) -> None:
-    child = "trap 'echo child; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+    child = "trap 'sleep 1; echo child; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
     call = pod.call(f"python3 -c 'import time; time.sleep(99)' MARK & sh -c \"{child}\" MARK; :")
     ready(call)
     os.killpg(call.pid, signal.SIGTERM)
