@@ -22,6 +22,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
 
 DEFAULT = specification()["eden_experiment_config"]["default"]
 CONFIG_TEXT = experiment_config.dump(DEFAULT)
+WITHOUT_FILES = {"commands": {}, "files": {"experiment": {}, "seed": {}}}
 
 
 def trusted(value: t.Any) -> t.Any:
@@ -57,6 +58,7 @@ def test_right_inputs_give_the_config() -> None:
             "text": CONFIG_TEXT,
             "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest(),
             "deadlines": {},
+            **WITHOUT_FILES,
         },
     }
 
@@ -105,6 +107,7 @@ def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
         "text": text,
         "checksum": hashlib.sha256(text.encode()).hexdigest(),
         "deadlines": {"execution_task_deadline": 90},
+        **WITHOUT_FILES,
     }
 
 
