@@ -30,14 +30,17 @@ fi
 # A group of its own for the command, so that signals reach all of it.
 if command -v setsid >/dev/null 2>&1; then session=setsid; else session=''; fi
 
+# dash wants -- before the number of a group, and busybox takes it for a process that does not exist.
+if kill -s 0 -- $$ 2>/dev/null; then dashes=--; else dashes=''; fi
+
 send() {
     read -r group <"$call/group" || return
-    kill -s "$1" -- "-$group" || kill -s "$1" "$group" # a shell without setsid and terminal may make no groups
+    kill -s "$1" $dashes "-$group" || kill -s "$1" "$group" # a shell without setsid and terminal may make no groups
 }
 
 # As process 1, this reaches what has left the group too.
 kill_all() {
-    if [ $$ = 1 ]; then kill -s KILL -- -1; else send KILL; fi
+    if [ $$ = 1 ]; then kill -s KILL $dashes -1; else send KILL; fi
 }
 
 # Passes on the forwarder's signals. Its end of file is the forwarder's end: after SIGKILL, or with the host.
