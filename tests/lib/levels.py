@@ -212,3 +212,5 @@ LEVELS: dict[str, t.Callable[[Run], None]] = {
     "standin": standin,
     "kind": kind,
 }
+# Lanes run side by side: what waits for an API server or for pods leaves the processor to what computes.
+LANES = (("lint", "sanity", "unit", "kind"), ("modules", "reliability", "standin"))

@@ -56,6 +56,7 @@ class Progress:
         self.failed = False
         self._started = started
         self._say = say
+        self._ended = False
         self._children: list[subprocess.Popen[bytes]] = []
 
     def say(self, text: str) -> None:
@@ -88,7 +89,13 @@ class Progress:
     def run(
         self, what: str, command: t.Sequence[str | Path], env: t.Mapping[str, str], cwd: Path
     ) -> tuple[Path, bool]:
-        """Runs a command to its end; returns its log and whether it succeeded."""
+        """Runs a command to its end; returns its log and whether it succeeded.
+
+        Raises:
+            StepFailed: the steps were told to end.
+        """
+        if self._ended:
+            raise StepFailed(what)
         name = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in what)
         log = self.logs / f"{self.level}.{name}.log"
         self.say(f"{what} …")
@@ -120,7 +127,8 @@ class Progress:
         return log, False
 
     def end(self) -> None:
-        """Ends the commands that still run, for steps that run at the same time."""
+        """Ends the commands that still run, and lets no other one begin."""
+        self._ended = True
         for child in self._children:
             if child.poll() is None:
                 child.terminate()

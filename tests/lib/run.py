@@ -9,10 +9,11 @@ import shutil
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from environments import CACHE, EnvironmentFailure
-from levels import LEVELS, Run
+from levels import LANES, LEVELS, Run
 from progress import Progress, StepFailed, slowest
 
 # Logs of this many earlier runs are kept.
@@ -31,13 +32,12 @@ def new_directory() -> Path:
     return directory
 
 
-def run_level(name: str, directory: Path, started: float) -> bool:
+def run_level(progress: Progress, directory: Path) -> bool:
     """Runs a level; returns whether all of its steps passed."""
-    work = directory / "work" / name
+    work = directory / "work" / progress.level
     work.mkdir(parents=True)
-    progress = Progress(name, directory / "logs", started)
     try:
-        LEVELS[name](Run(progress, work))
+        LEVELS[progress.level](Run(progress, work))
     except StepFailed:
         progress.say("the rest of this level needs what failed and is not run")
     except EnvironmentFailure as error:
@@ -46,6 +46,33 @@ def run_level(name: str, directory: Path, started: float) -> bool:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return not progress.failed
+
+
+def run_lanes(names: list[str], directory: Path, fail_fast: bool) -> dict[str, tuple[bool, float]]:
+    """Runs the lanes side by side; returns whether each level passed, and its seconds.
+
+    With ``fail_fast`` no level begins after one has failed.
+    """
+    started = time.monotonic()
+    steps = {name: Progress(name, directory / "logs", started) for name in names}
+    results: dict[str, tuple[bool, float]] = {}
+
+    def run_lane(lane: list[str]) -> None:
+        for name in lane:
+            if fail_fast and not all(passed for passed, _seconds in results.values()):
+                return
+            begun = time.monotonic()
+            passed = run_level(steps[name], directory)
+            results[name] = (passed, time.monotonic() - begun)
+
+    with ThreadPoolExecutor(len(LANES)) as pool:
+        try:
+            list(pool.map(run_lane, [[name for name in lane if name in names] for lane in LANES]))
+        except BaseException:
+            for progress in steps.values():
+                progress.end()
+            raise
+    return {name: results[name] for name in LEVELS if name in results}
 
 
 def main() -> int:
@@ -65,16 +92,9 @@ def main() -> int:
 
     # A run that is told to end ends its children, too.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    started = time.monotonic()
     directory = new_directory()
     print(f"Logs: {directory / 'logs'}", flush=True)
-    results: dict[str, tuple[bool, float]] = {}
-    for name in [level for level in LEVELS if level in arguments.levels or not arguments.levels]:
-        begun = time.monotonic()
-        passed = run_level(name, directory, started)
-        results[name] = (passed, time.monotonic() - begun)
-        if arguments.fail_fast and not passed:
-            break
+    results = run_lanes(arguments.levels or list(LEVELS), directory, arguments.fail_fast)
     print("The slowest tests:")
     for seconds, name, test in slowest(directory / "logs", SLOWEST):
         print(f"{seconds:7.1f} s {name}: {test}")

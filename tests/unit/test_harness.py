@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 import environments
+import levels
 import progress as progress_module
 import pytest
 from bring_up import experiments
@@ -75,6 +76,16 @@ def test_a_failed_need_ends_the_level(progress: Progress, here: dict[str, t.Any]
     with pytest.raises(StepFailed):
         progress.need("a step", BROKEN, **here)
     assert progress.failed
+
+
+def test_no_step_begins_once_the_others_were_told_to_end(progress: Progress, here: dict[str, t.Any]) -> None:
+    progress.end()
+    with pytest.raises(StepFailed):
+        progress.check("a step", OK, **here)
+
+
+def test_each_level_has_its_place_in_one_lane() -> None:
+    assert sorted(name for lane in levels.LANES for name in lane) == sorted(levels.LEVELS)
 
 
 def test_a_program_that_is_missing_is_a_failed_step(
