@@ -17,6 +17,5 @@ def test_drift(survive: Survive, pool: Pool, seed: int) -> None:
         (drift.feature_trials(pool), 1),
         (drift.drift_trials(pool, seed), DRIFTS),
         (drift.foreign_trials(pool), 1),
-        (drift.immutable_trials(pool), 1),
-        (drift.claim_trials(pool), 1),
+        ([*drift.immutable_trials(pool), *drift.claim_trials(pool)], 1),
     )

@@ -21,7 +21,7 @@ from traffic import PASS, Action, Request, Rule
 from trials import Survive
 
 # All of them: tests/reliability/run --all
-TAKEN_AWAY = 6
+TAKEN_AWAY = 3
 # In the middle of the infra phase, and when the task store is up and the identities are made.
 LATER = (12, 45)
 
