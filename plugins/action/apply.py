@@ -28,6 +28,15 @@ from ansible_collections.eden.reference.plugins.plugin_utils import _templates
 importlib.import_module(f"ansible_collections.eden.reference.plugins.modules.{__name__.rpartition('.')[2]}")
 
 PR_SET_PDEATHSIG = 1
+# The facts that a module's result publishes, and their keys in it; roles/eden/vars/main/facts.yml reads them.
+PUBLISHED = {
+    "apply": {"eden_stopped": "stopped"},
+    "credentials": {"eden_credentials": "digests"},
+    "identities": {"eden_identities": "identities"},
+    "identities_info": {"eden_identities": "identities"},
+}
+# They belong to one experiment, so that each check of a cluster resets them.
+RESET: dict[str, t.Any] = {"eden_credentials": {}, "eden_stopped": [], "eden_identities": {}}
 
 display = Display()
 
@@ -47,6 +56,15 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def with_facts(module: str, result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The result with the facts that the phases share, which cost no task so."""
+    if result.get("failed"):
+        return result
+    found = {fact: result[key] for fact, key in PUBLISHED.get(module, {}).items() if key in result}
+    facts = {**(RESET if module == "preflight" else {}), **found}
+    return {**result, "ansible_facts": facts} if facts else result
+
+
 class ActionModule(ActionBase):
     """The action of the module that the task names."""
 
@@ -61,7 +79,8 @@ class ActionModule(ActionBase):
         _result, parameters = self.validate_argument_spec(argument_spec=module.ARGUMENTS)
         rendered = self.rendered(parameters)
         if self._connection.transport != "local":
-            return self._execute_module(module_args={**self._task.args, **rendered}, task_vars=task_vars)
+            arguments = {**self._task.args, **rendered}
+            return with_facts(name, self._execute_module(module_args=arguments, task_vars=task_vars))
         end_with_parent()
         # A module's process has the task's environment, which may set K8S_AUTH_*.
         environment: dict[str, str] = {}
@@ -77,7 +96,7 @@ class ActionModule(ActionBase):
             process=os.getppid(),
             host=host,
         )
-        return result_of(module.run, task)
+        return with_facts(name, result_of(module.run, task))
 
     def rendered(self, parameters: dict[str, t.Any]) -> dict[str, t.Any]:
         """The options of eden.reference.apply after its `templates` are rendered."""

@@ -69,6 +69,35 @@ options:
           - Ignore a 403 when listing this kind if no definition uses it.
         type: bool
         default: false
+  wait_for:
+    description:
+      - The workloads that are then waited for, as M(eden.reference.rollout) does. Those that the module found
+        as they should be, and ready, cost no request. In check mode nothing is waited for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        choices: [StatefulSet, Deployment, Job]
+        required: true
+      name:
+        description: Name of the workload.
+        type: str
+        required: true
+      phase:
+        description: The tag of the phase that creates the workload, for the error that it does not exist.
+        type: str
+      component:
+        description:
+          - The workload's component, as messages name it.
+          - The default is its label C(app.kubernetes.io/component).
+        type: str
+  timeout:
+    description: The maximum number of seconds to wait.
+    type: int
+    default: 300
   restarts:
     description:
       - What precedes a change that replaces running pods, so that no work is lost.

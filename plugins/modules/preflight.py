@@ -74,6 +74,10 @@ options:
         M(eden.reference.inputs).
     type: dict
     default: {}
+  experiment:
+    description: Any text that stands for what is checked; it is returned.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -112,6 +116,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+experiment:
+  description: The option O(experiment).
+  returned: success
+  type: str
+  sample: ""
 experiment_id:
   description:
     - Id of the experiment, which is that of the cluster, in a ConfigMap or on a claim, or else that of the

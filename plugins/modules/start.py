@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: start
-short_description: Start the workloads that a change has stopped
+short_description: Start the workloads that a change has stopped, and wait for them
 description:
   - M(eden.reference.apply) stops workloads before something that they depend on restarts. This starts those
     that have had no replicas since, with as many as they had before, also if the run that stopped them was
-    killed.
+    killed, and waits for them as M(eden.reference.rollout) does.
   - Workloads that others have scaled to 0 are left alone.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -35,6 +35,10 @@ options:
     type: list
     elements: str
     default: []
+  timeout:
+    description: The maximum number of seconds to wait.
+    type: int
+    default: 300
 """
 
 EXAMPLES = r"""
@@ -62,7 +66,7 @@ workloads:
       name: eden-executor-host-1
 """
 
-from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import ARGUMENTS, run
+from ansible_collections.eden.reference.plugins.module_utils._eden.start import ARGUMENTS, run
 from ansible_collections.eden.reference.plugins.module_utils._module import run_module
 
 

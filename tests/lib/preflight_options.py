@@ -13,7 +13,7 @@ IDENTITIES = ["eden-operator-identity", "eden-executor-host-1-identity"]
 COMPONENTS = ("postgres", "task-store-server", "web-ui")
 SHARED = (
     *("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user"),
-    *("postgres-start", "seed"),
+    *("postgres-start", "seed", "experiment-files", "seed-files"),
 )
 KEYS = ["EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD"]
 CONFIG = "evaluation_schema:\n  score: real\n"

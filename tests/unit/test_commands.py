@@ -193,7 +193,7 @@ REFUSED = {
     "no checks": (["-i", "{hosts}", "--skip-tags", "always"], "skips the checks before the first write"),
     "nothing at all": (["-i", "{hosts}", "--skip-tags", "all"], "skips the checks before the first write"),
     "a start": (
-        ["-i", "{hosts}", "--start-at-task", "Wait for the task store"],
+        ["-i", "{hosts}", "--start-at-task", "Ensure the credentials"],
         f"--start-at-task skips the checks before the first write, on which every phase relies; {TAGS}.",
     ),
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Applies the objects of an experiment; if the API server refuses one, names the input that sets it.
+"""Applies the objects of an experiment, and waits for its workloads.
+
+If the API server refuses an object, the message names the input that sets it.
 
 This module is private to the collection.
 """
@@ -8,7 +10,9 @@ This module is private to the collection.
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
+from ansible_collections.eden.reference.plugins.module_utils._eden import rollout
 from ansible_collections.eden.reference.plugins.module_utils._eden.stopping import (
     KINDS_WITH_REPLICAS,
     advice,
@@ -22,12 +26,14 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.trial import 
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError
 from ansible_collections.eden.reference.plugins.module_utils._kube import apply
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object, connected
-from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import desired_replicas
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import desired_replicas, is_done
 from ansible_collections.eden.reference.plugins.module_utils._kube.refusals import Category, Refusal
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 ARGUMENTS: dict[str, t.Any] = {
     **apply.ARGUMENTS,
+    "wait_for": {**rollout.ARGUMENTS["workloads"], "required": False, "default": []},
+    "timeout": rollout.ARGUMENTS["timeout"],
     "restarts": {
         "type": "dict",
         "options": {
@@ -75,28 +81,54 @@ def hint(definition: Object, refusal: Refusal) -> str:
 
 
 def run(task: Task) -> dict[str, t.Any]:
-    """Apply ``definitions``, then prune; before that, try and stop what ``restarts`` names."""
+    """Apply ``definitions``, prune, and wait; before that, try and stop what ``restarts`` names."""
     rules = task.parameters.get("restarts")
-    if not rules:
-        return apply.run(task, hint)
     with connected(task.parameters) as cluster:
         definitions = apply.prepared(task)
-        changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
-        affected = [_restart(before, after, rules) for before, after in apply.restarted(changes)]
-        stages = stages_before(affected, rules)
-        selectors = [of_components(rules["selector"], stage) for stage in stages]
-        namespace = task.parameters["namespace"]
-        dependents = [live for part in selectors for live in workloads_of(cluster, namespace, part)]
-        stopped = [live for live in dependents if desired_replicas(live)]
-        if task.check_mode:
-            changes = [_as_if_stopped(change, rules["stopped"]) for change in changes]
-        else:
-            _try_out(cluster, task, affected, dependents)
-            _stop(cluster, task, selectors, stopped)
-            changes = _carry_out(cluster, definitions, changes, stopped)
+        changes, stopped = (
+            _restarting(cluster, task, definitions, rules)
+            if rules
+            else (apply.reconcile_all(cluster, definitions, task.check_mode, hint), [])
+        )
         answer = apply.result([*changes, *apply.prune(cluster, definitions, task)], task.diff)
+        if not task.check_mode:
+            _wait(cluster, task, changes)
+    if not rules:
+        return answer
     names = [*rules["stopped"], *(live["metadata"]["name"] for live in stopped)]
     return {**answer, "stopped": list(dict.fromkeys(names))}
+
+
+def _restarting(
+    cluster: Cluster, task: Task, definitions: t.Sequence[Object], rules: t.Mapping[str, t.Any]
+) -> tuple[list[apply.Change], list[Object]]:
+    """Apply, with what precedes a restart; the changes, and the workloads that were stopped."""
+    changes = apply.reconcile_all(cluster, definitions, check_mode=True, hint=hint)
+    affected = [_restart(before, after, rules) for before, after in apply.restarted(changes)]
+    stages = stages_before(affected, rules)
+    selectors = [of_components(rules["selector"], stage) for stage in stages]
+    namespace = task.parameters["namespace"]
+    dependents = [live for part in selectors for live in workloads_of(cluster, namespace, part)]
+    stopped = [live for live in dependents if desired_replicas(live)]
+    if task.check_mode:
+        return [_as_if_stopped(change, rules["stopped"]) for change in changes], stopped
+    _try_out(cluster, task, affected, dependents)
+    _stop(cluster, task, selectors, stopped)
+    return _carry_out(cluster, definitions, changes, stopped), stopped
+
+
+def _wait(cluster: Cluster, task: Task, changes: t.Iterable[apply.Change]) -> None:
+    """Wait for the workloads of ``wait_for``; those that were found as they should be cost no request."""
+    ready = {
+        (change.after["kind"], change.after["metadata"]["name"])
+        for change in changes
+        if change.outcome == "unchanged" and change.after and is_done(change.after)
+    }
+    awaited = task.parameters.get("wait_for") or []
+    left = [entry for entry in awaited if (entry["kind"], entry["name"]) not in ready]
+    if left:
+        parameters = {**task.parameters, "workloads": left}
+        rollout.until_ready(replace(task, parameters=parameters), cluster)
 
 
 def stages_before(affected: t.Iterable[Restart], rules: t.Mapping[str, t.Any]) -> list[list[str]]:

@@ -417,7 +417,9 @@ def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
 def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
     """Warnings about a request rate that exceeds the capacity of the task store."""
     interval = float(variables.get("eden_poll_interval", 1))
-    replicas = variables.get("eden_replicas", {})
+    workers = variables.get(WORKERS) or {}
+    of_workers = {host: worker["replicas"] for host, worker in workers.items() if "replicas" in worker}
+    replicas = {**variables.get("eden_replicas", {}), **of_workers}
     polling = sum(
         int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
         for component in components().values()

@@ -68,6 +68,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
     "lock_timeout": {"type": "int", "default": 0},
     "files": {"type": "dict", "default": {}},
+    "experiment": {"type": "str", "default": ""},
 }
 
 # A running server answers at once: a wrong address must not cost a minute, nor a lost answer the run.
@@ -95,6 +96,8 @@ POD_FIELDS = {
     "tolerations": "eden_tolerations",
     "nodeSelector": "eden_node_selector",
 }
+# Those of a worker, in the same way.
+WORKER_FIELDS = {"nodeSelector": "node_selector", "tolerations": "tolerations", "resources": "resources"}
 RESOURCES = ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources")
 POLICY_FIELDS = {
     "ingress[0]": "eden_web_ui_peers",
@@ -242,6 +245,7 @@ def run(task: Task) -> dict[str, t.Any]:
     fail_if_problems([*problems, *id_problems, *commit_problems])
     return {
         "changed": False,
+        "experiment": task.parameters.get("experiment", ""),
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "seed_files": seed_files,
@@ -398,18 +402,22 @@ def check_types(
 ) -> tuple[list[str], list[CollectionError]]:
     """The warnings and the problems of inputs of Kubernetes' own types.
 
-    They are tried in dry runs: a Deployment of no replicas, a NetworkPolicy and an Ingress carry them all. In
-    a namespace that does not exist the server would find unknown fields only, so another one is used.
+    They are tried in dry runs: a Deployment of no replicas, a NetworkPolicy and an Ingress carry them all,
+    and others those of each worker. In a namespace that does not exist the server would find unknown fields
+    only, so another one is used.
     """
     absent = state.namespace is None
     namespace = TRIAL_NAMESPACE if absent else experiment.namespace
     warnings: list[str] = []
     problems: list[CollectionError] = []
-    for definition in trial_objects(experiment, namespace):
+    plain: list[tuple[Object, dict[str, str]]] = [
+        (definition, {}) for definition in trial_objects(experiment, namespace)
+    ]
+    for definition, fields in [*plain, *worker_trials(experiment, namespace)]:
         try:
             cluster.create(definition, dry_run=True)
         except ClusterError as error:
-            names = _refused_inputs(experiment, definition["kind"], error)
+            names = _refused_inputs(experiment, definition["kind"], error, fields)
             if names:
                 where = f" It was tried in a dry run in namespace {namespace}." if absent else ""
                 problems.append(
@@ -430,7 +438,6 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
     metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": namespace}
     objects: list[Object] = []
     if any(inputs[name] for name in TYPED["Deployment"]):
-        labels = {"app.kubernetes.io/component": "preflight"}
         pod = {
             "containers": [
                 {"name": name.replace("_", "-"), "image": "none", "resources": inputs[name]}
@@ -438,14 +445,9 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
             ],
             **{field: inputs[name] for field, name in POD_FIELDS.items()},
         }
-        spec: Object = {
-            "replicas": 0,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        }
-        objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+        objects.append(_deployment(metadata, pod))
     if inputs["eden_network_policies"] and any(inputs[name] for name in TYPED["NetworkPolicy"]):
-        spec = {
+        spec: Object = {
             "podSelector": {},
             "ingress": [{"from": inputs["eden_web_ui_peers"]}, {"from": inputs["eden_dns_peers"]}],
             "egress": inputs["eden_worker_egress"],
@@ -463,18 +465,52 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
     return objects
 
 
+def worker_trials(experiment: Experiment, namespace: str) -> t.Iterator[tuple[Object, dict[str, str]]]:
+    """The objects that carry the inputs of each worker, with these by the field of the object."""
+    inputs = experiment.inputs
+    metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": namespace}
+    for host, worker in inputs["eden_workers"].items():
+        given = {field: worker[key] for field, key in WORKER_FIELDS.items() if worker.get(key)}
+        names = {
+            field: f"eden_workers.{host}.{key}" for field, key in WORKER_FIELDS.items() if field in given
+        }
+        resources = given.pop("resources", {})
+        if names:
+            container = {"name": "command", "image": "none", "resources": resources}
+            yield _deployment(metadata, {"containers": [container], **given}), names
+        if inputs["eden_network_policies"] and worker.get("egress"):
+            spec = {"podSelector": {}, "egress": worker["egress"]}
+            egress = {"spec.egress": f"eden_workers.{host}.egress"}
+            yield _networking("NetworkPolicy", metadata, spec), egress
+
+
+def _deployment(metadata: Object, pod: Object) -> Object:
+    labels = {"app.kubernetes.io/component": "preflight"}
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
 def _networking(kind: str, metadata: Object, spec: Object) -> Object:
     return {"apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _refused_inputs(experiment: Experiment, kind: str, error: ClusterError) -> list[str]:
-    """The inputs that the API server refuses.
+def _refused_inputs(
+    experiment: Experiment, kind: str, error: ClusterError, fields: t.Mapping[str, str]
+) -> list[str]:
+    """The inputs that the API server refuses; ``fields`` are those of a worker.
 
     Other refusals are not about the inputs: a policy, a quota or a webhook may refuse the trial and take the
     real objects.
     """
     if error.status not in (400, 422) or (error.refusal and error.refusal.category != "invalid"):
         return []
+    if fields:
+        found = [name for field, name in fields.items() if field in error.message]
+        return found or (list(fields.values()) if DECODING_ERROR in error.message else [])
     names = ["eden_ingress"] if kind == "Ingress" else _inputs_of(error.message)
     if not names and DECODING_ERROR in error.message:
         # It names no field.

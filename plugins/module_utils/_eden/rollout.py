@@ -463,13 +463,18 @@ def run(task: Task) -> dict[str, t.Any]:
         CollectionError: a workload cannot become ready or does not exist, or the API server refuses.
     """
     with connected(task.parameters) as cluster:
-        try:
-            return roll_out(task, cluster, Clock())
-        except RolloutError as error:
-            note = _stopped_beside(cluster, task.parameters["namespace"], error.data)
-            if note:
-                error.message += f"\n{note}" if "\n" in error.message else f" {note}"
-            raise
+        return until_ready(task, cluster)
+
+
+def until_ready(task: Task, cluster: Cluster) -> dict[str, t.Any]:
+    """``run`` on a connection."""
+    try:
+        return roll_out(task, cluster, Clock())
+    except RolloutError as error:
+        note = _stopped_beside(cluster, task.parameters["namespace"], error.data)
+        if note:
+            error.message += f"\n{note}" if "\n" in error.message else f" {note}"
+        raise
 
 
 def _stopped_beside(cluster: Cluster, namespace: str, failed: t.Mapping[str, t.Any]) -> str:
@@ -485,7 +490,7 @@ def _stopped_beside(cluster: Cluster, namespace: str, failed: t.Mapping[str, t.A
 
 
 def roll_out(task: Task, cluster: Cluster, clock: Clock) -> dict[str, t.Any]:
-    """``run`` on a connection."""
+    """Wait, without a note about what is stopped."""
     namespace = task.parameters["namespace"]
     options = ("kind", "name", "phase", "component")
     targets = list(

@@ -15,28 +15,17 @@ from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils._collection import NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import StopError
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
-    CLUSTER_ARGUMENTS,
-    Cluster,
-    Object,
-    connected,
-)
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
     desired_replicas,
     has_ended,
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import KINDS, describe
-from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
 STOPPED_ANNOTATION = f"{NAME}/stopped-replicas"
 # Of pods that try a change; nothing is lost with them.
 TRIAL_LABEL = f"{NAME}/trial"
-ARGUMENTS: dict[str, t.Any] = {
-    **CLUSTER_ARGUMENTS,
-    "selector": {"type": "str", "required": True},
-    "stopped": {"type": "list", "elements": "str", "default": []},
-}
 
 KINDS_WITH_REPLICAS = ("Deployment", "StatefulSet")
 DEFAULT_GRACE = 30
@@ -54,19 +43,6 @@ class Clock:
 
     now: t.Callable[[], float] = time.monotonic
     sleep: t.Callable[[float], None] = time.sleep
-
-
-def run(task: Task) -> dict[str, t.Any]:
-    """Start what an earlier task or run has stopped."""
-    namespace = task.parameters["namespace"]
-    with connected(task.parameters) as cluster:
-        stopped = stopped_workloads(cluster, namespace, task.parameters["selector"])
-        # In check mode nothing was stopped; an earlier run may have left it so.
-        started = _idle(stopped) if task.check_mode else start(cluster, namespace, stopped, task.progress)
-    return {
-        "changed": bool(stopped or (task.check_mode and task.parameters["stopped"])),
-        "workloads": [{"kind": live["kind"], "name": live["metadata"]["name"]} for live in started],
-    }
 
 
 def workloads_of(cluster: Cluster, namespace: str, selector: str) -> list[Object]:
@@ -126,7 +102,7 @@ def start(
         if not replicas:
             progress(f"starting {describe(live['kind'], '', live['metadata']['name'])}")
         _scale(cluster, live, replicas or stopped_replicas(live), None)
-    return _idle(stopped)
+    return [live for live in stopped if not desired_replicas(live)]
 
 
 def names(workloads: t.Iterable[Object]) -> str:
@@ -153,10 +129,6 @@ def stopped_replicas(workload: Object) -> int:
 
 def _notes(workload: Object) -> Object:
     return workload["metadata"].get("annotations") or {}
-
-
-def _idle(workloads: t.Iterable[Object]) -> list[Object]:
-    return [live for live in workloads if not desired_replicas(live)]
 
 
 def _scale(cluster: Cluster, workload: Object, replicas: int, annotation: str | None) -> None:

@@ -475,6 +475,8 @@ def refusal(
 
 def may_succeed_later(error: ClusterError) -> bool:
     """Whether the refused request may succeed a moment later."""
+    if error.refusal and error.refusal.category == "invalid":
+        return False
     return is_retryable(error.status) or bool(error.refusal and error.refusal.transient)
 
 

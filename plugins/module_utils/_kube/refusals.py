@@ -177,6 +177,12 @@ _RULES = (
         r"|can not be less than status\.capacity)",
         "The object exists with another value in a field that can never be changed.",
     ),
+    # Server-side apply answers it with 500.
+    _Rule(
+        "invalid",
+        r'(?P<name>)(?:field not declared in schema|unknown field ")',
+        "Correct the field that the message names.",
+    ),
     _Rule(
         "other",
         r"(?P<name>)not yet ready to handle request",

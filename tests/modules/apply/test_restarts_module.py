@@ -12,7 +12,7 @@ import yaml
 from control_plane import ControlPlane
 from kubernetes.client import ApiClient, AppsV1Api
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import apply, stopping
+from ansible_collections.eden.reference.plugins.module_utils._eden import apply, rollout, start, stopping
 from ansible_collections.eden.reference.plugins.module_utils._eden.topology import Inputs, topology
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -69,7 +69,7 @@ class Site:
         return apply.run(Task({**self.options, **parameters}))
 
     def start(self) -> dict[str, t.Any]:
-        return stopping.run(Task({**self.options, "selector": RULES["selector"], "stopped": []}))
+        return start.run(Task({**self.options, "selector": RULES["selector"], "stopped": []}))
 
     def writes(self) -> list[str]:
         """The writes since the last call: whether each is an apply, and the name of its object."""
@@ -99,7 +99,10 @@ class Site:
 
 
 @pytest.fixture
-def site(control_plane: ControlPlane, admin: ApiClient, namespace: str) -> Site:
+def site(
+    control_plane: ControlPlane, admin: ApiClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> Site:
+    monkeypatch.setattr(rollout, "until_ready", lambda *_arguments: None)
     return Site(control_plane, admin, namespace)
 
 
@@ -152,7 +155,7 @@ def test_what_no_phase_applies_is_started_at_the_end(site: Site) -> None:
 def test_a_killed_run_is_completed(site: Site) -> None:
     """It had stopped the executor."""
     cluster_options = {**site.options, "selector": RULES["selector"]}
-    with stopping.connected(cluster_options) as cluster:
+    with start.connected(cluster_options) as cluster:
         selector = stopping.of_components(RULES["selector"], ["executor-host"])
         stopping.stop(cluster, site.namespace, selector, lambda _line: None)
     site.writes()

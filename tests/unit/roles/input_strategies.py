@@ -12,7 +12,7 @@ import typing as t
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manifest_cases import CASES
+from manifest_cases import CASES, EXPERIMENT
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import Problem
@@ -25,8 +25,6 @@ SPEC: dict[str, Option] = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").
 ]["inputs"]["options"]
 DEFAULTS: dict[str, t.Any] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
 RIGHT: dict[str, t.Any] = {**DEFAULTS, "eden_name": "eden", "eden_namespace": "eden", "eden_image": "eden:1"}
-# Files of an experiment, with its seed in `start`.
-EXPERIMENT = ROLE.parents[1] / "tests" / "unit" / "roles" / "experiment"
 CONFIG = yaml.safe_dump(DEFAULTS["eden_experiment_config"]).encode()
 
 # Stands for a secret. It never is in the part of a value that a message may show.

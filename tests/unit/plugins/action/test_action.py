@@ -79,6 +79,16 @@ def test_error_of_ours_is_a_failed_result(action: MakeAction) -> None:
     assert result == {"failed": True, "msg": "It is not there.", "missing": ["a"]}
 
 
+def test_the_facts_of_phases_are_results_and_reset_by_the_checks() -> None:
+    assert plugin.with_facts("credentials", {"digests": {"a": "1"}})["ansible_facts"] == {
+        "eden_credentials": {"a": "1"}
+    }
+    assert plugin.with_facts("preflight", {"changed": False})["ansible_facts"] == plugin.RESET
+    # An apply without restarts stops nothing, and publishes nothing.
+    for module, result in (("apply", {"objects": []}), ("preflight", {"failed": True}), ("lock", {})):
+        assert plugin.with_facts(module, result) == result
+
+
 @pytest.mark.parametrize("arguments", [{}, {"size": "many"}, {"size": 1, "sise": 2}])
 def test_wrong_arguments_do_not_reach_the_function(action: MakeAction, arguments: dict[str, t.Any]) -> None:
     function = mock.Mock()

@@ -8,7 +8,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from input_strategies import EXPERIMENT, RIGHT
+from input_strategies import RIGHT
+from manifest_cases import EXPERIMENT
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import files, inputs, inputs_experiment
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import Problem

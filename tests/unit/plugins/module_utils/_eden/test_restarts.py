@@ -268,3 +268,21 @@ def test_without_rules_nothing_is_stopped(site: Site, monkeypatch: pytest.Monkey
     parameters = {**site.parameters(*changed("task-store-server")), "restarts": None}
     assert "stopped" not in apply.run(Task(parameters))
     assert site.cluster.writes == ["apply eden-task-store-server"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_was_found_as_it_should_be_and_ready_is_not_waited_for(
+    site: Site, check_mode: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaited: list[str] = []
+
+    def until_ready(task: Task, _cluster: t.Any) -> None:
+        awaited.extend(entry["name"] for entry in task.parameters["workloads"])
+
+    monkeypatch.setattr(apply.rollout, "until_ready", until_ready)
+    monkeypatch.setattr(apply, "is_done", lambda live: live["metadata"]["name"] != "eden-forgejo")
+    names = ["postgres", "forgejo", "web-ui"]
+    parameters = site.parameters(workload("postgres"), workload("forgejo"), *changed("web-ui"))
+    parameters["wait_for"] = [{"kind": "StatefulSet", "name": f"eden-{name}"} for name in names]
+    apply.run(Task(parameters, check_mode))
+    assert awaited == ([] if check_mode else ["eden-forgejo", "eden-web-ui"])

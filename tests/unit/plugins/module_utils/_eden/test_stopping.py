@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import stopping
+from ansible_collections.eden.reference.plugins.module_utils._eden import rollout, stopping
+from ansible_collections.eden.reference.plugins.module_utils._eden import start as start_module
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import StopError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ClusterError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
@@ -153,14 +154,20 @@ def test_only_what_was_stopped_is_started(live: Object | None, writes: list[str]
 def test_the_module_starts_what_any_run_has_stopped_servers_first(
     check_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    awaited: list[str] = []
+
+    def until_ready(task: Task, _cluster: object) -> None:
+        awaited.extend(entry["name"] for entry in task.parameters["workloads"])
+
+    monkeypatch.setattr(rollout, "until_ready", until_ready)
     stale = workload("ideator-host", stopped="1")
     store = workload("task-store-server", replicas=0, stopped="1")
     cluster = LivingCluster(stale, HALTED, store, workload("orchestrator", replicas=0), OTHERS)
 
-    monkeypatch.setattr(stopping, "connected", lambda _options: contextlib.nullcontext(cluster))
+    monkeypatch.setattr(start_module, "connected", lambda _options: contextlib.nullcontext(cluster))
     parameters = {"namespace": NAMESPACE, "selector": SELECTOR, "stopped": []}
     task = Task(parameters, check_mode=check_mode)
-    assert stopping.run(task) == {
+    assert start_module.run(task) == {
         "changed": True,
         "workloads": [
             {"kind": "Deployment", "name": "eden-task-store-server"},
@@ -176,8 +183,9 @@ def test_the_module_starts_what_any_run_has_stopped_servers_first(
             "scale eden-executor-host 2 None",
         ]
     )
+    assert awaited == ([] if check_mode else ["eden-task-store-server", "eden-executor-host"])
     if not check_mode:
-        assert stopping.run(task) == {"changed": False, "workloads": []}
+        assert start_module.run(task) == {"changed": False, "workloads": []}
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -185,10 +193,13 @@ def test_check_mode_starts_what_the_run_would_have_stopped(
     check_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        stopping, "connected", lambda _options: contextlib.nullcontext(LivingCluster(EXECUTOR))
+        start_module, "connected", lambda _options: contextlib.nullcontext(LivingCluster(EXECUTOR))
     )
     parameters = {"namespace": NAMESPACE, "selector": SELECTOR, "stopped": ["eden-executor-host"]}
-    assert stopping.run(Task(parameters, check_mode=check_mode)) == {"changed": check_mode, "workloads": []}
+    assert start_module.run(Task(parameters, check_mode=check_mode)) == {
+        "changed": check_mode,
+        "workloads": [],
+    }
 
 
 def test_a_refused_patch_ends_the_stop() -> None:

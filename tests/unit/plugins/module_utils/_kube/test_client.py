@@ -170,12 +170,21 @@ def test_patience_ends(script: t.Callable[..., Script]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")]
+    ("code", "reason", "message"),
+    [
+        (400, "BadRequest", "because"),
+        (401, "Unauthorized", "because"),
+        (403, "Forbidden", "because"),
+        (422, "Invalid", "because"),
+        (500, "InternalError", ".spec.replcas: field not declared in schema"),
+    ],
 )
-def test_refusals_are_told_at_once(script: t.Callable[..., Script], code: int, reason: str) -> None:
-    server = script(status(code, reason, "because"))
+def test_refusals_are_told_at_once(
+    script: t.Callable[..., Script], code: int, reason: str, message: str
+) -> None:
+    server = script(status(code, reason, message))
     with pytest.raises(
-        ClusterError, match=f"Could not apply ConfigMap ns/c: .* {code} {reason}: because"
+        ClusterError, match=f"Could not apply ConfigMap ns/c: .* {code} {reason}: {message}"
     ) as caught:
         server.cluster().apply(CONFIG)
     assert caught.value.status == code

@@ -68,6 +68,8 @@ CASES: list[tuple[int, str, str, str, str]] = [
     (422, 'Service "x" is invalid: spec.clusterIPs[0]: Invalid value: ["None"]: may not change once set',
      "immutable", "", ""),
     (422, 'Pod "x" is invalid: spec.containers[0].image: Required value', "invalid", "", "Correct the field"),
+    (500, "failed to create typed patch object (ns/s; apps/v1, Kind=StatefulSet): .spec.replcas: field not "
+     "declared in schema", "invalid", "", "Correct the field"),
     (403, "a proxy speaks", "other", "", "proxy or firewall"),
     (401, "Unauthorized", "other", "", "Renew the credentials"),
 ]
