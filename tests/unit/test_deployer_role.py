@@ -54,7 +54,10 @@ def test_every_permission_is_needed_with_some_inputs_and_has_a_reason() -> None:
     found = {
         (item.verb, item.group, item.resource, item.name): item for item in needed(eden_seed_dir="start")
     }
-    assert grants("Role", "ClusterRole") - set(found) == {("list", "storage.k8s.io", "storageclasses", "")}
+    assert grants("Role", "ClusterRole") - set(found) == {
+        ("list", "storage.k8s.io", "storageclasses", ""),
+        ("list", "", "nodes", ""),
+    }
     assert all(item.why for item in found.values())
     assert {item.namespace for item in found.values()} == {"lab", ""}
     assert [item[:3] for item in found.values() if not item.namespace] == [("create", "", "namespaces")]

@@ -145,8 +145,8 @@ def _not_together(
         return [
             InputError(
                 "The pods that share the claim artifacts (hosts that run commands, task store and web UI) "
-                f"must run on one node, and need {_listed(total)} there in all{_where(selector)}. There is no "
-                f"such node{reason}. Lower the requests or the replicas in eden_workers. {APART}."
+                f"must run on one node, and need {_listed(total)} there in all{_where(selector)}. No node "
+                f"has that{reason}. Lower the requests or the replicas in eden_workers. {APART}."
             )
         ]
     devices = {name: amount for name, amount in total.items() if "/" in name and amount}
