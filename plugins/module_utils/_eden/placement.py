@@ -41,7 +41,7 @@ class Pod(t.NamedTuple):
     """
 
     host: str
-    count: int
+    replicas: int
     amounts: Amounts
     selector: t.Mapping[str, str]
     tolerations: t.Sequence[Mapping]
@@ -135,7 +135,7 @@ def _not_together(
     total: Amounts = {}
     for pod in sharing:
         for name, amount in pod.amounts.items():
-            total[name] = total.get(name, Decimal(0)) + pod.count * amount
+            total[name] = total.get(name, Decimal(0)) + pod.replicas * amount
     # The task store and the web UI have no tolerations of their own.
     suited = [node for node in nodes if _suits(node, selector, inputs["eden_tolerations"])]
     lacking = {node["metadata"]["name"]: _lacks(node, total) for node in suited}
