@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
+    OWN_INPUTS,
     claims_of,
     input_of,
     mask_line,
@@ -169,11 +170,17 @@ def job(restart: Restart, pods: t.Sequence[Object], timeout: int, whole: bool = 
             "activeDeadlineSeconds": timeout + MARGIN,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, **_own_inputs(template)},
                 "spec": _pod(restart, pods_of(restart.before, pods), timeout, whole),
             },
         },
     }
+
+
+def _own_inputs(template: Object) -> Object:
+    """The annotation by which a problem of the trial names the host's own input."""
+    own = (template["metadata"].get("annotations") or {}).get(OWN_INPUTS)
+    return {"annotations": {OWN_INPUTS: own}} if own else {}
 
 
 def _pod(restart: Restart, running: t.Sequence[Object], timeout: int, whole: bool) -> Object:

@@ -169,6 +169,19 @@ def test_a_command_in_the_hosts_container_drops_what_is_not_meant_for_it(
     assert executor["resources"] == GPU
 
 
+def test_a_pod_names_the_properties_that_its_hosts_own_options_set(
+    manifests: dict[str, Manifests],
+) -> None:
+    for case, component, own in (
+        ("commands", "executor-host", "image resources"),
+        ("commands", "evaluator-host", None),
+        ("beside", "executor-host", "resources"),
+        ("beside", "ideator-host", "resources"),
+    ):
+        annotations = pod(manifests, case, component)["metadata"]["annotations"]
+        assert annotations.get("eden.reference/own-inputs") == own
+
+
 def test_a_command_beside_the_host_has_its_own_container(manifests: dict[str, Manifests]) -> None:
     template, given = (
         pod(manifests, "beside", "executor-host"),
