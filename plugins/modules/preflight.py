@@ -121,6 +121,11 @@ experiment:
   returned: success
   type: str
   sample: ""
+topology:
+  description: The option O(topology).
+  returned: success
+  type: dict
+  sample: {}
 experiment_id:
   description:
     - Id of the experiment, which is that of the cluster, in a ConfigMap or on a claim, or else that of the

@@ -106,8 +106,12 @@ NUMBERS = {
     "float": re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?"),
 }
 
-# Requests a second that the task store answers on one core: it verifies the credentials of each with argon2.
+# Requests a second that the task store answers on one core: with argon2 for the token of each, and without.
 TASK_STORE_RATE = 7
+REMEMBERING_RATE = 200
+# Requests of one poll that finds nothing to do; a host sends one.
+POLL_REQUESTS = {"orchestrator": 14}
+DEFAULT_INTERVAL = 5.0
 # Seconds after which EDEN's clients give up a request.
 CLIENT_TIMEOUT = 30
 
@@ -416,29 +420,36 @@ def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
 
 def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
     """Warnings about a request rate that exceeds the capacity of the task store."""
-    interval = float(variables.get("eden_poll_interval", 1))
+    interval = float(variables.get("eden_poll_interval", DEFAULT_INTERVAL))
     workers = variables.get(WORKERS) or {}
     of_workers = {host: worker["replicas"] for host, worker in workers.items() if "replicas" in worker}
     replicas = {**variables.get("eden_replicas", {}), **of_workers}
-    polling = sum(
-        int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
-        for component in components().values()
+    polling = {
+        name: int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
+        for name, component in components().items()
         if "replicas" in component and "identity" in component and "port" not in component
-    )
-    if polling / interval <= TASK_STORE_RATE:
+    }
+    requests = sum(number * POLL_REQUESTS.get(name, 1) for name, number in polling.items())
+    remembers = _is_true(variables.get("eden_remember_credentials", True))
+    rate = REMEMBERING_RATE if remembers else TASK_STORE_RATE
+    if requests / interval <= rate:
         return []
-    enough = polling / TASK_STORE_RATE
     return [
-        f"{polling} workers that poll every {interval:g} s send {polling / interval:.0f} requests a second; "
-        f"the task store handles about {TASK_STORE_RATE} on one core, so that each takes {enough:.1f} s, "
-        f"and EDEN's services give up after {CLIENT_TIMEOUT} s. "
-        f"Raise eden_poll_interval to {enough:.1f} or lower eden_replicas."
+        f"{sum(polling.values())} workers that poll every {interval:g} s send {requests / interval:.0f} "
+        f"requests a second; the task store answers about {rate} on one core, so that a poll takes longer "
+        f"than its interval, and EDEN's services give up a request after {CLIENT_TIMEOUT} s. "
+        f"Raise eden_poll_interval to {requests / rate:.1f} or lower eden_replicas"
+        + (", or set eden_remember_credentials: true." if not remembers else ".")
     ]
+
+
+def _is_true(value: t.Any) -> bool:
+    return str(value).lower() in ("yes", "true", "on", "1")
 
 
 def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """Connections that the inputs need and their network policies forbid."""
-    if str(variables.get("eden_network_policies", True)).lower() not in ("yes", "true", "on", "1"):
+    if not _is_true(variables.get("eden_network_policies", True)):
         return
     yield from inputs_experiment.warnings(variables)
     enforced = "On a cluster that enforces network policies"

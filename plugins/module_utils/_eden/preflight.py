@@ -246,6 +246,7 @@ def run(task: Task) -> dict[str, t.Any]:
     return {
         "changed": False,
         "experiment": task.parameters.get("experiment", ""),
+        "topology": task.parameters["topology"],
         "experiment_id": experiment_id,
         "seed_commit": commit,
         "seed_files": seed_files,

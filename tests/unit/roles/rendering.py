@@ -45,6 +45,7 @@ def run(task):
         "apply": lambda: {{"objects": [], "stopped": []}},
         "preflight": lambda: {{
             "experiment": p["experiment"],
+            "topology": p["topology"],
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
             "seed_files": p["files"]["seed"].get("checksum", ""),

@@ -186,8 +186,8 @@ def test_a_number_that_cannot_be_written_out_is_a_problem() -> None:
 
 
 def test_more_requests_than_the_task_store_answers_give_a_warning() -> None:
-    [warning] = run(eden_poll_interval="0.1")["warnings"]
-    assert warning.startswith("4 workers that poll every 0.1 s")
+    [warning] = run(eden_poll_interval="0.05")["warnings"]
+    assert warning.startswith("4 workers that poll every 0.05 s")
 
 
 def encrypted(path: pathlib.Path, text: str) -> VaultLib:
