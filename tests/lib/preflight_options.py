@@ -83,6 +83,7 @@ INPUTS: dict[str, t.Any] = {
     "eden_experiment_dir": "",
     "eden_seed_dir": "",
     "eden_workers": {},
+    "eden_artifacts_access_mode": "ReadWriteOnce",
 }
 ROLE: list[dict[str, t.Any]] = yaml.safe_load((CHECKOUT / "roles/eden/files/deployer-role.yaml").read_text())[
     "items"

@@ -60,6 +60,7 @@ def test_every_permission_is_needed_with_some_inputs_and_has_a_reason() -> None:
     assert without - deletions == {
         ("list", "storage.k8s.io", "storageclasses", ""),
         ("get", "", "persistentvolumes", ""),
+        ("list", "", "nodes", ""),
     }
     assert {grant[2] for grant in deletions} == {
         "deployments",

@@ -540,7 +540,8 @@ def _catalogue_rules() -> dict[str, StringRule | Limits]:
             rules[f"eden_replicas.{replicas['input']}"] = limits
             if replicas["input"] in HOSTS:
                 rules[f"{WORKERS}.{replicas['input']}.replicas"] = limits
-        for volume in component.get("volumes", {}).values():
+        volumes = (part.get("volumes", {}) for part in (component, component.get("subprocess", {})))
+        for volume in (volume for found in volumes for volume in found.values() if "size" in volume):
             rules[f"eden_storage_sizes.{volume['size']}"] = _SIZE
     return rules
 

@@ -21,6 +21,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden import (
     environments,
     live_experiment,
     permissions,
+    placement,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
@@ -203,12 +204,14 @@ class ClusterState:
     Attributes:
         objects: those of the experiment and of the user, by kind and name.
         storage_classes: all of them, or a :class:`Forbidden`.
+        nodes: all of them, or a :class:`Forbidden`; none if nothing depends on them.
     """
 
     rules: permissions.Rules
     namespace: Answer
     objects: t.Mapping[Key, Answer]
     storage_classes: list[Object] | Forbidden
+    nodes: list[Object] | Forbidden
 
     def claims(self, experiment: Experiment) -> dict[str, Answer]:
         """The claims of the experiment, by name."""
@@ -228,7 +231,8 @@ def run(task: Task) -> dict[str, t.Any]:
         warnings, problems = check_types(cluster, state, experiment)
         problems += live_experiment.check_password(cluster, state, experiment)
     more_warnings, more = check_storage(state, experiment)
-    problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
+    placement_warnings, misplaced = check_placement(state, experiment)
+    problems += more + misplaced + check_claims(state, experiment) + check_secrets(state, experiment)
     problems += check_environments(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
@@ -248,7 +252,7 @@ def run(task: Task) -> dict[str, t.Any]:
         "seed_files": seed_files,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
         "lock": lock.option(),
-        "warnings": lock_warnings + warnings + more_warnings,
+        "warnings": lock_warnings + warnings + more_warnings + placement_warnings,
     }
 
 
@@ -304,6 +308,8 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
         rules = pool.submit(permissions.rules_review, cluster, namespace)
         found_namespace = submit(cluster.read, "Namespace", "", namespace)
         classes = submit(cluster.list, "StorageClass")
+        needs_nodes = placement.needs_nodes(experiment.topology, experiment.inputs)
+        nodes = submit(cluster.list, "Node") if needs_nodes else None
         lists = {kind: submit(cluster.list, kind, namespace) for kind in listed}
         single = {
             (kind, name): submit(cluster.read, kind, namespace, name)
@@ -319,7 +325,8 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
             for key_kind, name in keys
             if key_kind == kind
         }
-    return ClusterState(rules.result(), found_namespace.result(), objects, classes.result())
+    found_nodes = nodes.result() if nodes else []
+    return ClusterState(rules.result(), found_namespace.result(), objects, classes.result(), found_nodes)
 
 
 def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -> None:
@@ -549,6 +556,18 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
             )
         ]
     return [], []
+
+
+def check_placement(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
+    """The warnings and problems of hosts whose pods find no node."""
+    nodes, warnings = state.nodes, []
+    if isinstance(nodes, Forbidden):
+        warnings = [
+            "Whether the nodes have what the hosts request, and one of them has room for all pods that share "
+            f"the claim artifacts, could not be checked: {nodes.error.message}"
+        ]
+    known = None if isinstance(nodes, Forbidden) else nodes
+    return warnings, placement.problems(experiment.topology, experiment.inputs, known)
 
 
 def check_claims(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
