@@ -421,7 +421,7 @@ def test_more_requests_than_the_task_store_answers_give_a_warning(
 
 def test_replicas_of_workers_count() -> None:
     workers = {"executor_host": {"replicas": "99"}, "ideator_host": {"mode": "scripted"}}
-    [words] = inputs.warnings({**RIGHT, "eden_workers": workers})
+    [words] = inputs.warnings({**RIGHT, "eden_poll_interval": 0.5, "eden_workers": workers})
     assert "102 workers that poll" in words
 
 
