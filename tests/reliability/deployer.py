@@ -138,7 +138,7 @@ class Deployer:
         """The audit events of what the user was granted so far."""
         return [
             event
-            for event in self._rig.control_plane.audit_events()
+            for event in self._rig.control_plane.audit_events(self.name)
             if event["user"]["username"] == self.name
             and event["annotations"].get("authorization.k8s.io/decision") == "allow"
             and event["responseStatus"]["code"] < 400

@@ -36,6 +36,8 @@ SHARED = (
     "forgejo-user",
     "postgres-start",
     "seed",
+    "experiment-files",
+    "seed-files",
 )
 
 

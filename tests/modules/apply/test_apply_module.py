@@ -49,7 +49,7 @@ def writes(control_plane: ControlPlane, namespace: str) -> list[tuple[str, str]]
     """Verb and resource of each write in the namespace that was no dry run."""
     return [
         (event["verb"], event["objectRef"]["resource"])
-        for event in control_plane.audit_events()
+        for event in control_plane.audit_events(namespace)
         if (event.get("objectRef") or {}).get("namespace") == namespace
         and event["verb"] in ("create", "update", "patch", "delete")
         and "dryRun=All" not in event["requestURI"]

@@ -75,7 +75,7 @@ class Site:
         """The writes since the last call: whether each is an apply, and the name of its object."""
         found = [
             f"{'apply' if 'force=true' in event['requestURI'] else 'scale'} {event['objectRef']['name']}"
-            for event in self._control_plane.audit_events()
+            for event in self._control_plane.audit_events(self.namespace)
             if (event.get("objectRef") or {}).get("namespace") == self.namespace
             and event["verb"] in ("create", "update", "patch", "delete")
             and "dryRun=All" not in event["requestURI"]

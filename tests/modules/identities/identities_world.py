@@ -144,7 +144,7 @@ class World:
         """How many requests so far could have changed something in the namespace."""
         return sum(
             event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
-            for event in self.control_plane.audit_events()
+            for event in self.control_plane.audit_events(self.namespace)
             if event.get("objectRef", {}).get("namespace") == self.namespace
             and event["stage"] == "ResponseComplete"
         )

@@ -82,7 +82,7 @@ def written(control_plane: ControlPlane, user: str) -> list[tuple[str, str]]:
     """Verb and resource of the user's requests that are neither reads nor dry runs."""
     requests = [
         (event["verb"], event.get("objectRef", {}).get("resource", ""))
-        for event in control_plane.audit_events()
+        for event in control_plane.audit_events(user)
         if event["stage"] == "ResponseComplete"
         and event["user"]["username"] == user
         and "dryRun=All" not in event["requestURI"]

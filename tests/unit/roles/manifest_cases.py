@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
+# Files of an experiment, with its seed in `start`.
+EXPERIMENT = Path(__file__).with_name("experiment")
 Manifests = list[dict[str, t.Any]]
 
 SCHEDULING = {
@@ -82,6 +85,11 @@ CASES: dict[str, dict[str, t.Any]] = {
             "class_name": "off",
             "annotations": {"on": "🚀 é: # \U0001f9ea", "no": "- a: b # c"},
         },
+    },
+    "files": {
+        "eden_experiment_dir": str(EXPERIMENT),
+        "eden_seed_dir": str(EXPERIMENT / "start"),
+        "eden_workers": {"ideator_host": {"mode": "subprocess", "env_secret": "keys"}},
     },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
 }

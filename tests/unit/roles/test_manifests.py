@@ -85,20 +85,22 @@ def test_pods_meet_pod_security_restricted(objects: Manifests) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in spec["containers"]:
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
         for volume in spec["volumes"]:
-            assert set(volume) - {"name"} <= {"emptyDir", "configMap", "secret", "persistentVolumeClaim"}
+            known = {"emptyDir", "configMap", "projected", "secret", "persistentVolumeClaim"}
+            assert set(volume) - {"name"} <= known
 
 
 def test_containers_have_requests_and_services_a_startup_probe(objects: Manifests) -> None:
     for pod in pods(objects).values():
-        for container in pod["spec"]["containers"]:
+        for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        for container in pod["spec"]["containers"]:
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] in LASTING:
                 assert container["startupProbe"]["periodSeconds"] == 1
                 assert container["startupProbe"]["failureThreshold"] in (300, 900)
