@@ -47,6 +47,7 @@ ARGUMENTS: dict[str, t.Any] = {
 CLAIM = "PersistentVolumeClaim"
 # In this order, because a policy restricts the pods of a workload until they have ended.
 LISTED = ("Ingress", "StatefulSet", "Deployment", "Job", "PodDisruptionBudget", "NetworkPolicy")
+OPTIONAL = ("Ingress", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap")
 # Those with which a later run of site.yml continues the experiment. They are purged in this order: without
 # the first one, no run takes a missing claim for a lost one; the id goes last.
 KEPT_CONFIGMAPS = ("seed", "experiment-config", "experiment")
@@ -153,6 +154,9 @@ def take_stock(cluster: Cluster, parameters: t.Mapping[str, t.Any]) -> Inventory
     removed += _read(cluster, "Service", namespace, services)
     others = [names[part] for part in CONFIGMAPS if part not in KEPT_CONFIGMAPS]
     removed += _read(cluster, "ConfigMap", namespace, others)
+    # Those with files, of which an earlier run may have made more.
+    configmaps = _listed(cluster, "ConfigMap", namespace, selector)
+    removed += [live for live in configmaps if live["metadata"]["name"] not in names.values()]
     seed, *kept = [names[part] for part in KEPT_CONFIGMAPS]
     data = _read(cluster, "ConfigMap", namespace, [seed])
     data += _read(cluster, CLAIM, namespace, topology["claims"].values())
@@ -197,11 +201,7 @@ def _listed(cluster: Cluster, kind: str, namespace: str, selector: str) -> list[
         return cluster.list(kind, namespace, labels=selector)
     except ClusterError as error:
         # A user who is not allowed to list an optional kind cannot have created any.
-        if error.status == HTTPStatus.FORBIDDEN and kind in (
-            "Ingress",
-            "PodDisruptionBudget",
-            "NetworkPolicy",
-        ):
+        if error.status == HTTPStatus.FORBIDDEN and kind in OPTIONAL:
             return []
         raise
 

@@ -71,10 +71,12 @@ DATABASE = thing(teardown.CLAIM, "data-eden-postgres-0", OF_THE_EXPERIMENT)
 
 def test_data_is_found_in_the_order_of_its_deletion() -> None:
     """Without the seed's ConfigMap no run takes a missing claim for a lost one; the id is the last to go."""
-    configmaps = [thing("ConfigMap", f"eden-{name}") for name in ("experiment", "seed", "forgejo-user")]
+    configmaps = [
+        thing("ConfigMap", f"eden-{name}") for name in ("experiment", "seed", "forgejo-user", "files-1")
+    ]
     host = thing("StatefulSet", "eden-executor-host-4")
     removed, data, foreign = stock(*configmaps, DATABASE, CREDENTIALS, *IDENTITIES, host)
-    assert removed == ["eden-executor-host-4", "eden-forgejo-user"]
+    assert removed == ["eden-executor-host-4", "eden-forgejo-user", "eden-files-1"]
     assert data == [
         "eden-seed",
         "data-eden-postgres-0",
