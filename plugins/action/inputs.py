@@ -14,7 +14,7 @@ from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
+from ansible_collections.eden.reference.plugins.module_utils._eden import files, inputs, inputs_experiment
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import TemplatingFailure
 
 # Ansible loads an action before it forks: the files of the role are read once.
@@ -41,18 +41,21 @@ class ActionModule(ActionBase):
             for name, value in raw.items()
             if inputs.concerns(name)
         }
-        read = functools.cache(self.read)
-        found = [*inputs.fact_problems(given_names(raw, self._loader)), *inputs.check(variables, read)]
+        read, pack = functools.cache(self.read), functools.cache(files.pack)
+        found = [*inputs.fact_problems(given_names(raw, self._loader)), *inputs.check(variables, read, pack)]
         if found:
             host = str(raw.get("inventory_hostname", "this host"))
             return {"failed": True, **inputs.refusal(found, host).as_result()}
         text = inputs.config_text(variables, read)
-        config = {
+        config = inputs.experiment_config_of(variables, read)
+        published = {
             "text": text,
             "checksum": inputs.checksum(text),
-            "deadlines": inputs.task_deadlines(variables, read),
+            "deadlines": inputs.task_deadlines(config),
+            "commands": inputs_experiment.commands(config),
+            "files": inputs_experiment.packed(variables, pack),
         }
-        result = {"changed": False, "config": config}
+        result = {"changed": False, "config": published}
         warnings = inputs.warnings(variables)
         return {**result, "warnings": warnings} if warnings else result
 

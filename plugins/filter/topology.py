@@ -44,6 +44,10 @@ options:
     description: Whether changed pods are tried in pods of their own.
     type: bool
     default: true
+  workers:
+    description: Options of the hosts, by key. Other hosts are C(scripted).
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -81,7 +85,9 @@ _value:
       description: Labels that select every pod.
       type: dict
     components:
-      description: For each component with pods, the values of its manifests, and its C(instances).
+      description: >-
+        For each component with pods, the values of its manifests, and its C(instances). For a host also its
+        C(mode), the C(placement) of its command, its C(image), and its other options as C(worker).
       type: dict
     ports:
       description: The port of each component that serves one.
@@ -128,12 +134,19 @@ _value:
       description: The claims that no StatefulSet creates.
       type: list
       elements: dict
+    shares_artifacts:
+      description: >-
+        Whether hosts, task store and web UI share the claim C(artifacts), because a host runs commands.
+      type: bool
+    shared_node_selector:
+      description: The node selectors of all hosts with commands together.
+      type: dict
     volumes:
       description: The volumes, as the module M(eden.reference.preflight) expects them.
       type: list
       elements: dict
     objects:
-      description: The workloads and Services.
+      description: The workloads, Services and ConfigMaps that depend on the components.
       type: list
       elements: dict
     budgets:
@@ -150,10 +163,13 @@ def topology(
     storage_sizes: t.Mapping[str, str] | None = None,
     credentials: str = "",
     trial: bool = True,
+    workers: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
 ) -> dict[str, t.Any]:
     """The topology of one experiment."""
     try:
-        return derive(catalogue, Inputs(name, replicas or {}, storage_sizes or {}, credentials, trial))
+        return derive(
+            catalogue, Inputs(name, replicas or {}, storage_sizes or {}, credentials, trial, workers or {})
+        )
     except ValueError as error:
         raise AnsibleFilterError(f"eden.reference.topology: {error}.") from error
 

@@ -93,6 +93,10 @@ options:
     description: The keys that each reader reads.
     type: dict
     default: {}
+  environments:
+    description: The names of the user's Secrets that fill the environment of commands, by component.
+    type: dict
+    default: {}
   digest_key:
     description: Key whose value keys the digests; it must never be rotated.
     type: str

@@ -40,6 +40,13 @@ options:
     description: Whether the registry is searched for further workers under the names of this instance's own.
     type: bool
     default: false
+  ask_for_all:
+    description:
+      - Whether the task store is asked about each worker.
+      - If false, only about those whose Secret no ready pod uses, which costs it less. A pod that lost its
+        registration a moment ago may still be ready then.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""

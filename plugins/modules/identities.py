@@ -13,6 +13,8 @@ description:
   - A Secret whose token the task store accepts is not changed. A token is reissued only if the task store
     refuses it or the Secret lacks it. A worker that is already registered is adopted, by its id or its
     name, and not minted again.
+  - A ready pod that uses the Secret, with the checksum of its content, proves that its token is valid, and
+    saves a request.
   - Workers that the module mints have the registry label C(eden.reference/instance), whose value is the
     namespace and O(instance). Workers labelled for another instance are ignored.
   - If several workers could be the desired one, the module lists them and fails without a write.

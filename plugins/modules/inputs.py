@@ -16,8 +16,9 @@ description:
     it is misspelled after the prefix.
   - A string that is a number or a boolean is accepted for an input of that type. Nothing is converted, so
     roles read such inputs through the filters C(int), C(float) and C(bool).
-  - Reads only the file that C(eden_experiment_config_file) names, on the controller.
-    A file that is encrypted with ansible-vault is decrypted.
+  - Reads only the file that C(eden_experiment_config_file) names, and the directories that
+    C(eden_experiment_dir) and C(eden_seed_dir) name, on the controller.
+    A config that is encrypted with ansible-vault is decrypted.
   - Warns if the workers poll more often than the task store can handle.
 author: EDEN reference deployment contributors (@ealt)
 attributes:
@@ -60,6 +61,18 @@ config:
       description: The longest tasks that it names, in seconds, by their keys in it.
       type: dict
       sample: {execution_task_deadline: 900.0}
+    commands:
+      description: The commands that it names, by component.
+      type: dict
+      sample: {executor-host: python3 "$EDEN_EXPERIMENT_DIR/execute.py"}
+    files:
+      description:
+        - The checksum and the number of parts of the packed directories C(experiment) and C(seed). Empty for
+          one that is not given.
+      type: dict
+      sample:
+        experiment: {checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, parts: 1}
+        seed: {}
 problems:
   description: The broken rules, as in the lines of the message.
   returned: failure

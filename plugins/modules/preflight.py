@@ -20,6 +20,8 @@ description:
   - Existing objects with the experiment's names must have been created by the collection, too.
   - Inputs of Kubernetes' own types are checked by a dry run with strict field validation.
   - The storage class must exist if volumes are to be provisioned.
+  - The Secrets of the environment of commands must exist, and have no reserved keys.
+  - The tree of the first commit of an experiment that exists must not change.
   - The user's own Secrets must exist, and the one with the credentials must have all keys, with values that
     the services can use.
   - The size and the storage class of an existing volume must not change.
@@ -66,6 +68,12 @@ options:
       - In check mode, another run is only a warning.
     type: int
     default: 0
+  files:
+    description:
+      - The packed directories of the experiment and of its seed, C(files) in the result of
+        M(eden.reference.inputs).
+    type: dict
+    default: {}
   experiment:
     description: Any text that stands for what is checked; it is returned.
     type: str
@@ -101,6 +109,9 @@ EXAMPLES = r"""
       eden_web_ui_peers: []
       eden_worker_egress: []
       eden_dns_peers: []
+      eden_experiment_dir: ""
+      eden_seed_dir: ""
+      eden_workers: {}
   register: preflight
 """
 
@@ -110,6 +121,11 @@ experiment:
   returned: success
   type: str
   sample: ""
+topology:
+  description: The option O(topology).
+  returned: success
+  type: dict
+  sample: {}
 experiment_id:
   description:
     - Id of the experiment, which is that of the cluster, in a ConfigMap or on a claim, or else that of the
@@ -122,6 +138,10 @@ seed_commit:
   returned: success
   type: str
   sample: 666b95f001acc6e19682f7e1732e4d8c14b16cb9
+seed_files:
+  description: Checksum of the files of the first commit; empty without C(eden_seed_dir).
+  returned: success
+  type: str
 unbound_claims:
   description: The experiment's claims that do not exist, or have no volume yet.
   returned: success

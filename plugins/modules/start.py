@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: start
-short_description: Start the workloads that a change has stopped, and wait for them
+short_description: Start the workloads that were stopped, and wait for them
 description:
-  - M(eden.reference.apply) stops workloads before something that they depend on restarts. This starts those
-    that have had no replicas since, with as many as they had before, also if the run that stopped them was
-    killed, and waits for them as M(eden.reference.rollout) does.
+  - M(eden.reference.apply) stops workloads before something that they depend on restarts, and
+    M(eden.reference.stop) on request. This starts those that have had no replicas since, with as many as they
+    had before, also if the run that stopped them was killed, and waits for them as M(eden.reference.rollout)
+    does.
   - Workloads that others have scaled to 0 are left alone.
 author: EDEN reference deployment contributors (@ealt)
 extends_documentation_fragment:
@@ -30,6 +31,12 @@ options:
     description: Label selector of the experiment's workloads.
     type: str
     required: true
+  stages:
+    description:
+      - The stage in which each component was stopped. The highest is started first, and is ready before the
+        next one is started.
+    type: dict
+    default: {}
   stopped:
     description: Names of the workloads that the run has stopped, or would have in check mode, which says so.
     type: list

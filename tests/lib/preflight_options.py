@@ -13,7 +13,7 @@ IDENTITIES = ["eden-operator-identity", "eden-executor-host-1-identity"]
 COMPONENTS = ("postgres", "task-store-server", "web-ui")
 SHARED = (
     *("credentials", "experiment", "experiment-config", "git-credential-helper", "forgejo-user"),
-    *("postgres-start", "seed"),
+    *("postgres-start", "seed", "experiment-files", "seed-files"),
 )
 KEYS = ["EDEN_ADMIN_TOKEN", "POSTGRES_PASSWORD"]
 CONFIG = "evaluation_schema:\n  score: real\n"
@@ -80,6 +80,10 @@ INPUTS: dict[str, t.Any] = {
     "eden_web_ui_peers": [],
     "eden_worker_egress": [],
     "eden_dns_peers": [],
+    "eden_experiment_dir": "",
+    "eden_seed_dir": "",
+    "eden_workers": {},
+    "eden_artifacts_access_mode": "ReadWriteOnce",
 }
 ROLE: list[dict[str, t.Any]] = yaml.safe_load((CHECKOUT / "roles/eden/files/deployer-role.yaml").read_text())[
     "items"

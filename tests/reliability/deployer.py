@@ -66,6 +66,19 @@ def grants(rules: Rules) -> list[Grant]:
     ]
 
 
+def is_optional(grant: Grant) -> bool:
+    """Whether a run of site.yml does without the permission."""
+    conditions = {
+        key
+        for kind in ("Role", "ClusterRole")
+        for key, words in yaml.safe_load(
+            _shipped_object(kind)["metadata"]["annotations"]["eden.reference/if"]
+        ).items()
+        if words == "optional"
+    }
+    return bool(conditions & {grant.resource, f"{grant.verb} {grant.resource}"})
+
+
 def rules_of(wanted: t.Iterable[Grant]) -> Rules:
     """Rules for exactly that."""
     return [

@@ -54,7 +54,7 @@ class AtWrite:
     def __str__(self) -> str:
         return f"write {self.number} {self.cut}"
 
-    def apply(self, experiment: Experiment) -> Outcome:
+    def apply(self, experiment: Experiment, playbook: str = "site.yml") -> Outcome:
         """Run until the kill."""
         running: list[Run] = []
 
@@ -63,7 +63,7 @@ class AtWrite:
             running[0].kill()
 
         experiment.traffic.restart(cut_at(self.number, self.cut, kill, self.target))
-        running.append(experiment.start(*self.arguments))
+        running.append(experiment.start(*self.arguments, playbook=playbook))
         return _ended(experiment, running[0])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import faults
-from deployer import Deployer, Grant, grants, refusal, rules_of, shipped
+from deployer import Deployer, Grant, grants, is_optional, refusal, rules_of, shipped
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
@@ -157,8 +157,7 @@ def permissions_taken_away() -> list[Trial]:
             "a permission taken away", str(grant), lambda rig, _reference, grant=grant: _refused(rig, grant)
         )
         for grant in (*whole, *single)
-        # What a run does without, and says so.
-        if grant.resource != "storageclasses"
+        if not is_optional(grant)
     ]
 
 

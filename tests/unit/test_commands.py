@@ -25,7 +25,7 @@ ELSEWHERE = {
     r"pip install -r requirements.txt": "each level, in an environment of its own",
     r"ansible-galaxy collection (build|install --force eden-)": "the fixture `installed`",
     r"kubectl apply -f (docs|roles/eden/files)/deployer-role.yaml": "tests/reliability/test_permissions.py",
-    r"kubectl (port-forward|get|describe)": "tests/verify, on kind",
+    r"kubectl (create|port-forward|get|describe)": "tests/verify, on kind",
     r"tests/bring-up|tests/cluster/cluster|tests/standin/build|molecule test|\.ci/run": "the level kind",
     r"tests/run|tests/reliability/run|tests/bench/run": "tests/unit/test_harness.py",
     r"~/\.cache/eden-lab/.* -m pytest": "the levels themselves",
@@ -154,6 +154,12 @@ def test_what_is_run_elsewhere_is_documented() -> None:
         "playbooks/status.yml",
         "eden.reference.status",
         "playbooks/doctor.yml",
+        "playbooks/stop.yml",
+        "playbooks/start.yml",
+        "playbooks/teardown.yml",
+        "playbooks/pause.yml",
+        "playbooks/resume.yml",
+        "playbooks/terminate.yml",
     ],
 )
 def test_a_checkout_needs_no_settings(checkout: Place, playbook: str) -> None:

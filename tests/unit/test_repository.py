@@ -124,7 +124,7 @@ def test_what_is_built_is_what_a_user_needs(tmp_path: Path) -> None:
     with tarfile.open(artifact) as archive:
         built = {member.name for member in archive if not member.isdir()}
     top = ("CONTRIBUTING.md", "LICENSE", "README.md", "requirements.txt", "requirements.yml")
-    directories = ("changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles")
+    directories = ("changelogs", "docs", "examples", "inventories", "meta", "playbooks", "plugins", "roles")
     wanted = {str(path) for path in files() if path.parts[0] in directories or str(path) in top}
     assert built == wanted | {"FILES.json", "MANIFEST.json"}
 

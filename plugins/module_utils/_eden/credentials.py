@@ -17,6 +17,7 @@ import secrets
 import typing as t
 from urllib.parse import quote
 
+from ansible_collections.eden.reference.plugins.module_utils._eden import environments
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
 from ansible_collections.eden.reference.plugins.module_utils._kube.apply import hand_over_command
@@ -61,6 +62,7 @@ ARGUMENTS: dict[str, t.Any] = {
     },
     "readers": {"type": "dict", "default": {}},
     "digest_key": {"type": "str", "required": True, "no_log": False},
+    "environments": {"type": "dict", "default": {}},
 }
 
 # Another client may write between our read and our write, but hardly this often.
@@ -115,11 +117,14 @@ def run(task: Task) -> dict[str, t.Any]:
             values = verified(cluster, namespace, name, parameters["keys"], parameters["advice"])
         else:
             values, generated = completed(cluster, task)
+        of_commands = environments.digests(
+            cluster, namespace, parameters.get("environments") or {}, values.get(parameters["digest_key"], "")
+        )
     answer: dict[str, t.Any] = {
         "changed": bool(generated),
         "secret": name,
         "generated": generated,
-        "digests": digests(values, parameters["readers"], parameters["digest_key"]),
+        "digests": digests(values, parameters["readers"], parameters["digest_key"]) | of_commands,
     }
     if task.diff and generated:
         before = sorted(set(values) - set(generated))

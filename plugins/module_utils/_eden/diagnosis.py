@@ -13,6 +13,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.eden.reference.plugins.module_utils._collection import NAME
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import (
     ContainerStatus,
@@ -60,6 +61,9 @@ CRASHES = 3
 FAILED_STARTS = 2
 
 # The components with their own inputs, whose names contain the component.
+# The container with a host's command, and the annotation with the properties that the host's own options set.
+COMMAND = "command"
+OWN_INPUTS = f"{NAME}/own-inputs"
 _OWN_SETTINGS = ("postgres", "forgejo")
 
 # The kubelet pulls and starts containers once all volumes are mounted.
@@ -157,8 +161,12 @@ class RolloutState:
         """The start of a kubectl command for the namespace."""
         return f"kubectl -n {self.namespace}"
 
-    def input(self, setting: str) -> str:
-        """The input that sets a property of the workload, such as its image."""
+    def input(self, setting: str, container: str = "") -> str:
+        """The input that sets a property of the workload, such as its image, or of one of its containers."""
+        metadata = ((self.workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
+        own = (metadata.get("annotations") or {}).get(OWN_INPUTS, "").split()
+        if setting in own or container == COMMAND:
+            return f"eden_workers.{self.component.replace('-', '_')}.{setting}"
         return input_of(self.component, setting)
 
     def is_old(self, pod: Object) -> bool:
@@ -438,15 +446,15 @@ def _images(state: RolloutState, pod: Object) -> list[Cause]:
                 "image",
                 f"pod {name} cannot pull image {image_of(pod, container.name)}",
                 message,
-                _image_advice(state, pod, reason, message),
+                _image_advice(state, pod, container.name, reason, message),
                 state.wait_for(outcome, pod),
             )
         )
     return causes[:1]
 
 
-def _image_advice(state: RolloutState, pod: Object, reason: str, message: str) -> str:
-    setting = state.input("image")
+def _image_advice(state: RolloutState, pod: Object, container: str, reason: str, message: str) -> str:
+    setting = state.input("image", container)
     if reason == "ErrImageNeverPull":
         return (
             f"Load the image into the node, name another one in {setting}, "
@@ -753,7 +761,7 @@ def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Caus
             "out_of_memory",
             f", the last time because it used more memory than {limit or 'its limit'}",
         )
-        advice = f"Raise the memory limit in {state.input('resources')}."
+        advice = f"Raise the memory limit in {state.input('resources', container.name)}."
     elif hooks:
         kind, how = "hook", ", because its postStart hook fails"
         message = mask_line(
@@ -764,7 +772,8 @@ def _crash(state: RolloutState, pod: Object, container: ContainerStatus) -> Caus
         advice = "The hook's output is not kept: check what it waits for, and the log of the container."
     elif _cannot_run(container):
         message = mask_passwords(_one_line(end.get("message") or container.message))
-        advice = f"Check that {state.input('image')} names the right image: the program cannot be started."
+        setting = state.input("image", container.name)
+        advice = f"Check that {setting} names the right image: the program cannot be started."
         wait = state.wait_for(classify_reason("container", "RunContainerError", message).outcome)
     elif probe:
         how, message = ", each time killed because a probe failed", mask_line(probe)

@@ -22,7 +22,10 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.event_counts 
     count,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.identities import bearer_of
-from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import (
+    read_secret,
+    used_by_ready_pods,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.plan import ours
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
@@ -32,6 +35,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     **access.ARGUMENTS,
     "events": {"type": "bool", "default": False},
     "duplicates": {"type": "bool", "default": False},
+    "ask_for_all": {"type": "bool", "default": True},
 }
 
 
@@ -51,7 +55,12 @@ def run(task: Task) -> dict[str, t.Any]:
     ):
         if store is not None:
             state = store.state()
-            workers = [identity(cluster, store, desired, worker) for worker in desired.workers]
+            in_use = (
+                set()
+                if task.parameters["ask_for_all"]
+                else used_by_ready_pods(cluster, desired.namespace, desired.instance)
+            )
+            workers = [identity(cluster, store, desired, worker, in_use) for worker in desired.workers]
             if task.parameters["duplicates"]:
                 further = duplicates(store, desired, workers)
             if task.parameters["events"]:
@@ -84,12 +93,20 @@ def duplicates(
     ]
 
 
-def identity(cluster: Cluster, store: TaskStore, desired: Desired, worker: DesiredWorker) -> dict[str, t.Any]:
+def identity(
+    cluster: Cluster,
+    store: TaskStore,
+    desired: Desired,
+    worker: DesiredWorker,
+    in_use: t.Collection[tuple[str, str]] = (),
+) -> dict[str, t.Any]:
     """The content of a worker's Secret, and whether the task store accepts its token as that worker's."""
     secret = read_secret(cluster, desired.namespace, worker.secret)
+    used = (worker.secret, secret.checksum) in in_use
     return {
         "name": worker.name,
         "secret": worker.secret,
         "worker_id": secret.worker_id,
-        "accepted": bool(secret.worker_id) and bearer_of(store, desired, worker, secret) == secret.worker_id,
+        "accepted": used
+        or (bool(secret.worker_id) and bearer_of(store, desired, worker, secret) == secret.worker_id),
     }

@@ -20,6 +20,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.executor impo
 from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import (
     IdentitySecret,
     read_secret,
+    used_by_ready_pods,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.plan import (
     GroupObservation,
@@ -140,7 +141,8 @@ def surveyed(task: Task) -> t.Iterator[Survey]:
             observation = observe_secrets(desired, secrets)
             steps = plan_unseen(observation)
         else:
-            observation = observe(store, desired, secrets)
+            in_use = used_by_ready_pods(cluster, desired.namespace, desired.instance)
+            observation = observe(store, desired, secrets, in_use)
             steps = plan(observation)
         yield Survey(cluster, store, desired, secrets, observation, steps)
 
@@ -159,15 +161,26 @@ def observe_secrets(desired: Desired, secrets: t.Mapping[str, IdentitySecret]) -
     )
 
 
-def observe(store: TaskStore, desired: Desired, secrets: t.Mapping[str, IdentitySecret]) -> Observation:
+def observe(
+    store: TaskStore,
+    desired: Desired,
+    secrets: t.Mapping[str, IdentitySecret],
+    in_use: t.Collection[tuple[str, str]] = (),
+) -> Observation:
     """What the cluster and the task store show; reads only.
+
+    Args:
+        in_use: the Secrets whose token needs no further proof, and the checksums of their content.
 
     Raises:
         IdentityError: the task store does not authenticate its clients.
     """
     return Observation(
         desired.label,
-        tuple(_observe_worker(store, desired, worker, secrets[worker.name]) for worker in desired.workers),
+        tuple(
+            _observe_worker(store, desired, worker, secrets[worker.name], in_use)
+            for worker in desired.workers
+        ),
         tuple(
             GroupObservation(group.name, group.members, tuple(store.find_groups(group.name)))
             for group in desired.groups
@@ -197,9 +210,14 @@ def bearer_of(store: TaskStore, desired: Desired, worker: DesiredWorker, secret:
 
 
 def _observe_worker(
-    store: TaskStore, desired: Desired, worker: DesiredWorker, secret: IdentitySecret
+    store: TaskStore,
+    desired: Desired,
+    worker: DesiredWorker,
+    secret: IdentitySecret,
+    in_use: t.Collection[tuple[str, str]],
 ) -> WorkerObservation:
-    bearer = bearer_of(store, desired, worker, secret)
+    used = (worker.secret, secret.checksum) in in_use
+    bearer = secret.worker_id if used else bearer_of(store, desired, worker, secret)
     proven = bool(bearer) and bearer == secret.worker_id
     return WorkerObservation(
         name=worker.name,

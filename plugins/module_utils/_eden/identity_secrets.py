@@ -15,9 +15,12 @@ from ansible_collections.eden.reference.plugins.module_utils._eden import ids
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import DesiredWorker
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import is_token
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
+from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import is_pod_ready
 from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded, encoded
 
 NAME_ANNOTATION = "eden.reference/worker-name"
+# Of a pod: the checksum of the identity that it was started with.
+CHECKSUM_ANNOTATION = "eden.reference/identity"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class IdentitySecret:
     version: str = ""
     worker_id: str = ""
     token: str = field(default="", repr=False)
+
+    @property
+    def checksum(self) -> str:
+        """The checksum that the worker's pods have; empty if the identity is incomplete."""
+        return checksum(self.worker_id, self.token) if self.worker_id and self.token else ""
 
 
 def read_secret(cluster: Cluster, namespace: str, name: str) -> IdentitySecret:
@@ -65,3 +73,20 @@ def secret_definition(
 def checksum(worker_id: str, token: str) -> str:
     """Hex SHA-256 of the identity, for the annotation that restarts its pods; the token has 256 bits."""
     return hashlib.sha256(f"{worker_id}:{token}".encode()).hexdigest()
+
+
+def used_by_ready_pods(cluster: Cluster, namespace: str, instance: str) -> set[tuple[str, str]]:
+    """The Secrets, with the checksum of their content, whose token a ready pod uses.
+
+    A service becomes ready once the task store has accepted its token, and a host ends when that is refused.
+    So a pod is as good a proof as a request, and costs the task store nothing.
+    """
+    return {
+        (volume["secret"]["secretName"], annotations[CHECKSUM_ANNOTATION])
+        for pod in cluster.list("Pod", namespace, labels=f"app.kubernetes.io/instance={instance}")
+        if CHECKSUM_ANNOTATION in (annotations := pod["metadata"].get("annotations") or {})
+        and is_pod_ready(pod)
+        and not pod["metadata"].get("deletionTimestamp")
+        for volume in pod["spec"].get("volumes") or ()
+        if "secret" in volume
+    }

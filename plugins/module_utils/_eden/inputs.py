@@ -22,10 +22,23 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import experiment_config, kubernetes_types
+from ansible_collections.eden.reference.plugins.module_utils._eden import (
+    experiment_config,
+    files,
+    inputs_experiment,
+    kubernetes_types,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
+    COMMIT_SHA,
     EXAMPLE_EXPERIMENT_ID,
     EXPERIMENT_ID,
+)
+from ansible_collections.eden.reference.plugins.module_utils._eden.inputs_experiment import (
+    CONFIG_IN_DIRECTORY,
+    DIRECTORY,
+    HOSTS,
+    SOURCE,
+    WORKERS,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.kubernetes_types import amount
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import (
@@ -89,8 +102,12 @@ NUMBERS = {
     "float": re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?"),
 }
 
-# Requests a second that the task store answers on one core: it verifies the credentials of each with argon2.
+# Requests a second that the task store answers on one core: with argon2 for the token of each, and without.
 TASK_STORE_RATE = 7
+REMEMBERING_RATE = 200
+# Requests of one poll that finds nothing to do; a host sends one.
+POLL_REQUESTS = {"orchestrator": 14}
+DEFAULT_INTERVAL = 5.0
 # Seconds after which EDEN's clients give up a request.
 CLIENT_TIMEOUT = 30
 
@@ -178,6 +195,12 @@ def _check_url(value: str) -> str | None:
     return None
 
 
+def _check_path(value: str) -> str | None:
+    if len(value) > MAX_STRING:
+        return ""
+    return "which leaves the directory" if ".." in pathlib.PurePosixPath(value).parts else None
+
+
 def _is_host(value: str) -> bool:
     try:
         ipaddress.ip_address(value)
@@ -227,6 +250,25 @@ RULES: dict[str, StringRule | Limits] = {
     CONFIG_FILE: StringRule(
         f"the path of a YAML file of at most {MAX_STRING} characters", CONFIG_EXAMPLE, _at_most(MAX_STRING)
     ),
+    "eden_experiment_dir": StringRule(
+        f"the path of a directory on this machine, of at most {MAX_STRING} characters",
+        "'{{ inventory_dir }}/experiment'",
+        _at_most(MAX_STRING),
+    ),
+    "eden_seed_dir": StringRule(
+        f"the path of a directory on this machine, of at most {MAX_STRING} characters",
+        "'{{ inventory_dir }}/seed'",
+        _at_most(MAX_STRING),
+    ),
+    "eden_experiment_source.image": _image("registry.example.org/experiment:1.0.0"),
+    "eden_experiment_source.git": StringRule(
+        "an http or https URL without credentials", "https://git.example.org/experiment.git", _check_url
+    ),
+    "eden_experiment_source.commit": StringRule(
+        "the id of a commit, 40 or 64 lower-case hexadecimal digits", "1234567890" * 4, _matches(COMMIT_SHA)
+    ),
+    "eden_experiment_source.claim": _dns_name("a PersistentVolumeClaim", "experiment-files"),
+    "eden_experiment_source.path": StringRule("a path without ..", "experiments/ranking", _check_path),
     "eden_storage_class": _dns_name("a storage class", "standard"),
     "eden_existing_secret": _dns_name("a Secret", "eden-credentials"),
     "eden_ingress.host": StringRule("a host name in lower case", "eden.example.org", _matches(DNS_NAME)),
@@ -238,6 +280,12 @@ RULES: dict[str, StringRule | Limits] = {
     "eden_lock_timeout": Limits(0, 86400, "600"),
     "eden_poll_interval": Limits(0, 86400, "1.0", positive=True),
 }
+for _host in HOSTS:
+    RULES |= {
+        f"{WORKERS}.{_host}.image": _image("registry.example.org/commands:1.0.0"),
+        f"{WORKERS}.{_host}.runtime_class": _dns_name("a RuntimeClass", "nvidia"),
+        f"{WORKERS}.{_host}.env_secret": _dns_name("a Secret", "llm-keys"),
+    }
 ANY_STRING = StringRule(f"a string of at most {MAX_STRING} characters", "text", _at_most(MAX_STRING))
 ANY_NUMBER = Limits(0, 2**31 - 1, "1")
 
@@ -262,6 +310,19 @@ KUBERNETES_TYPES = {
         "[{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]",
     ),
     "eden_ingress.annotations": ("dict[str, str]", "{example.org/auth: sso}"),
+}
+
+for _host in HOSTS:
+    KUBERNETES_TYPES |= {
+        f"{WORKERS}.{_host}.node_selector": KUBERNETES_TYPES["eden_node_selector"],
+        f"{WORKERS}.{_host}.tolerations": KUBERNETES_TYPES["eden_tolerations"],
+        f"{WORKERS}.{_host}.egress": KUBERNETES_TYPES["eden_worker_egress"],
+    }
+# Of inputs that are mappings, if their first key alone is none.
+EXAMPLES = {
+    "eden_experiment_source": "{claim: experiment-files}",
+    WORKERS: "{executor_host: {replicas: 2}}",
+    **{f"{WORKERS}.{host}": "{mode: subprocess}" for host in HOSTS},
 }
 
 # The former inputs of the phase roles, without their prefix.
@@ -305,13 +366,18 @@ def components() -> dict[str, t.Any]:
     return found
 
 
-def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[Problem]:
+def check(
+    variables: t.Mapping[str, t.Any],
+    read: Reader | None = None,
+    pack: inputs_experiment.Pack = files.pack,
+) -> list[Problem]:
     """All problems of the inputs.
 
     Args:
         variables: every variable of the host that :func:`concerns` the check, the inputs templated. A value
             whose template failed, or a part of one, is a :class:`TemplatingFailure`.
-        read: returns the content of the file that ``eden_experiment_config_file`` names, or raises OSError.
+        read: returns the content of the file with the experiment config, or raises OSError.
+        pack: :func:`files.pack`.
     """
     spec = specification()
     found = [_unknown(name) for name in variables if name not in spec and concerns(name)]
@@ -320,9 +386,18 @@ def check(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> list[
             found += _value_problems(name, option, variables[name])
         elif option.get("required"):
             found.append(Problem(name, "is required", "", _example(name)))
-    if not any(problem.variable.startswith(CONFIG_FILE) for problem in found):
+    valid = {name: variables[name] for name in variables if not _are_about(found, name)}
+    if not _are_about(found, CONFIG_FILE, DIRECTORY):
         found += _config_file_problems(variables, read or read_file)
+    broken = _are_about(found, CONFIG, CONFIG_FILE, DIRECTORY, SOURCE)
+    config = {} if broken else experiment_config_of(variables, read)
+    found += inputs_experiment.problems(valid, config, pack)
     return _without_inherited(variables, found)
+
+
+def _are_about(found: t.Iterable[Problem], *names: str) -> bool:
+    """Whether one of the problems is that of one of these inputs, or of a part of it."""
+    return any(re.split(r"[./\[]", problem.variable)[0] in names for problem in found)
 
 
 def fact_problems(names: t.Iterable[str]) -> list[Problem]:
@@ -345,28 +420,38 @@ def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
 
 def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
     """Warnings about a request rate that exceeds the capacity of the task store."""
-    interval = float(variables.get("eden_poll_interval", 1))
-    replicas = variables.get("eden_replicas", {})
-    polling = sum(
-        int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
-        for component in components().values()
+    interval = float(variables.get("eden_poll_interval", DEFAULT_INTERVAL))
+    workers = variables.get(WORKERS) or {}
+    of_workers = {host: worker["replicas"] for host, worker in workers.items() if "replicas" in worker}
+    replicas = {**variables.get("eden_replicas", {}), **of_workers}
+    polling = {
+        name: int(replicas.get(component["replicas"]["input"], component["replicas"]["default"]))
+        for name, component in components().items()
         if "replicas" in component and "identity" in component and "port" not in component
-    )
-    if polling / interval <= TASK_STORE_RATE:
+    }
+    requests = sum(number * POLL_REQUESTS.get(name, 1) for name, number in polling.items())
+    remembers = _is_true(variables.get("eden_remember_credentials", True))
+    rate = REMEMBERING_RATE if remembers else TASK_STORE_RATE
+    if requests / interval <= rate:
         return []
-    enough = polling / TASK_STORE_RATE
     return [
-        f"{polling} workers that poll every {interval:g} s send {polling / interval:.0f} requests a second; "
-        f"the task store handles about {TASK_STORE_RATE} on one core, so that each takes {enough:.1f} s, "
-        f"and EDEN's services give up after {CLIENT_TIMEOUT} s. "
-        f"Raise eden_poll_interval to {enough:.1f} or lower eden_replicas."
+        f"{sum(polling.values())} workers that poll every {interval:g} s send {requests / interval:.0f} "
+        f"requests a second; the task store answers about {rate} on one core, so that a poll takes longer "
+        f"than its interval, and EDEN's services give up a request after {CLIENT_TIMEOUT} s. "
+        f"Raise eden_poll_interval to {requests / rate:.1f} or lower eden_replicas"
+        + (", or set eden_remember_credentials: true." if not remembers else ".")
     ]
+
+
+def _is_true(value: t.Any) -> bool:
+    return str(value).lower() in ("yes", "true", "on", "1")
 
 
 def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """Connections that the inputs need and their network policies forbid."""
-    if str(variables.get("eden_network_policies", True)).lower() not in ("yes", "true", "on", "1"):
+    if not _is_true(variables.get("eden_network_policies", True)):
         return
+    yield from inputs_experiment.warnings(variables)
     enforced = "On a cluster that enforces network policies"
     if variables.get("eden_ingress") and not variables.get("eden_web_ui_peers"):
         yield (
@@ -382,19 +467,24 @@ def _policy_warnings(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 def config_text(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> str:
     """The text of the experiment config: the file as it is, or the mapping as YAML with sorted keys."""
-    path = variables.get(CONFIG_FILE)
+    path = _config_path(variables)
     if path:
         return (read or read_file)(path).decode("utf-8")
     return experiment_config.dump(variables.get(CONFIG, specification()[CONFIG]["default"]))
 
 
-def task_deadlines(variables: t.Mapping[str, t.Any], read: Reader | None = None) -> dict[str, float]:
-    """The longest tasks that the experiment config names, in seconds, by their keys in it."""
-    path = variables.get(CONFIG_FILE)
+def experiment_config_of(
+    variables: t.Mapping[str, t.Any], read: Reader | None = None
+) -> t.Mapping[str, t.Any]:
+    """The experiment config, which is valid."""
+    path = _config_path(variables)
     if path:
-        config, _problems = experiment_config.parse((read or read_file)(path), CONFIG_FILE)
-    else:
-        config = variables.get(CONFIG, specification()[CONFIG]["default"])
+        return experiment_config.parse((read or read_file)(path), CONFIG_FILE)[0] or {}
+    return variables.get(CONFIG, specification()[CONFIG]["default"]) or {}
+
+
+def task_deadlines(config: t.Mapping[str, t.Any]) -> dict[str, float]:
+    """The longest tasks that the experiment config names, in seconds, by their keys in it."""
     return {key: float(config[key]) for key in experiment_config.DEADLINES if config.get(key)}
 
 
@@ -446,8 +536,12 @@ def _catalogue_rules() -> dict[str, StringRule | Limits]:
     for component in components().values():
         replicas = component.get("replicas")
         if replicas:
-            rules[f"eden_replicas.{replicas['input']}"] = Limits(replicas["min"], replicas["max"], "1")
-        for volume in component.get("volumes", {}).values():
+            limits = Limits(replicas["min"], replicas["max"], "1")
+            rules[f"eden_replicas.{replicas['input']}"] = limits
+            if replicas["input"] in HOSTS:
+                rules[f"{WORKERS}.{replicas['input']}.replicas"] = limits
+        volumes = (part.get("volumes", {}) for part in (component, component.get("subprocess", {})))
+        for volume in (volume for found in volumes for volume in found.values() if "size" in volume):
             rules[f"eden_storage_sizes.{volume['size']}"] = _SIZE
     return rules
 
@@ -499,7 +593,9 @@ def _problems(variable: str, option: Option, value: t.Any, path: str) -> list[Pr
 
 def _mapping_problems(variable: str, option: Option, value: t.Any, path: str) -> list[Problem]:
     known = option.get("options", {})
-    example = f"{{{next(iter(known))}: {_example(f'{path}.{next(iter(known))}')}}}" if known else "{}"
+    example = EXAMPLES.get(path, "{}")
+    if known and path not in EXAMPLES:
+        example = f"{{{next(iter(known))}: {_example(f'{path}.{next(iter(known))}')}}}"
     if not isinstance(value, dict):
         keys = f" with the keys {', '.join(known)}" if known else ""
         return [Problem(variable, f"must be a mapping{keys}", shown_with_kind(variable, value), example)]
@@ -612,22 +708,41 @@ def _without_inherited(variables: t.Mapping[str, t.Any], found: list[Problem]) -
     return [problem for problem in found if problem.variable != "eden_namespace"]
 
 
+def _config_path(variables: t.Mapping[str, t.Any]) -> str:
+    """The file with the experiment config; empty if it is an input."""
+    directory = variables.get(DIRECTORY)
+    return os.path.join(directory, CONFIG_IN_DIRECTORY) if directory else variables.get(CONFIG_FILE) or ""
+
+
 def _config_file_problems(variables: t.Mapping[str, t.Any], read: Reader) -> list[Problem]:
-    path, default = variables.get(CONFIG_FILE), specification()[CONFIG]["default"]
+    default, given = (
+        specification()[CONFIG]["default"],
+        DIRECTORY if variables.get(DIRECTORY) else CONFIG_FILE,
+    )
+    path = _config_path(variables)
+    others = [
+        *([CONFIG_FILE] if given == DIRECTORY and variables.get(CONFIG_FILE) else []),
+        *([CONFIG] if path and variables.get(CONFIG, default) != default else []),
+    ]
+    if others:
+        return [Problem(given, f"excludes {other}: remove one of the two", "", "''") for other in others]
     if not path:
         return []
-    if variables.get(CONFIG, default) != default:
-        return [Problem(CONFIG_FILE, f"excludes {CONFIG}: remove one of the two", "", "''")]
+    if given == DIRECTORY:
+        name, rule = f"{DIRECTORY}/{CONFIG_IN_DIRECTORY}", "must be a YAML file with the experiment config"
+        example = "parallel_variants: 1"
+    else:
+        name, rule, example = CONFIG_FILE, CONFIG_RULE, CONFIG_EXAMPLE
     try:
-        config, found = experiment_config.parse(read(path), CONFIG_FILE)
+        config, found = experiment_config.parse(read(path), name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return [Problem(CONFIG_FILE, CONFIG_RULE, f"{shown(CONFIG_FILE, path)} ({reason})", CONFIG_EXAMPLE)]
+        return [Problem(name, rule, f"{shown(name, path)} ({reason})", example)]
     if not found and not isinstance(config, dict):
         # The content may be a secret: it may be the wrong file.
-        got = f"{shown(CONFIG_FILE, path)}, which does not contain a mapping"
-        return [Problem(CONFIG_FILE, CONFIG_RULE, got, CONFIG_EXAMPLE)]
-    return found or experiment_config.problems(config, CONFIG_FILE)
+        got = f"{shown(name, path)}, which does not contain a mapping"
+        return [Problem(name, rule, got, example)]
+    return found or experiment_config.problems(config, name)
 
 
 __all__ = [
@@ -640,6 +755,7 @@ __all__ = [
     "components",
     "concerns",
     "config_text",
+    "experiment_config_of",
     "fact_problems",
     "number",
     "read_file",

@@ -43,6 +43,8 @@ DIGEST_ANNOTATION = f"{NAME}/credentials"
 DATABASE, TASK_STORE = "postgres", "task-store-server"
 PASSWORD = "POSTGRES_PASSWORD"
 CONFIG_KEY = "experiment-config.yaml"
+# The checksum of the files of the first commit, in the ConfigMap with that.
+SEED_KEY = "files"
 # Of the reason of a Deployment's condition, once its current pods have been available.
 ROLLED_OUT = "NewReplicaSetAvailable"
 MAX_SHOWN = 300
@@ -151,6 +153,31 @@ def _schema(text: t.Any) -> t.Any:
 
 def _shown(schema: t.Any) -> str:
     return json.dumps(schema, sort_keys=True, default=str)[:MAX_SHOWN]
+
+
+def check_seed_files(state: ClusterState, experiment: Experiment) -> tuple[str, list[CollectionError]]:
+    """The checksum of the files of the first commit, empty for none, and the problem of others.
+
+    An empty ``eden_seed_dir`` leaves them as they are.
+    """
+    given = str(experiment.files.get("seed", {}).get("checksum", ""))
+    key = experiment.key("seed")
+    live = state.objects[key]
+    if not isinstance(live, dict) or set_by_others(live, "data", SEED_KEY):
+        return given, []
+    data = live.get("data") or {}
+    stored = str(data.get(SEED_KEY, ""))
+    if given in ("", stored):
+        return stored, []
+    was = "from other files" if stored else "without files"
+    back = "Set it back to the files as they were, or leave it empty" if stored else "Leave it empty"
+    return stored, [
+        InputError(
+            f"The files in eden_seed_dir are not those of the first commit, which was made {was} (see "
+            f"{describe(key[0], experiment.namespace, key[1])}), and all variants descend from it. {back}; "
+            "for other files start a new experiment with another eden_name."
+        )
+    ]
 
 
 def check_password(cluster: Cluster, state: ClusterState, experiment: Experiment) -> list[CollectionError]:

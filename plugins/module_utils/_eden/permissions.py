@@ -109,8 +109,8 @@ def _holds(condition: str, inputs: t.Mapping[str, t.Any]) -> bool:
     """Whether the condition of a permission holds; an empty one does."""
     if condition in ("", "optional"):
         return not condition
-    name = condition.removeprefix("not ")
-    return bool(inputs[name]) is (name == condition)
+    names = [(word.removeprefix("not "), word) for word in condition.split(" or ")]
+    return any(bool(inputs[name]) is (name == word) for name, word in names)
 
 
 def granted(permission: Permission, rules: Rules, prefix: str) -> bool:

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import (
     credentials,
+    environments,
     live_experiment,
     permissions,
+    placement,
 )
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._eden.ids import (
@@ -65,6 +67,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "config": {"type": "str", "required": True},
     "deployer_role": {"type": "list", "elements": "dict", "required": True},
     "lock_timeout": {"type": "int", "default": 0},
+    "files": {"type": "dict", "default": {}},
     "experiment": {"type": "str", "default": ""},
 }
 
@@ -93,6 +96,8 @@ POD_FIELDS = {
     "tolerations": "eden_tolerations",
     "nodeSelector": "eden_node_selector",
 }
+# Those of a worker, in the same way.
+WORKER_FIELDS = {"nodeSelector": "node_selector", "tolerations": "tolerations", "resources": "resources"}
 RESOURCES = ("eden_resources", "eden_postgres_resources", "eden_forgejo_resources")
 POLICY_FIELDS = {
     "ingress[0]": "eden_web_ui_peers",
@@ -129,16 +134,19 @@ class Experiment:
     Attributes:
         topology: the result of the filter ``topology``.
         inputs: the inputs of the role that are checked here, by their names.
+        files: checksum and number of parts of the packed directories ``experiment`` and ``seed``.
     """
 
     namespace: str
     topology: t.Mapping[str, t.Any]
     inputs: t.Mapping[str, t.Any]
+    files: t.Mapping[str, t.Mapping[str, t.Any]]
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> Experiment:
         """The experiment that the module's options describe."""
-        return cls(parameters["namespace"], parameters["topology"], parameters["inputs"])
+        files = parameters.get("files") or {}
+        return cls(parameters["namespace"], parameters["topology"], parameters["inputs"], files)
 
     @property
     def claims(self) -> list[str]:
@@ -165,6 +173,9 @@ class Experiment:
         components = self.topology["components"]
         keys: list[Key] = [(row["kind"], row["name"]) for row in self.topology["objects"]]
         keys += [("ConfigMap", names[part]) for part in CONFIGMAPS]
+        for content, packed in self.files.items():
+            name = names[f"{content}-files"]
+            keys += [("ConfigMap", f"{name}-{number}") for number in range(packed.get("parts", 0))]
         keys += [("PersistentVolumeClaim", name) for name in self.claims]
         keys += [("Secret", name) for name in self.identity_secrets]
         keys.append(("Lease", self.lock))
@@ -181,7 +192,9 @@ class Experiment:
     def user_secrets(self) -> list[str]:
         """The names of the Secrets that belong to the user."""
         inputs = self.inputs
-        return [name for name in (inputs["eden_existing_secret"], *inputs["eden_image_pull_secrets"]) if name]
+        environment = environments.secrets_of(inputs["eden_workers"]).values()
+        names = (inputs["eden_existing_secret"], *inputs["eden_image_pull_secrets"], *environment)
+        return [name for name in names if name]
 
 
 @dataclass(frozen=True)
@@ -191,12 +204,14 @@ class ClusterState:
     Attributes:
         objects: those of the experiment and of the user, by kind and name.
         storage_classes: all of them, or a :class:`Forbidden`.
+        nodes: all of them, or a :class:`Forbidden`; none if nothing depends on them.
     """
 
     rules: permissions.Rules
     namespace: Answer
     objects: t.Mapping[Key, Answer]
     storage_classes: list[Object] | Forbidden
+    nodes: list[Object] | Forbidden
 
     def claims(self, experiment: Experiment) -> dict[str, Answer]:
         """The claims of the experiment, by name."""
@@ -216,10 +231,14 @@ def run(task: Task) -> dict[str, t.Any]:
         warnings, problems = check_types(cluster, state, experiment)
         problems += live_experiment.check_password(cluster, state, experiment)
     more_warnings, more = check_storage(state, experiment)
-    problems += more + check_claims(state, experiment) + check_secrets(state, experiment)
+    placement_warnings, misplaced = check_placement(state, experiment)
+    problems += more + misplaced + check_claims(state, experiment) + check_secrets(state, experiment)
+    problems += check_environments(state, experiment)
     problems += check_owners(state, experiment) or check_volumes(state, experiment)
     experiment_id, id_problems = find_experiment_id(state, experiment)
     commit, commit_problems = find_seed_commit(state, experiment)
+    seed_files, seed_problems = live_experiment.check_seed_files(state, experiment)
+    problems += seed_problems
     problems += live_experiment.check_version(state, experiment)
     problems += live_experiment.check_volumes_are_kept(state, experiment, experiment_id)
     problems += live_experiment.check_schema(state, experiment, task.parameters["config"])
@@ -227,11 +246,13 @@ def run(task: Task) -> dict[str, t.Any]:
     return {
         "changed": False,
         "experiment": task.parameters.get("experiment", ""),
+        "topology": task.parameters["topology"],
         "experiment_id": experiment_id,
         "seed_commit": commit,
+        "seed_files": seed_files,
         "unbound_claims": [name for name, claim in state.claims(experiment).items() if not is_bound(claim)],
         "lock": lock.option(),
-        "warnings": lock_warnings + warnings + more_warnings,
+        "warnings": lock_warnings + warnings + more_warnings + placement_warnings,
     }
 
 
@@ -287,6 +308,8 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
         rules = pool.submit(permissions.rules_review, cluster, namespace)
         found_namespace = submit(cluster.read, "Namespace", "", namespace)
         classes = submit(cluster.list, "StorageClass")
+        needs_nodes = placement.needs_nodes(experiment.topology, experiment.inputs)
+        nodes = submit(cluster.list, "Node") if needs_nodes else None
         lists = {kind: submit(cluster.list, kind, namespace) for kind in listed}
         single = {
             (kind, name): submit(cluster.read, kind, namespace, name)
@@ -302,7 +325,8 @@ def collect_state(cluster: Cluster, experiment: Experiment) -> ClusterState:
             for key_kind, name in keys
             if key_kind == kind
         }
-    return ClusterState(rules.result(), found_namespace.result(), objects, classes.result())
+    found_nodes = nodes.result() if nodes else []
+    return ClusterState(rules.result(), found_namespace.result(), objects, classes.result(), found_nodes)
 
 
 def fail_if_namespace_is_unusable(state: ClusterState, experiment: Experiment) -> None:
@@ -379,18 +403,22 @@ def check_types(
 ) -> tuple[list[str], list[CollectionError]]:
     """The warnings and the problems of inputs of Kubernetes' own types.
 
-    They are tried in dry runs: a Deployment of no replicas, a NetworkPolicy and an Ingress carry them all. In
-    a namespace that does not exist the server would find unknown fields only, so another one is used.
+    They are tried in dry runs: a Deployment of no replicas, a NetworkPolicy and an Ingress carry them all,
+    and others those of each worker. In a namespace that does not exist the server would find unknown fields
+    only, so another one is used.
     """
     absent = state.namespace is None
     namespace = TRIAL_NAMESPACE if absent else experiment.namespace
     warnings: list[str] = []
     problems: list[CollectionError] = []
-    for definition in trial_objects(experiment, namespace):
+    plain: list[tuple[Object, dict[str, str]]] = [
+        (definition, {}) for definition in trial_objects(experiment, namespace)
+    ]
+    for definition, fields in [*plain, *worker_trials(experiment, namespace)]:
         try:
             cluster.create(definition, dry_run=True)
         except ClusterError as error:
-            names = _refused_inputs(experiment, definition["kind"], error)
+            names = _refused_inputs(experiment, definition["kind"], error, fields)
             if names:
                 where = f" It was tried in a dry run in namespace {namespace}." if absent else ""
                 problems.append(
@@ -411,7 +439,6 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
     metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": namespace}
     objects: list[Object] = []
     if any(inputs[name] for name in TYPED["Deployment"]):
-        labels = {"app.kubernetes.io/component": "preflight"}
         pod = {
             "containers": [
                 {"name": name.replace("_", "-"), "image": "none", "resources": inputs[name]}
@@ -419,14 +446,9 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
             ],
             **{field: inputs[name] for field, name in POD_FIELDS.items()},
         }
-        spec: Object = {
-            "replicas": 0,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        }
-        objects.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+        objects.append(_deployment(metadata, pod))
     if inputs["eden_network_policies"] and any(inputs[name] for name in TYPED["NetworkPolicy"]):
-        spec = {
+        spec: Object = {
             "podSelector": {},
             "ingress": [{"from": inputs["eden_web_ui_peers"]}, {"from": inputs["eden_dns_peers"]}],
             "egress": inputs["eden_worker_egress"],
@@ -444,18 +466,52 @@ def trial_objects(experiment: Experiment, namespace: str) -> list[Object]:
     return objects
 
 
+def worker_trials(experiment: Experiment, namespace: str) -> t.Iterator[tuple[Object, dict[str, str]]]:
+    """The objects that carry the inputs of each worker, with these by the field of the object."""
+    inputs = experiment.inputs
+    metadata = {"generateName": f"{inputs['eden_name']}-preflight-", "namespace": namespace}
+    for host, worker in inputs["eden_workers"].items():
+        given = {field: worker[key] for field, key in WORKER_FIELDS.items() if worker.get(key)}
+        names = {
+            field: f"eden_workers.{host}.{key}" for field, key in WORKER_FIELDS.items() if field in given
+        }
+        resources = given.pop("resources", {})
+        if names:
+            container = {"name": "command", "image": "none", "resources": resources}
+            yield _deployment(metadata, {"containers": [container], **given}), names
+        if inputs["eden_network_policies"] and worker.get("egress"):
+            spec = {"podSelector": {}, "egress": worker["egress"]}
+            egress = {"spec.egress": f"eden_workers.{host}.egress"}
+            yield _networking("NetworkPolicy", metadata, spec), egress
+
+
+def _deployment(metadata: Object, pod: Object) -> Object:
+    labels = {"app.kubernetes.io/component": "preflight"}
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
 def _networking(kind: str, metadata: Object, spec: Object) -> Object:
     return {"apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _refused_inputs(experiment: Experiment, kind: str, error: ClusterError) -> list[str]:
-    """The inputs that the API server refuses.
+def _refused_inputs(
+    experiment: Experiment, kind: str, error: ClusterError, fields: t.Mapping[str, str]
+) -> list[str]:
+    """The inputs that the API server refuses; ``fields`` are those of a worker.
 
     Other refusals are not about the inputs: a policy, a quota or a webhook may refuse the trial and take the
     real objects.
     """
     if error.status not in (400, 422) or (error.refusal and error.refusal.category != "invalid"):
         return []
+    if fields:
+        found = [name for field, name in fields.items() if field in error.message]
+        return found or (list(fields.values()) if DECODING_ERROR in error.message else [])
     names = ["eden_ingress"] if kind == "Ingress" else _inputs_of(error.message)
     if not names and DECODING_ERROR in error.message:
         # It names no field.
@@ -500,6 +556,18 @@ def check_storage(state: ClusterState, experiment: Experiment) -> tuple[list[str
             )
         ]
     return [], []
+
+
+def check_placement(state: ClusterState, experiment: Experiment) -> tuple[list[str], list[CollectionError]]:
+    """The warnings and problems of hosts whose pods find no node."""
+    nodes, warnings = state.nodes, []
+    if isinstance(nodes, Forbidden):
+        warnings = [
+            "Whether the nodes have what the hosts request, and one of them has room for all pods that share "
+            f"the claim artifacts, could not be checked: {nodes.error.message}"
+        ]
+    known = None if isinstance(nodes, Forbidden) else nodes
+    return warnings, placement.problems(experiment.topology, experiment.inputs, known)
 
 
 def check_claims(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
@@ -554,6 +622,21 @@ def check_secrets(state: ClusterState, experiment: Experiment) -> list[Collectio
             for pull in dict.fromkeys(experiment.inputs["eden_image_pull_secrets"])
             if state.objects["Secret", pull] is None
         ]
+    return problems
+
+
+def check_environments(state: ClusterState, experiment: Experiment) -> list[CollectionError]:
+    """The problems of the user's Secrets that fill the environment of commands."""
+    problems: list[CollectionError] = []
+    for variable, name in environments.secrets_of(experiment.inputs["eden_workers"]).items():
+        live = state.objects["Secret", name]
+        if isinstance(live, Forbidden):
+            named = f"{describe('Secret', experiment.namespace, name)}, which {variable} names"
+            advice = "Have get on it granted: whether it has changed decides about a restart."
+            problems.append(CollectionError(f"{named}, cannot be read. {live.error.message} {advice}"))
+        else:
+            exists = state.namespace is not None
+            problems += environments.problems(live, experiment.namespace, name, variable, exists)
     return problems
 
 

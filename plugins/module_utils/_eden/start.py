@@ -11,13 +11,19 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import rollout, stopping
-from ansible_collections.eden.reference.plugins.module_utils._kube.client import CLUSTER_ARGUMENTS, connected
+from ansible_collections.eden.reference.plugins.module_utils._kube.client import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Object,
+    connected,
+)
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import desired_replicas
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 ARGUMENTS: dict[str, t.Any] = {
     **CLUSTER_ARGUMENTS,
     "selector": {"type": "str", "required": True},
+    "stages": {"type": "dict", "default": {}},
     "stopped": {"type": "list", "elements": "str", "default": []},
     "timeout": rollout.ARGUMENTS["timeout"],
 }
@@ -28,18 +34,34 @@ def run(task: Task) -> dict[str, t.Any]:
     namespace = task.parameters["namespace"]
     with connected(task.parameters) as cluster:
         stopped = stopping.stopped_workloads(cluster, namespace, task.parameters["selector"])
-        # In check mode nothing was stopped; an earlier run may have left it so.
-        started = [
-            {"kind": live["kind"], "name": live["metadata"]["name"]}
-            for live in (
-                [live for live in stopped if not desired_replicas(live)]
-                if task.check_mode
-                else stopping.start(cluster, namespace, stopped, task.progress)
-            )
-        ]
-        if started and not task.check_mode:
-            rollout.until_ready(replace(task, parameters={**task.parameters, "workloads": started}), cluster)
+        if task.check_mode:
+            # In check mode nothing was stopped; an earlier run may have left it so.
+            started = [_row(live) for live in stopped if not desired_replicas(live)]
+        else:
+            started = []
+            for group in in_order(stopped, task.parameters.get("stages") or {}):
+                started += _start(cluster, task, group)
     return {
         "changed": bool(stopped or (task.check_mode and task.parameters["stopped"])),
         "workloads": started,
     }
+
+
+def in_order(stopped: t.Iterable[Object], stages: t.Mapping[str, int]) -> list[list[Object]]:
+    """The workloads in groups, highest stage first: each is started when the one before it is ready."""
+    groups: dict[int, list[Object]] = {}
+    for live in stopped:
+        groups.setdefault(stages.get(stopping.component(live), 0), []).append(live)
+    return [groups[stage] for stage in sorted(groups, reverse=True)]
+
+
+def _start(cluster: Cluster, task: Task, workloads: t.Sequence[Object]) -> list[dict[str, str]]:
+    started = stopping.start(cluster, task.parameters["namespace"], workloads, task.progress)
+    rows = [_row(live) for live in started]
+    if rows:
+        rollout.until_ready(replace(task, parameters={**task.parameters, "workloads": rows}), cluster)
+    return rows
+
+
+def _row(live: Object) -> dict[str, str]:
+    return {"kind": live["kind"], "name": live["metadata"]["name"]}

@@ -155,6 +155,20 @@ class TaskStore:
             "read the experiment's state", "/state"
         )
 
+    def terminate(self, reason: str, bearer: tuple[str, str]) -> None:
+        """End the experiment, as a worker: the admin may not; does nothing if it has ended."""
+        self._ask("terminate the experiment", "POST", "/terminate", body={"reason": reason}, bearer=bearer)
+
+    def dispatch_mode(self) -> dict[str, str]:
+        """Whether each kind of decision is ``auto`` or ``manual``."""
+        found = self._ask("read the dispatch mode", "GET", "/dispatch_mode").document
+        return {key: str(mode) for key, mode in found.items()}
+
+    def change_dispatch_mode(self, modes: t.Mapping[str, str], bearer: tuple[str, str]) -> None:
+        """Change these modes, as a worker: the admin may not; a repetition changes nothing."""
+        action = "change the dispatch mode"
+        self._ask(action, "PATCH", "/dispatch_mode", body=dict(modes), bearer=bearer)
+
     def events(self, cursor: int = 0) -> tuple[list[Document], int]:
         """All events after the first ``cursor`` ones, and the cursor behind the last of them.
 

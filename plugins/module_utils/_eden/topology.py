@@ -27,6 +27,23 @@ JOB = "Job"
 USER = 1000
 # Keys the digests of credentials. Never rotated, because it encrypts data in Forgejo.
 DIGEST_KEY = "FORGEJO_SECRET_KEY"
+# The modes of a host, and where its command runs in the latter.
+SCRIPTED, SUBPROCESS = "scripted", "subprocess"
+HOST, BESIDE = "host", "beside"
+# The volume of the files that the hosts, the task store and the web UI share.
+ARTIFACTS = "artifacts"
+# The options of a host that its manifests need.
+WORKER: dict[str, t.Any] = {
+    "image": "",
+    "image_pull_policy": "IfNotPresent",
+    "resources": {},
+    "node_selector": {},
+    "tolerations": [],
+    "runtime_class": "",
+    "env_secret": "",
+    "egress": [],
+    "pass_credential": False,
+}
 # Objects that belong to no single component.
 SHARED = (
     "credentials",
@@ -36,6 +53,9 @@ SHARED = (
     "forgejo-user",
     "postgres-start",
     "seed",
+    "experiment-files",
+    "seed-files",
+    "commands",
 )
 
 
@@ -49,6 +69,8 @@ class Inputs(t.NamedTuple):
     credentials: str = ""
     # Whether changed pods are tried in pods of their own.
     trial: bool = True
+    # The options of the hosts, by their keys in eden_workers.
+    workers: t.Mapping[str, t.Mapping[str, t.Any]] = {}
 
 
 def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
@@ -57,6 +79,8 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
     Raises:
         ValueError: a name that Kubernetes does not accept.
     """
+    shares = is_subprocess_used(catalogue, inputs)
+    catalogue = _effective(catalogue, inputs)
     instances = {component: _instances(catalogue, component, inputs) for component in catalogue}
     workloads = [instance for found in instances.values() for instance in found]
     workers = [worker for component in catalogue for worker in _workers(catalogue, component, inputs)]
@@ -72,6 +96,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "components": {
             component: {
                 **_component(catalogue, component, inputs),
+                "shares_artifacts": shares and ARTIFACTS in catalogue[component].get("volumes", {}),
                 "instances": instances[component],
             }
             for component in running
@@ -105,8 +130,16 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         "own_claims": [
             claim
             for claim in _claims(catalogue, inputs)
-            if not claim["workload"] and count(catalogue[claim["component"]], inputs)
+            if not claim["workload"]
+            and (count(catalogue[claim["component"]], inputs) or (shares and claim["volume"] == ARTIFACTS))
         ],
+        "shares_artifacts": shares,
+        "shared_node_selector": {
+            label: value
+            for spec in catalogue.values()
+            if mode(spec, inputs) == SUBPROCESS
+            for label, value in (_worker_options(spec, inputs).get("node_selector") or {}).items()
+        },
         "volumes": [_volume(claim, catalogue, inputs) for claim in _claims(catalogue, inputs)],
         "objects": [
             *({"kind": workload["kind"], "name": workload["name"]} for workload in workloads),
@@ -115,6 +148,7 @@ def topology(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
                 for component, spec in catalogue.items()
                 if "port" in spec
             ),
+            *({"kind": "ConfigMap", "name": name} for name in _host_configmaps(catalogue, inputs)),
         ],
         "budgets": [component for component in running if catalogue[component]["kind"] != JOB],
     }
@@ -151,7 +185,71 @@ def labels(inputs: Inputs, component: str = "", phase: str = "", replica: int = 
 def count(spec: t.Mapping[str, t.Any], inputs: Inputs) -> int:
     """How many replicas a component has."""
     limits = spec.get("replicas")
-    return int(inputs.replicas.get(limits["input"], limits["default"])) if limits else 1
+    if not limits:
+        return 1
+    given = _worker_options(spec, inputs).get("replicas")
+    return int(inputs.replicas.get(limits["input"], limits["default"]) if given is None else given)
+
+
+def _worker_options(spec: t.Mapping[str, t.Any], inputs: Inputs) -> t.Mapping[str, t.Any]:
+    """The options of a host; those of other components are none."""
+    return inputs.workers.get(spec.get("replicas", {}).get("input", ""), {})
+
+
+def mode(spec: t.Mapping[str, t.Any], inputs: Inputs) -> str:
+    """The mode of a host; of other components the empty string."""
+    if "command" not in spec.get(SUBPROCESS, {}):
+        return ""
+    return str(_worker_options(spec, inputs).get("mode") or SCRIPTED)
+
+
+def is_subprocess_used(catalogue: Catalogue, inputs: Inputs) -> bool:
+    """Whether a host runs commands."""
+    return any(mode(spec, inputs) == SUBPROCESS for spec in catalogue.values())
+
+
+def _placement(spec: t.Mapping[str, t.Any], inputs: Inputs) -> str:
+    """Where the command of a host runs; empty if it runs none."""
+    if mode(spec, inputs) != SUBPROCESS:
+        return ""
+    options = _worker_options(spec, inputs)
+    return str(options.get("placement") or (BESIDE if options.get("image") else HOST))
+
+
+def _effective(catalogue: Catalogue, inputs: Inputs) -> Catalogue:
+    """The catalogue with what commands add: to a host its own, to other components those of any host."""
+    used = is_subprocess_used(catalogue, inputs)
+    return {
+        component: _added(spec, spec[SUBPROCESS])
+        if SUBPROCESS in spec and used and mode(spec, inputs) in ("", SUBPROCESS)
+        else spec
+        for component, spec in catalogue.items()
+    }
+
+
+def _added(spec: t.Mapping[str, t.Any], more: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """An entry of the catalogue with further lists and mappings."""
+    merged = dict(spec)
+    for key, value in more.items():
+        if isinstance(value, dict):
+            merged[key] = {**spec.get(key, {}), **value}
+        elif isinstance(value, list):
+            merged[key] = [*spec.get(key, ()), *(entry for entry in value if entry not in spec.get(key, ()))]
+    return merged
+
+
+def _config(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> str:
+    """The ConfigMap of the experiment config that a component reads: with a command, one of its own."""
+    own = mode(spec, inputs) == SUBPROCESS
+    return object_name(inputs.name, *((component, "config") if own else ("experiment-config",)))
+
+
+def _host_configmaps(catalogue: Catalogue, inputs: Inputs) -> list[str]:
+    """The ConfigMaps that only hosts with commands have."""
+    hosts = {component: spec for component, spec in catalogue.items() if mode(spec, inputs) == SUBPROCESS}
+    beside = any(_placement(spec, inputs) == BESIDE for spec in hosts.values())
+    configs = [_config(spec, component, inputs) for component, spec in hosts.items()]
+    return [*configs, *([object_name(inputs.name, "commands")] if beside else [])]
 
 
 def edges(catalogue: Catalogue) -> list[dict[str, t.Any]]:
@@ -173,6 +271,11 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
     phase = spec["phase"]
     variables = spec.get("variables", {})
     claims = {(claim["component"], claim["volume"]): claim["name"] for claim in _claims(catalogue, inputs)}
+    claims |= {
+        (component, volume): object_name(inputs.name, volume)
+        for volume, details in spec.get("volumes", {}).items()
+        if details.get("claim") == "shared"
+    }
     return {
         "name": object_name(inputs.name, component),
         "kind": spec["kind"],
@@ -190,14 +293,21 @@ def _component(catalogue: Catalogue, component: str, inputs: Inputs) -> dict[str
         "requests": dict(spec["requests"]),
         "peers": spec.get("peers", ""),
         "egress": spec.get("egress", ""),
+        "mode": mode(spec, inputs),
+        "placement": _placement(spec, inputs),
+        "image": str(_worker_options(spec, inputs).get("image") or ""),
+        "worker": {key: _worker_options(spec, inputs).get(key) or value for key, value in WORKER.items()},
+        "command": spec.get(SUBPROCESS, {}).get("command", ""),
+        "config": _config(spec, component, inputs),
         "paths": {volume: details["path"] for volume, details in spec.get("volumes", {}).items()},
         "volumes": [
             {
                 "name": volume,
                 "path": details["path"],
-                "size": _size(details, inputs),
+                "size": "" if details.get("claim") == "shared" else _size(details, inputs),
                 "source": details.get("claim", "node"),
                 "claim": claims.get((component, volume), ""),
+                "read_only": details.get("read_only", False),
             }
             for volume, details in spec.get("volumes", {}).items()
         ],
@@ -218,17 +328,30 @@ def _restarts(catalogue: Catalogue, inputs: Inputs) -> dict[str, t.Any]:
         },
         "stops": {component: spec["stops"] for component, spec in catalogue.items() if "stops" in spec},
         "trials": {
-            component: _trial(spec["trial"], component)
+            component: _trial(spec, component, inputs)
             for component, spec in catalogue.items()
             if "trial" in spec and inputs.trial
         },
     }
 
 
-def _trial(trial: t.Mapping[str, t.Any], component: str) -> dict[str, t.Any]:
+def _trial(spec: t.Mapping[str, t.Any], component: str, inputs: Inputs) -> dict[str, t.Any]:
     """What a pod of the component's new image runs before a running one is replaced."""
+    trial = spec["trial"]
     command = [_package(component) if word == "{package}" else str(word) for word in trial["command"]]
-    return {**trial, "command": command}
+    own = _own_fields(spec, inputs)
+    return {**trial, "command": command, **({"own": own} if own else {})}
+
+
+def _own_fields(spec: t.Mapping[str, t.Any], inputs: Inputs) -> list[str]:
+    """The fields of a host's pod, and of the host's container, that its own options set."""
+    options, placement = _worker_options(spec, inputs), _placement(spec, inputs)
+    fields = {"nodeSelector": "node_selector", "tolerations": "tolerations"}
+    if placement != BESIDE:
+        fields |= {"resources": "resources"}
+    if placement == HOST:
+        fields |= {"image": "image", "imagePullPolicy": "image"}
+    return [field for field, option in fields.items() if options.get(option)]
 
 
 def _instances(catalogue: Catalogue, component: str, inputs: Inputs) -> list[dict[str, t.Any]]:
@@ -298,18 +421,19 @@ def _by_phase(workloads: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[di
 
 
 def _claims(catalogue: Catalogue, inputs: Inputs) -> list[dict[str, str]]:
-    """The claims of all volumes that have one; ``workload`` is the StatefulSet that creates it, if any."""
+    """The claims of all volumes that own one; ``workload`` is the StatefulSet that creates it, if any."""
     return [
         {
             "key": details["size"],
             "component": component,
             "volume": volume,
             "size": _size(details, inputs),
+            "access_mode": details.get("access_mode", ""),
             **_claim_name(component, volume, details, inputs),
         }
         for component, spec in catalogue.items()
         for volume, details in spec.get("volumes", {}).items()
-        if "claim" in details
+        if details.get("claim", "shared") != "shared"
     ]
 
 

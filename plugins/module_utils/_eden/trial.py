@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from ansible_collections.eden.reference.plugins.module_utils._collection import MANAGED_BY_LABEL, NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
+    OWN_INPUTS,
     claims_of,
     input_of,
     mask_line,
@@ -44,11 +45,15 @@ Progress = t.Callable[[str], None]
 Resources = t.Mapping[str, t.Mapping[str, str]]
 
 REPLICA_LABEL = f"{NAME}/replica"
+# By these labels, pods that share a volume come to one node.
+SHARING_LABELS = (f"{NAME}/shares-artifacts", "app.kubernetes.io/name", "app.kubernetes.io/instance")
 CREDENTIALS_ANNOTATION = f"{NAME}/credentials"
+# What a trial's container has of the one that it stands for.
+KEPT = ("name", "image", "imagePullPolicy", "env", "envFrom")
 # The fields of a pod and of its containers that decide where and whether it starts.
 SCHEDULING = ("nodeSelector", "affinity", "tolerations")
-POD_FIELDS = (*SCHEDULING, "imagePullSecrets", "securityContext")
-CONTAINER_FIELDS = ("image", "imagePullPolicy", "resources", "securityContext", "command")
+POD_FIELDS = (*SCHEDULING, "runtimeClassName", "imagePullSecrets", "securityContext")
+CONTAINER_FIELDS = ("image", "imagePullPolicy", "resources", "securityContext", "command", "envFrom")
 # The container's fields that an input of the component sets, and the end of the input's name.
 INPUTS = {"image": "image", "imagePullPolicy": "image_pull_policy", "resources": "resources"}
 # Of the others, such as devices and huge pages, a container gets what it requests and no more.
@@ -125,11 +130,13 @@ def follow(
     spec = _spec(after)
     for change in changes:
         old, new = _spec(change.before), _spec(change.after)
-        _take(spec, old, new, (*SCHEDULING, "imagePullSecrets"))
+        own = trial.get("own", ())
+        placed = [field for field in (*SCHEDULING, "imagePullSecrets") if field not in own]
+        _take(spec, old, new, placed)
         shared = [
             field
             for field, setting in INPUTS.items()
-            if input_of(component, setting) == input_of(change.component, setting)
+            if input_of(component, setting) == input_of(change.component, setting) and field not in own
         ]
         _take(spec["containers"][0], old["containers"][0], new["containers"][0], shared)
     return Restart(live, after, component, trial)
@@ -163,21 +170,26 @@ def job(restart: Restart, pods: t.Sequence[Object], timeout: int, whole: bool = 
             "activeDeadlineSeconds": timeout + MARGIN,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, **_own_inputs(template)},
                 "spec": _pod(restart, pods_of(restart.before, pods), timeout, whole),
             },
         },
     }
 
 
+def _own_inputs(template: Object) -> Object:
+    """The annotation by which a problem of the trial names the host's own input."""
+    own = (template["metadata"].get("annotations") or {}).get(OWN_INPUTS)
+    return {"annotations": {OWN_INPUTS: own}} if own else {}
+
+
 def _pod(restart: Restart, running: t.Sequence[Object], timeout: int, whole: bool) -> Object:
     """The spec of a trial's pod; ``running`` are the pods that it will replace."""
     old, new = _spec(restart.before), _spec(restart.after)
     former, container = old["containers"][0], new["containers"][0]
-    before, after = (entry.get("resources") or {} for entry in (former, container))
     common = {
         "securityContext": container.get("securityContext") or {},
-        "resources": after if whole else additional(before, after),
+        "resources": _resources(former, container, whole),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     command = [*restart.trial["command"], *_flags(container, restart.trial)]
@@ -199,7 +211,7 @@ def _pod(restart: Restart, running: t.Sequence[Object], timeout: int, whole: boo
             first = {"initContainers": [{**common, **teller}]}
             secrets += [secret for secret in old.get("imagePullSecrets") or [] if secret not in secrets]
     tried = {
-        **{key: container[key] for key in ("name", "image", "imagePullPolicy", "env") if key in container},
+        **{key: container[key] for key in KEPT if key in container},
         **program,
         # It is never ready, so that no Service sends it requests: the first probe would come too late.
         "readinessProbe": {"exec": {"command": ["false"]}, "initialDelaySeconds": timeout + 2 * MARGIN},
@@ -214,10 +226,31 @@ def _pod(restart: Restart, running: t.Sequence[Object], timeout: int, whole: boo
         "nodeSelector": new.get("nodeSelector") or {},
         "tolerations": new.get("tolerations") or [],
         "affinity": _affinity(restart, running),
+        **({"runtimeClassName": new["runtimeClassName"]} if new.get("runtimeClassName") else {}),
         **first,
-        "containers": [{**common, **tried}],
+        "containers": [{**common, **tried}, *_others(restart, whole)],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
+
+
+def _others(restart: Restart, whole: bool) -> list[Object]:
+    """The further containers of a trial's pod: what they run is in the field ``beside``."""
+    old = {entry["name"]: entry for entry in _spec(restart.before)["containers"]}
+    return [
+        {
+            **{key: entry[key] for key in (*KEPT, "securityContext") if key in entry},
+            "command": list(restart.trial["beside"]),
+            "resources": _resources(old.get(entry["name"], {}), entry, whole),
+        }
+        for entry in _spec(restart.after)["containers"][1:]
+        if restart.trial.get("beside")
+    ]
+
+
+def _resources(before: Object, after: Object, whole: bool) -> dict[str, t.Any]:
+    """The resources of a trial's container."""
+    old, new = (entry.get("resources") or {} for entry in (before, after))
+    return new if whole else additional(old, new)
 
 
 def additional(before: Resources, after: Resources) -> dict[str, dict[str, str]]:
@@ -391,8 +424,11 @@ def _labels(restart: Restart, template: Object) -> dict[str, str]:
     No workload adopts a pod that a Job owns.
     """
     labels = {MANAGED_BY_LABEL: NAME, TRIAL_LABEL: restart.component}
+    carried = template["metadata"].get("labels", {})
+    if SHARING_LABELS[0] in carried:
+        labels |= {key: carried[key] for key in SHARING_LABELS}
     if restart.trial.get("flags"):
-        labels = {**template["metadata"].get("labels", {}), **labels}
+        labels = {**carried, **labels}
     return {key: value for key, value in labels.items() if key != REPLICA_LABEL}
 
 

@@ -229,9 +229,10 @@ class Cluster:
         """
         return self._write("replace", definition, self._dynamic.replace)
 
-    def delete(self, kind: str, namespace: str, name: str) -> bool:
+    def delete(self, kind: str, namespace: str, name: str, dry_run: bool = False) -> bool:
         """Delete the object and, in the background, what it owns; False if it was gone already."""
-        self._hold_lock_for(kind)
+        if not dry_run:
+            self._hold_lock_for(kind)
         try:
             self._json(
                 "delete",
@@ -241,6 +242,7 @@ class Cluster:
                 name=name,
                 namespace=namespace,
                 propagation_policy="Background",
+                dry_run="All" if dry_run else None,
             )
         except ClusterError as error:
             if error.status == 404:

@@ -32,6 +32,7 @@ KINDS: dict[str, Kind] = {
     "ConfigMap": Kind("v1", "configmaps"),
     "Service": Kind("v1", "services"),
     "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
     "Pod": Kind("v1", "pods"),
     "Event": Kind("v1", "events"),
     "Deployment": Kind("apps/v1", "deployments"),
@@ -42,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
+    "Node": Kind("v1", "nodes", namespaced=False),
     "SelfSubjectAccessReview": Kind("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False),
     "SelfSubjectRulesReview": Kind("authorization.k8s.io/v1", "selfsubjectrulesreviews", namespaced=False),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -265,6 +266,13 @@ WRONG_TYPES: dict[str, tuple[str, t.Any]] = {
     "dns": ("eden_dns_peers", [{"ipBlock": {"cidr": "10.0.0.10"}}]),
     "annotation": ("eden_ingress", {"host": "eden.example.com", "annotations": {"a b": "c"}}),
     "host": ("eden_ingress", {"host": "10.0.0.1"}),
+    "worker-label": ("eden_workers.executor_host.node_selector", {"a b": "c"}),
+    "worker-toleration": ("eden_workers.executor_host.tolerations", [{"key": "a", "operator": "Exist"}]),
+    "worker-quantity": ("eden_workers.executor_host.resources", {"requests": {"cpu": "1 core"}}),
+    "worker-block": (
+        "eden_workers.ideator_host.egress",
+        [{"to": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}],
+    ),
 }
 
 
@@ -274,8 +282,10 @@ def test_the_server_refuses_inputs_of_its_own_types(
     control_plane: ControlPlane, namespace: str, check: Check, exists: bool, name: str, value: t.Any
 ) -> None:
     absent = {} if exists else {"namespace": f"absent-{namespace}", "eden_manage_namespace": True}
+    first, *path = name.split(".")
+    given = functools.reduce(lambda part, key: {key: part}, reversed(path), value)
     with pytest.raises(InputError) as error:
-        check(**{name: value}, **absent)
+        check(**{first: given}, **absent)
     assert error.value.message.startswith(f"The API server refuses {name}. Could not create ")
     made = {
         (event["verb"], event["objectRef"]["resource"])
@@ -298,6 +308,14 @@ def test_the_server_takes_inputs_of_its_own_types(check: Check) -> None:
         "eden_web_ui_peers": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
         "eden_worker_egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}],
         "eden_dns_peers": [{"podSelector": {}, "namespaceSelector": {}}],
+        "eden_workers": {
+            "executor_host": {
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [{"key": "pool", "operator": "Exists"}],
+                "resources": {"limits": {"nvidia.com/gpu": 1}},
+                "egress": [{}],
+            }
+        },
         "eden_ingress": {"host": "eden.example.com", "annotations": {"example.com/auth": "sso"}},
     }
     assert check(**inputs)["changed"] is False

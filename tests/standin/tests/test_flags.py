@@ -11,16 +11,20 @@ from standin_processes import EXPERIMENT, SEED, run
 
 COMMON = "task-store-url experiment-id admin-token credentials-dir startup-timeout log-level"
 CLONE = "repo-path forgejo-url credential-helper"
-HOST = f"{COMMON} worker-id mode poll-interval"
+EXEC = "exec-mode exec-image exec-network exec-volume exec-bind cidfile-dir"
+SUBSTRATE = "artifact-url artifact-path-root readonly-store-url"
+HOST = f"{COMMON} {CLONE} {EXEC} {SUBSTRATE} worker-id mode poll-interval experiment-config experiment-dir"
+ONE_SHOT = f"{HOST} worktrees-dir fail-every"
 FLAGS = {
     "eden_service_common.repo_init": "repo-path push-to credential-helper seed-from",
     "eden_task_store_server": "store-url experiment-id experiment-config host port base-commit-sha"
-    " admin-token subscribe-timeout blob-backend artifact-blob-dir readonly-password log-level",
+    " admin-token subscribe-timeout artifacts-dir blob-backend artifact-blob-dir readonly-password log-level",
     "eden_orchestrator": f"{COMMON} {CLONE} worker-id experiment-config poll-interval"
     " max-quiescent-iterations lease-duration-seconds",
-    "eden_ideator_host": f"{HOST} base-commit-sha",
-    "eden_executor_host": f"{HOST} {CLONE}",
-    "eden_evaluator_host": f"{HOST} experiment-config",
+    "eden_ideator_host": f"{HOST} base-commit-sha ideas-per-ideation artifacts-dir ideation-startup-deadline"
+    " ideation-shutdown-deadline ideation-env-file",
+    "eden_executor_host": f"{ONE_SHOT} execution-shutdown-deadline execution-env-file",
+    "eden_evaluator_host": f"{ONE_SHOT} evaluation-shutdown-deadline evaluation-env-file",
     "eden_web_ui": f"{COMMON} {CLONE} experiment-config host port session-secret worker-id artifacts-dir"
     " base-commit-sha credential-dir",
 }
@@ -28,6 +32,8 @@ FLAGS = {
 NOWHERE = ("--task-store-url", "http://127.0.0.1:1", "--experiment-id", EXPERIMENT, "--startup-timeout", "0")
 WORKER = (*NOWHERE, "--worker-id", "wkr_" + "0" * 26)
 CONFIG = ("--experiment-config", "<config>")
+SUBPROCESS = ("--mode", "subprocess")
+DIRECTORY = ("--experiment-dir", "/nonexistent")
 COMPLETE: dict[str, tuple[str, ...]] = {
     "eden_service_common.repo_init": ("--repo-path", "/dev/null/repo"),
     "eden_task_store_server": (
@@ -83,12 +89,28 @@ def test_an_unreachable_task_store_ends_every_service(module: str, config: Path)
         ("eden_ideator_host", ["--base-commit-sha", SEED.upper()], 1, "expected 40- or 64-hex SHA"),
         ("eden_ideator_host", ["--base-commit-sha", "abc"], 1, "expected 40- or 64-hex SHA"),
         ("eden_ideator_host", ["--mode", "dreaming"], 2, "invalid choice"),
-        ("eden_executor_host", ["--mode", "subprocess"], 2, "invalid choice"),
+        ("eden_ideator_host", [*SUBPROCESS, *CONFIG, *DIRECTORY], 2, "--artifacts-dir is required"),
+        ("eden_ideator_host", [*SUBPROCESS, *DIRECTORY], 2, "--experiment-config is required"),
+        ("eden_executor_host", [*SUBPROCESS, *CONFIG], 2, "--experiment-dir is required"),
+        ("eden_executor_host", [*SUBPROCESS, *DIRECTORY], 2, "--experiment-config is required"),
+        ("eden_evaluator_host", [*SUBPROCESS, *DIRECTORY], 2, "--repo-path is required"),
+        ("eden_evaluator_host", [*SUBPROCESS, "--repo-path", "/x"], 2, "--experiment-dir is required"),
+        ("eden_executor_host", [*SUBPROCESS, *CONFIG, *DIRECTORY], 1, "TaskStoreUnreachable"),
+        ("eden_executor_host", ["--exec-mode", "docker"], 2, "invalid choice"),
+        ("eden_executor_host", ["--execution-shutdown-deadline", "soon"], 2, "invalid float"),
+        ("eden_evaluator_host", ["--execution-env-file", "/x"], 2, "unrecognized arguments"),
         ("eden_executor_host", ["--poll", "1"], 2, "unrecognized arguments"),
         ("eden_task_store_server", ["--blob-backend", "tape"], 2, "invalid choice"),
+        (
+            "eden_task_store_server",
+            ["--store-url", ":memory:", "--artifact-blob-dir", "/tmp/a/b", "--artifacts-dir", "/tmp/a"],
+            1,
+            "must not overlap",
+        ),
         ("eden_task_store_server", ["--experiment-config", "/nonexistent"], 1, "FileNotFoundError"),
     ],
 )
 def test_values(module: str, arguments: list[str], code: int, text: str, config: Path) -> None:
-    result = run(module, *complete(module, config), *arguments)
+    filled = [argument.replace("<config>", str(config)) for argument in arguments]
+    result = run(module, *complete(module, config), *filled)
     assert (result.returncode, text in result.stderr) == (code, True), result.stderr

@@ -42,6 +42,34 @@ def test_the_seed_is_pushed(tmp_path: Path, forge: Forge) -> None:
         assert forge.branches(EXPERIMENT) == {"main": SEED}
 
 
+def test_the_seed_from_a_directory(tmp_path: Path, forge: Forge) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "run").write_text("#!/bin/sh\n")
+    (tree / "run").chmod(0o755)
+    (tree / "sub" / "bytes").write_bytes(bytes(range(256)))
+    (tree / "link").symlink_to("sub/bytes")
+    (tree / ".gitignore").write_text("ignored\n")
+    (tree / "ignored").write_text("x")
+    # EDEN's repo_init makes the same commit of this tree.
+    line = "sha=e82da3f24ab586b5edcb19c6181c3498214092fd\n"
+    pushing = ("--push-to", forge.url(EXPERIMENT), "--credential-helper", str(credential_helper(tmp_path)))
+    first = seed(tmp_path / "first", "--seed-from", str(tree), *pushing)
+    assert (first.returncode, first.stdout) == (0, f"EDEN_REPO_SEEDED {line}"), first.stderr
+    again = seed(tmp_path / "first", "--seed-from", str(tree), *pushing)
+    assert (again.returncode, again.stdout) == (0, f"EDEN_REPO_ALREADY_SEEDED {line}")
+    listed = forge.git(EXPERIMENT, "ls-tree", "-r", "main").splitlines()
+    assert [row.split()[0] + " " + row.split("\t")[1] for row in listed] == [
+        "100644 .gitignore", "120000 link", "100755 run", "100644 sub/bytes",
+    ]  # fmt: skip
+    # Another tree is another commit, which the forge does not take.
+    (tree / "run").write_text("#!/bin/sh\nexit 1\n")
+    changed = seed(tmp_path / "second", "--seed-from", str(tree), *pushing)
+    assert changed.returncode == 1
+    assert changed.stdout.startswith("EDEN_REPO_SEEDED sha=")
+    assert seed(tmp_path / "third", "--seed-from", str(tree / "none")).returncode == 1
+
+
 def test_a_failed_push_fails_after_the_line(tmp_path: Path, forge: Forge) -> None:
     helper = str(credential_helper(tmp_path))
     pushing = ("--push-to", forge.url(EXPERIMENT), "--credential-helper", helper)

@@ -12,7 +12,7 @@ import typing as t
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manifest_cases import CASES
+from manifest_cases import CASES, EXPERIMENT
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import inputs
 from ansible_collections.eden.reference.plugins.module_utils._eden.values import Problem
@@ -92,6 +92,15 @@ FULL: dict[str, t.Any] = json.loads(
             "eden_context": "kind-eden",
             "eden_task_store_url": "https://eden.example.org:8443/store",
             "eden_experiment_config_file": "config.yaml",
+            "eden_experiment_dir": str(EXPERIMENT),
+            "eden_experiment_source": {
+                "git": "https://git.example.org/experiment.git",
+                "commit": "0123456789" * 4,
+                "path": "experiments/ranking",
+            },
+            "eden_seed_dir": str(EXPERIMENT / "start"),
+            "eden_workers": {"evaluator_host": {"replicas": 2, "egress": [{}]}},
+            "eden_artifacts_access_mode": "ReadWriteMany",
             "eden_postgres_resources": {
                 "requests": {"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
                 "limits": {"memory": "1Gi", "nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"},
@@ -143,8 +152,8 @@ def valid_string(path: Path) -> str:
     """A valid value of a string."""
     value = FULL[path[0]]
     for key in path[1:]:
-        value = value.get(key, "10Gi")
-    return str(value)
+        value = value.get(key, {}) if isinstance(value, dict) else {}
+    return str(value or "10Gi")
 
 
 def check(given: t.Mapping[str, t.Any]) -> list[Problem]:

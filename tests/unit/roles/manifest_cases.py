@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 EXPERIMENT_ID = "exp_0123456789abcdefghjkmnpqrs"
 COMMIT = "666b95f001acc6e19682f7e1732e4d8c14b16cb9"
+# Files of an experiment, with its seed in `start`.
+EXPERIMENT = Path(__file__).with_name("experiment")
 Manifests = list[dict[str, t.Any]]
 
 SCHEDULING = {
@@ -26,6 +29,11 @@ SCHEDULING = {
         }
     },
 }
+
+# Files of an experiment with commands, and its seed.
+FILES = str(Path(__file__).parent / "experiment")
+EGRESS = [{"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"port": 443}]}]
+GPU = {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi", "nvidia.com/gpu": 1}}
 
 # The inputs of each case, over the defaults.
 CASES: dict[str, dict[str, t.Any]] = {
@@ -83,5 +91,50 @@ CASES: dict[str, dict[str, t.Any]] = {
             "annotations": {"on": "🚀 é: # \U0001f9ea", "no": "- a: b # c"},
         },
     },
+    "files": {
+        "eden_experiment_dir": str(EXPERIMENT),
+        "eden_seed_dir": str(EXPERIMENT / "start"),
+        "eden_workers": {"ideator_host": {"mode": "subprocess", "env_secret": "keys"}},
+    },
     "longest-name": {"eden_name": "n" * 32, "eden_replicas": {"executor_host": 11}},
+    # Commands in EDEN's image or one that is built on it, and files from a directory.
+    "commands": {
+        "eden_experiment_dir": FILES,
+        "eden_seed_dir": f"{FILES}/start",
+        "eden_workers": {
+            "ideator_host": {"mode": "subprocess", "env_secret": "llm-keys", "egress": EGRESS},
+            "executor_host": {
+                "mode": "subprocess",
+                "image": "example.com/on-eden:1",
+                "placement": "host",
+                "replicas": 2,
+                "resources": GPU,
+                "pass_credential": True,
+            },
+            "evaluator_host": {"mode": "subprocess"},
+        },
+    },
+    # Commands in images of their own, a mixture of modes, and files from an image.
+    "beside": {
+        **SCHEDULING,
+        "eden_experiment_config_file": f"{FILES}/.eden/config.yaml",
+        "eden_experiment_source": {"image": "example.com/files:1", "path": "/experiment"},
+        "eden_replicas": {"web_ui": 0, "ideator_host": 2},
+        "eden_workers": {
+            "ideator_host": {"node_selector": {"zone": "b"}, "resources": GPU},
+            "executor_host": {
+                "mode": "subprocess",
+                "image": "example.com/cuda:12",
+                "image_pull_policy": "Always",
+                "resources": GPU,
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "runtime_class": "nvidia",
+                "env_secret": "0x10",
+                "egress": EGRESS,
+            },
+            "evaluator_host": {"mode": "subprocess", "image": "debian:12", "pass_credential": True},
+        },
+        "eden_artifacts_access_mode": "ReadWriteMany",
+    },
 }

@@ -45,12 +45,19 @@ def run(task):
         "apply": lambda: {{"objects": [], "stopped": []}},
         "preflight": lambda: {{
             "experiment": p["experiment"],
+            "topology": p["topology"],
             "experiment_id": p["inputs"]["eden_experiment_id"] or "{EXPERIMENT_ID}",
             "seed_commit": "{COMMIT}" if seeded else None,
+            "seed_files": p["files"]["seed"].get("checksum", ""),
             "lock": {{"name": f"{{p['inputs']['eden_name']}}-lock", "holder": "this run"}},
             "unbound_claims": [] if seeded else list(p["topology"]["claims"].values()),
         }},
-        "credentials": lambda: {{"digests": {{reader: reader * 4 for reader in p["readers"]}}}},
+        "credentials": lambda: {{
+            "digests": {{
+                **{{reader: reader * 4 for reader in p["readers"]}},
+                **{{f"{{component}}/environment": name for component, name in p["environments"].items()}},
+            }}
+        }},
         "rollout": lambda: {{
             "logs": {{w["name"]: "EDEN_REPO_SEEDED sha={COMMIT}" for w in p["workloads"]}},
             "workloads": [{{"name": w["name"], "state": "ready", "message": ""}} for w in p["workloads"]],

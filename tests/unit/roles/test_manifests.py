@@ -18,6 +18,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.trial import 
 OLDEST = (1, 27)
 NEWEST = tuple(int(part) for part in kubernetes_validate.latest_version().split(".")[:2])
 VERSIONS = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+VOLUMES = {"emptyDir", "configMap", "secret", "persistentVolumeClaim", "projected"}
 WORKLOADS = ("StatefulSet", "Deployment", "Job")
 
 
@@ -85,21 +86,24 @@ def test_pods_meet_pod_security_restricted(objects: Manifests) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in spec["containers"]:
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
         for volume in spec["volumes"]:
-            assert set(volume) - {"name"} <= {"emptyDir", "configMap", "secret", "persistentVolumeClaim"}
+            known = {"emptyDir", "configMap", "projected", "secret", "persistentVolumeClaim"}
+            assert set(volume) - {"name"} <= known
 
 
 def test_containers_have_requests_and_services_a_startup_probe(objects: Manifests) -> None:
     for pod in pods(objects).values():
-        for container in pod["spec"]["containers"]:
+        for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
-            if pod["metadata"]["labels"]["app.kubernetes.io/component"] in LASTING:
+        for container in pod["spec"]["containers"]:
+            # The container `command` answers its host only.
+            if container["name"] in LASTING:
                 assert container["startupProbe"]["periodSeconds"] == 1
                 assert container["startupProbe"]["failureThreshold"] in (300, 900)
                 assert "initialDelaySeconds" not in json.dumps(container)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from manifest_cases import CASES, Manifests
+from manifest_cases import CASES, EGRESS, Manifests
 from truth_table import CLIENTS, SERVERS
 
 
@@ -104,7 +104,7 @@ def test_peers_and_egress_of_the_inputs_are_added(manifests: dict[str, Manifests
         if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == "knobs-web-ui"
     ]
     assert web_ui["ingress"] == [{"from": case["eden_web_ui_peers"], "ports": [{"port": 8090}]}]
-    for component in ("executor-host", "evaluator-host"):
+    for component in ("ideator-host", "executor-host", "evaluator-host"):
         (policy,) = policies(objects, labels(objects, component))
         assert policy["egress"][-1] == case["eden_worker_egress"][0]
     assert all(
@@ -114,5 +114,22 @@ def test_peers_and_egress_of_the_inputs_are_added(manifests: dict[str, Manifests
         for rule in item["spec"]["egress"]
         if {"port": 53, "protocol": "UDP"} in rule["ports"]
     )
-    (ideator,) = policies(objects, labels(objects, "ideator-host"))
-    assert case["eden_worker_egress"][0] not in ideator["egress"]
+
+
+def test_commands_reach_what_their_host_may_and_evaluators_the_repository(
+    manifests: dict[str, Manifests],
+) -> None:
+    objects = manifests["commands"]
+    for component in CLIENTS:
+        for server, port in SERVERS.items():
+            expected = server in CLIENTS[component] or (component, server) == ("evaluator-host", "forgejo")
+            assert connects(objects, component, server, port) is (expected and component != server)
+    for case, host in (("commands", "ideator-host"), ("beside", "executor-host")):
+        with_egress = {
+            component
+            for component in CLIENTS
+            for item in manifests[case]
+            if item["kind"] == "NetworkPolicy" and item["metadata"]["name"] == f"{case}-{component}"
+            if EGRESS[0] in item["spec"]["egress"]
+        }
+        assert with_egress == {host}

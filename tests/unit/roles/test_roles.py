@@ -15,7 +15,15 @@ from rendering import PHASES, ROOT, SITE, Ran, play
 ROLES = ROOT / "roles"
 ALL = ("eden", *PHASES)
 # Templates that others extend or import.
-BASES = {"pod.yaml.j2", "service.yaml.j2", "worker.yaml.j2", "parts.j2"}
+BASES = {
+    "pod.yaml.j2",
+    "service.yaml.j2",
+    "worker.yaml.j2",
+    "host.yaml.j2",
+    "packed.yaml.j2",
+    "parts.j2",
+    "experiment-files.j2",
+}
 MOST_TASKS = 30
 
 
@@ -67,6 +75,8 @@ def test_values_in_templates_are_quoted() -> None:
                     assert re.search(
                         r"\| eden\.reference\.quote$"
                         r"|^parts\.(git_arguments|claim_spec|grace_seconds|\w+_probe)\("
+                        r"|^parts\.volume_mounts\(|^files\.\w+\(|^super\(\)$"
+                        r"|^(unpacking|container|parts_volume|script|environment_of_command)\("
                         r"|^parts\.git_user$|^__eden_launchers\[part\]$|^'batch/v1' if|^me\.kind$",
                         written,
                     ), f"{path.relative_to(ROOT)}: {written}"

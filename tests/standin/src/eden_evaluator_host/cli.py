@@ -8,14 +8,19 @@ import argparse
 from eden_service_common import cli, config, service
 from eden_service_common.client import Client, Document
 
+from . import subprocess_mode
+
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error."""
     parser = cli.new_parser("eden-evaluator-host", "Stand-in of EDEN's evaluator worker host.")
     cli.add_common_flags(parser)
-    cli.add_host_flags(parser)
+    cli.add_host_flags(parser, "evaluation")
+    cli.add_clone_flags(parser, required=False)
+    cli.add_worktrees_dir(parser)
+    cli.add_fail_every(parser)
     parser.add_argument("--experiment-config", required=True, help="read for its evaluation_schema")
-    return parser.parse_args(argv)
+    return cli.require_for_commands(parser, parser.parse_args(argv), "experiment-dir", "repo-path")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,11 +28,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     host = service.start("evaluator-host", args)
     host.wait()
-    evaluation_schema = config.load(args.experiment_config).evaluation_schema
+    experiment = config.load(args.experiment_config)
     client = host.client()
     host.log.info("starting", worker_id=args.worker_id, mode=args.mode)
-    evaluator = Evaluator(client, evaluation_schema)
-    host.work(evaluator.evaluate)
+    if args.mode == "subprocess":
+        subprocess_mode.run(host, client, host.clone(), experiment)
+    else:
+        host.work(Evaluator(client, experiment.evaluation_schema, args.fail_every).evaluate)
     host.log.info("evaluator host exited")
     return 0
 
@@ -35,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 class Evaluator:
     """Answers evaluation tasks with made-up metrics that fit the schema."""
 
-    def __init__(self, client: Client, evaluation_schema: dict[str, str]) -> None:
+    def __init__(self, client: Client, evaluation_schema: dict[str, str], fail_every: int | None) -> None:
         self._client = client
+        self._fails = service.every(fail_every)
         self._schema = evaluation_schema
         self._count = 0
 
@@ -56,6 +64,9 @@ class Evaluator:
             "artifacts_uri": f"file:///tmp/artifacts/variants/{variant_id}/evaluator/evaluation.md",
             "evaluation": {name: _metric(kind, self._count) for name, kind in self._schema.items()},
         }
+        if next(self._fails):
+            result["status"] = "error"
+            del result["evaluation"]
         client.submit(task["task_id"], result)
         return True
 

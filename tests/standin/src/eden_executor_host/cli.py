@@ -9,6 +9,8 @@ from eden_service_common import cli, contracts, service
 from eden_service_common.client import Client, Document
 from eden_service_common.git import GitError, Identity, Repository
 
+from . import subprocess_mode
+
 _AUTHOR = Identity("EDEN Executor", "executor@eden.invalid")
 _DATE = "2026-04-01T00:00:00+00:00"
 
@@ -17,9 +19,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Exits with code 2 on a command line error."""
     parser = cli.new_parser("eden-executor-host", "Stand-in of EDEN's executor worker host.")
     cli.add_common_flags(parser)
-    cli.add_host_flags(parser)
+    cli.add_host_flags(parser, "execution")
     cli.add_clone_flags(parser, required=True)
-    return parser.parse_args(argv)
+    cli.add_worktrees_dir(parser)
+    cli.add_fail_every(parser)
+    parser.add_argument("--experiment-config", help="read for its execution_command")
+    args = parser.parse_args(argv)
+    return cli.require_for_commands(parser, args, "experiment-config", "experiment-dir")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,12 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     host.wait()
     client = host.client()
     host.log.info("starting", worker_id=args.worker_id, repo=args.repo_path, mode=args.mode)
-    repository = Repository(args.repo_path)
-    if args.forgejo_url is not None:
-        host.log.info("syncing_clone_from_remote", url=args.forgejo_url, dest=args.repo_path)
-        repository = Repository.synchronized(args.repo_path, args.forgejo_url, args.credential_helper)
-    executor = Executor(client, repository)
-    host.work(executor.execute)
+    repository = host.clone()
+    if args.mode == "subprocess":
+        subprocess_mode.run(host, client, repository)
+    else:
+        host.work(Executor(client, repository, args.fail_every).execute)
     host.log.info("executor host exited")
     return 0
 
@@ -42,9 +47,10 @@ def main(argv: list[str] | None = None) -> int:
 class Executor:
     """Answers execution tasks with one commit each."""
 
-    def __init__(self, client: Client, repository: Repository) -> None:
+    def __init__(self, client: Client, repository: Repository, fail_every: int | None) -> None:
         self._client = client
         self._repository = repository
+        self._fails = service.every(fail_every)
 
     def execute(self) -> bool:
         """Take the first pending execution task, if there is one, and answer it."""
@@ -58,7 +64,7 @@ class Executor:
         service.take(seconds.get("execution"))
         name = task["task_id"].replace("execution-", "variant-")
         branch = f"work/{name}-{idea['slug']}"
-        commit = self._publish(idea, name, branch)
+        commit = None if next(self._fails) else self._publish(idea, name, branch)
         variant_id = service.new_id("variant-")
         client.create_variant(
             {

@@ -58,6 +58,22 @@ class InvalidPrecondition(ServerError):
     """409: the state of another object does not allow it."""
 
 
+class IllegalTransition(ServerError):
+    """409: the state of the object does not allow it."""
+
+
+class NotClaimed(ServerError):
+    """409: the task is not claimed (any more)."""
+
+
+class ConflictingResubmission(ServerError):
+    """409: the task has another result already."""
+
+
+class NoOpVariant(ServerError):
+    """409: the submitted commit is the parent of the variant."""
+
+
 _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/unauthorized": Unauthorized,
     "eden://error/forbidden": Forbidden,
@@ -65,6 +81,10 @@ _ERRORS: dict[str, type[ServerError]] = {
     "eden://error/already-exists": AlreadyExists,
     "eden://error/reserved-identifier": ReservedIdentifier,
     "eden://error/invalid-precondition": InvalidPrecondition,
+    "eden://error/illegal-transition": IllegalTransition,
+    "eden://error/not-claimed": NotClaimed,
+    "eden://error/conflicting-resubmission": ConflictingResubmission,
+    "eden://error/no-op-variant": NoOpVariant,
 }
 
 
@@ -83,6 +103,7 @@ class Client:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.experiment_id = experiment_id
+        self.secret = bearer.partition(":")[2] if bearer is not None else None
         self._timeout = timeout
         self._headers = {"X-Eden-Experiment-Id": experiment_id, "Accept": "application/json"}
         if bearer is not None:
@@ -123,7 +144,8 @@ class Client:
         headers = dict(self._headers)
         data = None
         if body is not None:
-            data = json.dumps(body).encode()
+            # As in EDEN, NaN and half a surrogate pair fail here, and not on the server.
+            data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
             headers["Content-Type"] = "application/json"
         address = urlsplit(self.base_url)
         kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
@@ -169,6 +191,9 @@ class Client:
     def state(self) -> str:
         return str(self.request("GET", "/state")["state"])
 
+    def events(self) -> list[Document]:
+        return list(self.request("GET", "/events")["events"])
+
     def dispatch_mode(self) -> dict[str, str]:
         return dict(self.request("GET", "/dispatch_mode"))
 
@@ -189,6 +214,11 @@ class Client:
 
     def submit(self, task_id: str, payload: Document) -> None:
         self.request("POST", f"/tasks/{_segment(task_id)}/submit", body={"payload": payload})
+
+    def submission(self, task_id: str) -> Document | None:
+        """The recorded result of a task, None when there is none."""
+        answer = self.request("GET", f"/tasks/{_segment(task_id)}/submission")
+        return None if answer is None else dict(answer)
 
     def accept(self, task_id: str) -> None:
         self.request("POST", f"/tasks/{_segment(task_id)}/accept")

@@ -97,6 +97,12 @@ class Repository:
     def tree_of(self, commit: str) -> str:
         return self.run("rev-parse", "--verify", f"{commit}^{{tree}}")
 
+    def has_commit(self, sha: str) -> bool:
+        try:
+            return self.run("cat-file", "-t", sha) == "commit"
+        except GitError:
+            return False
+
     def is_ancestor(self, commit: str, descendant: str) -> bool:
         try:
             self.run("merge-base", "--is-ancestor", commit, descendant)
@@ -151,6 +157,14 @@ class Repository:
     def delete_ref(self, ref: str, sha: str) -> None:
         """Fails when the ref is not at `sha`."""
         self.run("update-ref", "-d", ref, sha)
+
+    def add_worktree(self, directory: Path, commit: str) -> None:
+        """A detached checkout; fails when one is or was there and has not been removed."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        self.run("worktree", "add", "--detach", str(directory.resolve()), commit)
+
+    def remove_worktree(self, directory: Path) -> None:
+        self.run("worktree", "remove", "--force", str(directory.resolve()))
 
     def fetch(self, ref: str) -> None:
         self.run("fetch", "--quiet", "origin", f"+{ref}:{ref}")

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 from . import logs
 from .client import Client, wait_for_task_store
 from .credentials import admin_token, credentials_directory, worker_bearer
+from .git import Repository
 from .signals import StopSignal
 
 
@@ -42,6 +44,14 @@ class Service:
         )
         return Client(args.task_store_url, args.experiment_id, bearer)
 
+    def clone(self) -> Repository:
+        """The up-to-date clone of `--forgejo-url`, without one what is at `--repo-path`. Raises GitError."""
+        args = self.args
+        if args.forgejo_url is None:
+            return Repository(args.repo_path)
+        self.log.info("syncing_clone_from_remote", url=args.forgejo_url, dest=args.repo_path)
+        return Repository.synchronized(args.repo_path, args.forgejo_url, args.credential_helper)
+
     def work(self, one: Callable[[], bool]) -> None:
         """Call `one` until stopped, and pause whenever it had nothing to do (returned False)."""
         while not self.stop.is_set():
@@ -58,6 +68,12 @@ def start(name: str, args: argparse.Namespace) -> Service:
 def take(seconds: float | None) -> None:
     """Let a task take so long; a signal does not shorten it."""
     time.sleep(seconds or 0)
+
+
+def every(count: int | None) -> Iterator[bool]:
+    """False, and True every so-many-th time."""
+    for index in itertools.count(1):
+        yield count is not None and count > 0 and index % count == 0
 
 
 def new_id(prefix: str) -> str:

@@ -59,6 +59,13 @@ def number(minimum: float) -> Check:
     return check
 
 
+def positive(value: Any, where: str) -> None:
+    """A number above zero."""
+    number(0)(value, where)
+    if value == 0:
+        raise Invalid(f"{where}: must be greater than 0")
+
+
 def boolean(value: Any, where: str) -> None:
     """True or false."""
     if not isinstance(value, bool):

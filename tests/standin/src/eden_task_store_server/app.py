@@ -22,7 +22,7 @@ from eden_service_common.httpd import Request, Response, json_response
 from eden_service_common.shapes import Check, Invalid, record
 from eden_service_common.signals import StopSignal
 
-from . import records
+from . import artifacts, records
 from .problems import Problem
 from .registry import Registry
 from .store import IDEAS, TASKS, VARIANTS, Document, Store, Table
@@ -40,6 +40,7 @@ class Settings:
     admin_token: str | None
     subscribe_timeout: float
     seconds: dict[str, float]
+    artifacts_dir: str | None
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,17 @@ Handler = Callable[["Api", Call], Response]
 
 @dataclass(frozen=True)
 class Route:
-    """A method and path with its handler; `body` and `query` are checked before the experiment id."""
+    """A method and path with its handler; `body` and `query` are checked before the experiment id.
+
+    A `bare` route checks the rest itself.
+    """
 
     method: str
     pattern: re.Pattern[str]
     handler: Handler
     body: Check | None
     query: Callable[[Call], None] | None
+    bare: bool
 
 
 _routes: list[Route] = []
@@ -83,13 +88,14 @@ def _route(
     body: Check | None = None,
     query: Callable[[Call], None] | None = None,
     root: str = "/v0",
+    bare: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Register a handler of `path`, which is relative to `<root>/experiments/<experiment id>`."""
-    variable = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    pattern = re.compile(f"{root}/experiments/(?P<experiment>[^/]+){variable}")
+    variable = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path.replace("{path}", "(?P<path>.*)"))
+    pattern = re.compile(f"{root}/experiments/(?P<experiment>[^/]+){variable}", re.DOTALL)
 
     def register(handler: Handler) -> Handler:
-        _routes.append(Route(method, pattern, handler, body, query))
+        _routes.append(Route(method, pattern, handler, body, query, bare))
         return handler
 
     return register
@@ -142,10 +148,12 @@ class Api:
             call = Call(call.request, call.principal, body, call.parameters)
         if route.query is not None:
             route.query(call)
-        self._check_experiment(call)
+        if not route.bare:
+            self.check_experiment(call)
         return route.handler(self, call)
 
-    def _check_experiment(self, call: Call) -> None:
+    def check_experiment(self, call: Call) -> None:
+        """`experiment-id-mismatch` unless header and path name the experiment of this store."""
         path = call.parameters["experiment"]
         header = call.request.headers.get("X-Eden-Experiment-Id")
         if header is None:
@@ -157,8 +165,12 @@ class Api:
                 "experiment-id-mismatch",
                 f"X-Eden-Experiment-Id header {header!r} does not match URL segment {path!r}",
             )
-        if path != self.store.experiment_id:
-            own = self.store.experiment_id
+        self.check_segment(call)
+
+    def check_segment(self, call: Call) -> None:
+        """`experiment-id-mismatch` unless the path names the experiment of this store."""
+        path, own = call.parameters["experiment"], self.store.experiment_id
+        if path != own:
             raise Problem(
                 "experiment-id-mismatch", f"URL segment {path!r} does not match server's experiment {own!r}"
             )
@@ -372,6 +384,12 @@ def _submit(api: Api, call: Call) -> Response:
     return json_response({})
 
 
+@_route("GET", "/tasks/{task_id}/submission")
+def _read_submission(api: Api, call: Call) -> Response:
+    submission = api.tasks.submission(call.parameters["task_id"])
+    return _NO_CONTENT if submission is None else json_response(submission)
+
+
 @_route("POST", "/tasks/{task_id}/accept")
 def _accept(api: Api, call: Call) -> Response:
     api.require_member(call, "orchestrators")
@@ -510,7 +528,14 @@ def _discard(_value: object) -> None:
     """Only the check that made the value matters."""
 
 
-# --- reference helpers, anonymous ---
+# --- reference helpers, anonymous but for the artifacts ---
+
+
+@_route("GET", "/artifacts/{path}", root="/_reference", bare=True)
+def _serve_artifact(api: Api, call: Call) -> Response:
+    api.authenticate(call.request)
+    api.check_segment(call)
+    return artifacts.serve(api.settings.artifacts_dir, call.parameters["path"])
 
 
 @_route("GET", "/tasks/{task_id}/validate-terminal", root="/_reference")

@@ -13,6 +13,7 @@ from eden_service_common.httpd import serve
 from eden_service_common.signals import StopSignal
 
 from .app import Api, Settings
+from .artifacts import refuse_overlap
 from .database import PostgresDatabase, open_database
 from .registry import Registry
 from .schema import provision_readonly_role
@@ -35,6 +36,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--admin-token", help="without it, authentication is off")
     parser.add_argument("--subscribe-timeout", type=float, default=30.0)
     parser.add_argument("--blob-backend", default="file", choices=("file",))
+    parser.add_argument("--artifacts-dir", help="directory of files that the reference route serves")
     parser.add_argument(
         "--artifact-blob-dir", help="directory of deposited artifacts, of which there are none"
     )
@@ -61,8 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         else:
             log.warning("readonly_password_set_but_backend_unsupported: only Postgres has roles")
     if args.artifact_blob_dir is not None:
+        if args.artifacts_dir is not None:
+            refuse_overlap(args.artifact_blob_dir, args.artifacts_dir)
         Path(args.artifact_blob_dir).mkdir(parents=True, exist_ok=True)
-    settings = Settings(args.admin_token, args.subscribe_timeout, experiment.seconds)
+    settings = Settings(args.admin_token, args.subscribe_timeout, experiment.seconds, args.artifacts_dir)
     registry = Registry(store, verify_once=experiment.verify_once)
     api = Api(store, registry, settings, stop)
     log.info("starting uvicorn", host=args.host, port=args.port, store_url=args.store_url)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from eden_service_common.httpd import Response, json_response
 
 _ERROR = "eden://error/"
+_REFERENCE_ERROR = "eden://reference-error/"
 _PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-request": (400, "Bad Request"),
     "experiment-id-mismatch": (400, "Experiment ID Mismatch"),
@@ -19,9 +20,15 @@ _PROBLEMS: dict[str, tuple[int, str]] = {
     "not-claimed": (409, "Not Claimed"),
     "conflicting-resubmission": (409, "Conflicting Resubmission"),
     "invalid-precondition": (409, "Invalid Precondition"),
+    "no-op-variant": (409, "No-Op Variant"),
     "reserved-identifier": (409, "Reserved Identifier"),
     "cycle-detected": (409, "Cycle Detected"),
     "invalid-name": (422, "Invalid Name"),
+}
+_REFERENCE_PROBLEMS: dict[str, tuple[int, str]] = {
+    "invalid-path": (400, "Invalid Path"),
+    "artifact-too-large": (413, "Artifact Too Large"),
+    "artifact-serving-disabled": (503, "Artifact Serving Disabled"),
 }
 
 
@@ -34,9 +41,10 @@ class Problem(Exception):
 
     def response(self, instance: str) -> Response:
         """The answer to the request whose URL is `instance`."""
-        status, title = _PROBLEMS[self.name]
+        root = _REFERENCE_ERROR if self.name in _REFERENCE_PROBLEMS else _ERROR
+        status, title = (_PROBLEMS | _REFERENCE_PROBLEMS)[self.name]
         body = {
-            "type": _ERROR + self.name,
+            "type": root + self.name,
             "title": title,
             "status": status,
             "detail": str(self),

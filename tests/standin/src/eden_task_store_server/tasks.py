@@ -76,6 +76,7 @@ class Tasks:
                         "conflicting-resubmission", f"resubmit of {task_id!r} disagrees with committed result"
                     )
                 return
+            self._require_change(task, submission)
             self._move(task, "submitted", claim=task["claim"], submitted_by=worker_id)
             store.database.execute(
                 "INSERT INTO submission(task_id, kind, data) VALUES (?, ?, ?)",
@@ -104,12 +105,29 @@ class Tasks:
                         self._finish(variant["variant_id"], "error")
                         break
 
+    def submission(self, task_id: str) -> Document | None:
+        """What was submitted for a task, None when nothing is recorded."""
+        with self._store.transaction():
+            task = self._store.get(TASKS, task_id)
+            rows = self._store.database.execute("SELECT data FROM submission WHERE task_id = ?", (task_id,))
+            return {"kind": task["kind"], **json.loads(rows[0][0])} if rows else None
+
     def decision(self, task_id: str) -> Document:
         """How to finalize a task."""
-        with self._store.transaction():
-            submitted = self._store.get(TASKS, task_id)["state"] == "submitted"
-            accepted = not submitted or self._recorded(task_id)["status"] == "success"
-            return {"decision": "accept" if accepted else "reject_worker"}
+        store = self._store
+        with store.transaction():
+            task = store.get(TASKS, task_id)
+            if task["state"] != "submitted":
+                return {"decision": "accept"}
+            submission = self._recorded(task_id)
+            if submission["status"] != "success":
+                return {"decision": "reject_worker"}
+            if task["kind"] == "execution":
+                # Of one that was reclaimed in the meantime, the variant is errored already.
+                status = store.get(VARIANTS, submission["variant_id"])["status"]
+                if status != "starting":
+                    return {"decision": "reject_validation", "reason": f"the variant is {status!r}"}
+            return {"decision": "accept"}
 
     def accept(self, task_id: str) -> None:
         """Complete a submitted task and write its result to the idea and the variant."""
@@ -124,18 +142,22 @@ class Tasks:
                 self._complete_idea(task)
             elif task["kind"] == "evaluation":
                 store.check_evaluation(submission["evaluation"])
-                result = {name: submission[name] for name in ("evaluation", "artifacts_uri")}
+                result = _kept(submission, "evaluation", "artifacts_uri")
                 self._finish(submission["variant_id"], "success", **result, evaluated_by=task["submitted_by"])
 
     def reject(self, task_id: str, reason: str) -> None:
-        """Fail a submitted task, and the variant of an execution with it."""
+        """Fail a submitted task, and its variant unless only the evaluator is at fault."""
         with self._store.transaction():
             task, submission = self._submitted(task_id, "reject")
             self._move(task, "failed")
             self._store.emit("task.failed", task_id=task_id, reason=reason)
             if task["kind"] == "execution":
                 self._complete_idea(task)
-                self._finish(submission["variant_id"], "error", executed_by=task["submitted_by"])
+                if self._store.get(VARIANTS, submission["variant_id"])["status"] == "starting":
+                    self._finish(submission["variant_id"], "error", executed_by=task["submitted_by"])
+            elif task["kind"] == "evaluation" and submission["status"] == "error":
+                result = _kept(submission, "artifacts_uri") if reason != "validation_error" else {}
+                self._finish(submission["variant_id"], "error", **result, evaluated_by=task["submitted_by"])
 
     def _require(self, key: str, payload: Document, kind: str, state: str, wanted: str) -> None:
         """What a new task is about is in the wanted state, and no living task is about it."""
@@ -145,6 +167,14 @@ class Tasks:
         for other in self._store.select(TASKS, kind=kind):
             if other["state"] in _LIVE and other["payload"][key] == about:
                 raise Problem("already-exists", f"a live {kind} task already exists for {about!r}")
+
+    def _require_change(self, task: Document, submission: Document) -> None:
+        """A successful execution has another commit than its parents; its tree is not looked at."""
+        commit = submission.get("commit_sha")
+        if task["kind"] == "execution" and submission["status"] == "success":
+            idea = self._store.find(IDEAS, task["payload"]["idea_id"])
+            if idea is not None and set(idea["parent_commits"]) == {commit}:
+                raise Problem("no-op-variant", f"commit {commit!r} is the parent of task {task['task_id']!r}")
 
     def _recorded(self, task_id: str) -> Document:
         rows = self._store.database.execute("SELECT data FROM submission WHERE task_id = ?", (task_id,))
@@ -173,3 +203,7 @@ class Tasks:
         """Store the task in another state; the claim is dropped unless it is among the fields."""
         kept = {name: value for name, value in task.items() if name != "claim"}
         self._store.put(TASKS, {**kept, "state": state, "updated_at": contracts.now(), **fields})
+
+
+def _kept(submission: Document, *names: str) -> Document:
+    return {name: submission[name] for name in names if name in submission}

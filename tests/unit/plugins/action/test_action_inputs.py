@@ -22,6 +22,7 @@ from ansible_collections.eden.reference.plugins.module_utils._eden.values import
 
 DEFAULT = specification()["eden_experiment_config"]["default"]
 CONFIG_TEXT = experiment_config.dump(DEFAULT)
+WITHOUT_FILES = {"commands": {}, "files": {"experiment": {}, "seed": {}}}
 
 
 def trusted(value: t.Any) -> t.Any:
@@ -57,6 +58,7 @@ def test_right_inputs_give_the_config() -> None:
             "text": CONFIG_TEXT,
             "checksum": hashlib.sha256(CONFIG_TEXT.encode()).hexdigest(),
             "deadlines": {},
+            **WITHOUT_FILES,
         },
     }
 
@@ -105,6 +107,7 @@ def test_a_file_is_kept_as_it_is(tmp_path: pathlib.Path) -> None:
         "text": text,
         "checksum": hashlib.sha256(text.encode()).hexdigest(),
         "deadlines": {"execution_task_deadline": 90},
+        **WITHOUT_FILES,
     }
 
 
@@ -183,8 +186,8 @@ def test_a_number_that_cannot_be_written_out_is_a_problem() -> None:
 
 
 def test_more_requests_than_the_task_store_answers_give_a_warning() -> None:
-    [warning] = run(eden_poll_interval="0.1")["warnings"]
-    assert warning.startswith("4 workers that poll every 0.1 s")
+    [warning] = run(eden_poll_interval="0.05")["warnings"]
+    assert warning.startswith("4 workers that poll every 0.05 s")
 
 
 def encrypted(path: pathlib.Path, text: str) -> VaultLib:

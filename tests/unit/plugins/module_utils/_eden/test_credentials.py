@@ -14,9 +14,9 @@ import typing as t
 import pytest
 import requests
 
-from ansible_collections.eden.reference.plugins.module_utils._eden import credentials
+from ansible_collections.eden.reference.plugins.module_utils._eden import credentials, environments
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
-from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError
+from ansible_collections.eden.reference.plugins.module_utils._errors import ConflictError, MissingError
 from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -30,6 +30,7 @@ PARAMETERS: dict[str, t.Any] = {
     "bound": [{"key": "PASSWORD", "claim": "data", "advice": "Restore it."}],
     "readers": {"db": ["PASSWORD"], "forge": ["KEY"]},
     "digest_key": "KEY",
+    "environments": {},
 }
 
 
@@ -232,3 +233,33 @@ def test_no_value_leaves_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.dumps(credentials.run(Task({**PARAMETERS, "state": "present"}, diff=True)))
     assert cluster.values()
     assert not [value for value in cluster.values().values() if value in answer]
+
+
+class Environments:
+    """A cluster with Secrets of the user."""
+
+    def __init__(self, **secrets: dict[str, str]) -> None:
+        self.secrets = secrets
+
+    def read(self, _kind: str, _namespace: str, name: str) -> t.Any:
+        return {"data": self.secrets[name]} if name in self.secrets else None
+
+
+def test_a_changed_key_of_a_command_changes_the_digest_of_its_readers_only() -> None:
+    readers = {"ideator-host": "llm", "executor-host": "gpu"}
+
+    def digests(key: str = "key", **llm: str) -> dict[str, str]:
+        return environments.digests(Environments(llm=llm, gpu={"A": "MQ=="}), "ns", readers, key)  # type: ignore[arg-type]
+
+    before = digests(A="MQ==", B="Mg==")
+    assert digests(B="Mg==", A="MQ==") == before
+    assert set(before) == {"ideator-host/environment", "executor-host/environment"}
+    after = digests(A="MQ==", B="Mw==")
+    assert {name for name in before if before[name] != after[name]} == {"ideator-host/environment"}
+    assert set(digests("other", A="MQ==", B="Mg==").values()).isdisjoint(before.values())
+    assert set(digests("", A="MQ==").values()) == {""}
+
+
+def test_a_secret_of_a_command_that_is_gone_is_named() -> None:
+    with pytest.raises(MissingError, match=r"Secret ns/llm, which eden_workers\.ideator_host\.env_secret"):
+        environments.digests(Environments(), "ns", {"ideator-host": "llm"}, "key")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import yaml
 from ansible_collections.eden.reference.plugins.module_utils._eden import diagnosis
 from ansible_collections.eden.reference.plugins.module_utils._eden.diagnosis import (
     APPEAR,
+    OWN_INPUTS,
     RETRIED,
     SECOND_TRY,
     SETTLE,
@@ -443,6 +444,24 @@ def test_every_problem_is_explained_in_the_docs() -> None:
 def lost_node(reason: str) -> RolloutState:
     pod = k.pod(POSTGRES, k.container(k.running()), phase="Running")
     return state(POSTGRES, pod, events=[k.event(pod, reason, "Node is not ready")])
+
+
+@pytest.mark.parametrize(
+    ("own", "container", "setting", "expected"),
+    [
+        ("", "executor-host", "image", "eden_image"),
+        ("", "command", "image", "eden_workers.executor_host.image"),
+        ("image", "executor-host", "image", "eden_workers.executor_host.image"),
+        ("image", "executor-host", "resources", "eden_resources"),
+        ("image resources", "", "resources", "eden_workers.executor_host.resources"),
+    ],
+)
+def test_the_input_is_the_hosts_own_where_that_counts(
+    own: str, container: str, setting: str, expected: str
+) -> None:
+    template = {"metadata": {"annotations": {OWN_INPUTS: own}}}
+    workload = {"metadata": {}, "spec": {"template": template}}
+    assert RolloutState(workload, "executor-host", pods=[], events=[]).input(setting, container) == expected
 
 
 def state_with(place: Place, reason: str, row: Reason) -> RolloutState:

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of the module identities that are refused before anything is asked."""
+"""What the module identities refuses before it asks, and what it need not ask."""
 
 from __future__ import annotations
 
 import typing as t
+from unittest import mock
 
 import pytest
 
 from ansible_collections.eden.reference.plugins.module_utils._eden import identities
+from ansible_collections.eden.reference.plugins.module_utils._eden.access import desired_of
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import (
+    IdentitySecret,
+    used_by_ready_pods,
+)
+from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import Bearer
 from ansible_collections.eden.reference.plugins.module_utils._errors import InputError
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
@@ -49,3 +56,47 @@ def test_wrong_options_are_all_named(change: Object, words: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         identities.run(Task(PARAMETERS | change))
     assert all(part in caught.value.message for part in words)
+
+
+SECRET = IdentitySecret("1", "wkr_" + "0" * 26, "token")
+
+
+def using(
+    secret: str, *, checksum: str = SECRET.checksum, ready: bool = True, ending: bool = False
+) -> Object:
+    """A pod with a worker's Secret."""
+    return {
+        "metadata": {
+            "name": "host-0",
+            "annotations": {"eden.reference/identity": checksum},
+            **({"deletionTimestamp": "2026-11-28T05:00:00Z"} if ending else {}),
+        },
+        "spec": {
+            "volumes": [{"name": "credentials"}, {"name": "identity", "secret": {"secretName": secret}}]
+        },
+        "status": {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "asked"),
+    [
+        (using("id-operator"), False),
+        (using("id-operator", ready=False), True),
+        (using("id-operator", ending=True), True),
+        (using("id-operator", checksum="of another token"), True),
+        (using("id-operator", checksum=""), True),
+        # The Secrets of two workers were swapped.
+        (using("id-host"), True),
+        ({"metadata": {"name": "no-worker"}, "spec": {}}, True),
+    ],
+)
+def test_a_ready_pod_with_the_same_identity_saves_a_request(pod: Object, asked: bool) -> None:
+    cluster, store = mock.Mock(), mock.Mock()
+    cluster.list.return_value = [pod]
+    store.whoami.return_value = Bearer(SECRET.worker_id, "operator")
+    desired = desired_of({**PARAMETERS, "groups": []})
+    in_use = used_by_ready_pods(cluster, "ns", "one")
+    observed = identities.observe(store, desired, {"operator": SECRET}, in_use)
+    assert observed.workers[0].bearer == SECRET.worker_id
+    assert bool(store.whoami.mock_calls) == asked

@@ -386,30 +386,43 @@ def test_strings_are_the_booleans_that_the_filter_reads(word: str) -> None:
     assert to_bool(word) == to_bool(word.upper()) == (word in ("yes", "true", "on", "1"))
 
 
+MANY = {"executor_host": 99, "evaluator_host": 99, "ideator_host": 99}
+
+
 @pytest.mark.parametrize(
-    ("replicas", "interval", "words"),
+    ("replicas", "interval", "remembers", "words"),
     [
-        ({"executor_host": 4, "evaluator_host": 1}, 1.0, ""),
-        ({"executor_host": "4", "evaluator_host": 1}, "1", ""),
-        ({"executor_host": 4, "evaluator_host": 2}, 1.0, "8 workers that poll every 1 s send 8 requests"),
-        (
-            {"executor_host": 99, "evaluator_host": 99, "ideator_host": 99},
-            1.0,
-            "Raise eden_poll_interval to 42.6 or",
-        ),
-        ({"executor_host": 99, "evaluator_host": 99, "ideator_host": 99}, 43, ""),
-        ({"executor_host": "0", "evaluator_host": 0, "ideator_host": 0, "orchestrator": 0}, 0.001, ""),
-        ({}, 0.1, "send 40 requests a second"),
+        ({}, 5.0, False, ""),
+        ({}, 1.0, False, "4 workers that poll every 1 s send 17 requests a second"),
+        ({}, "1", "no", "Raise eden_poll_interval to 2.4 or lower eden_replicas, or set eden_remember"),
+        ({}, 1.0, True, ""),
+        ({"executor_host": "4", "evaluator_host": 2}, "3", "false", ""),
+        (MANY, 1.0, True, "Raise eden_poll_interval to 1.6 or lower eden_replicas."),
+        (MANY, 5.0, True, ""),
+        (MANY, 5.0, False, "Raise eden_poll_interval to 44.4 or"),
+        ({"executor_host": "0", "evaluator_host": 0, "ideator_host": 0, "orchestrator": 0}, 0.001, False, ""),
+        ({}, 0.05, "yes", "send 340 requests a second"),
     ],
 )
 def test_more_requests_than_the_task_store_answers_give_a_warning(
-    replicas: t.Any, interval: t.Any, words: str
+    replicas: t.Any, interval: t.Any, remembers: t.Any, words: str
 ) -> None:
-    given = {**RIGHT, "eden_replicas": replicas, "eden_poll_interval": interval}
+    given = {
+        **RIGHT,
+        "eden_replicas": replicas,
+        "eden_poll_interval": interval,
+        "eden_remember_credentials": remembers,
+    }
     assert inputs.check(given) == []
     found = inputs.warnings(given)
     assert len(found) == bool(words)
     assert words in "".join(found)
+
+
+def test_replicas_of_workers_count() -> None:
+    workers = {"executor_host": {"replicas": "99"}, "ideator_host": {"mode": "scripted"}}
+    [words] = inputs.warnings({**RIGHT, "eden_workers": workers})
+    assert "102 workers that poll" in words
 
 
 INGRESS = {"host": "eden.example.org"}

@@ -142,8 +142,10 @@ def connection(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "connected", connected)
 
 
-def run(check_mode: bool = False, **inputs: t.Any) -> dict[str, t.Any]:
-    return preflight.run(Task(options("lab", **inputs), check_mode))
+def run(
+    check_mode: bool = False, files: dict[str, dict[str, t.Any]] | None = None, **inputs: t.Any
+) -> dict[str, t.Any]:
+    return preflight.run(Task({**options("lab", **inputs), "files": files or {}}, check_mode))
 
 
 def refusal(kind: type[CollectionError] = CollectionError, **inputs: t.Any) -> str:
@@ -335,6 +337,12 @@ def test_the_secret_of_the_user_is_not_ours(cluster: FakeCluster) -> None:
 
 
 AFFINITY_FAULT = 'Deployment.apps "x" is invalid: spec.template.spec.affinity.podAffinity: Required value'
+
+
+def of_worker(**worker: t.Any) -> dict[str, t.Any]:
+    return {"eden_workers": {"executor_host": worker}}
+
+
 STRICT_FAULT = 'strict decoding error: unknown field "spec.template.spec.tolerations[0].efect"'
 LIMITS_FAULT = "spec.template.spec.containers[1].resources.requests: Invalid value: must be less"
 EGRESS_FAULT = 'NetworkPolicy.networking.k8s.io "x" is invalid: spec.egress[0].ports[0].port: Invalid value'
@@ -358,6 +366,16 @@ POLICY_ON_TOLERATIONS = (
             "eden_postgres_resources",
         ),
         ({"eden_worker_egress": [{"to": []}]}, "NetworkPolicy", 422, EGRESS_FAULT, "eden_worker_egress"),
+        (
+            of_worker(tolerations=[{}], node_selector={"a": "b"}),
+            "Deployment",
+            400,
+            STRICT_FAULT,
+            "tolerations",
+        ),
+        (of_worker(resources={"limits": {"cpu": 1}}), "Deployment", 422, LIMITS_FAULT, "resources"),
+        (of_worker(egress=[{}]), "NetworkPolicy", 422, EGRESS_FAULT, "egress"),
+        (of_worker(tolerations=[{}]), "Deployment", 422, POLICY_ON_TOLERATIONS, ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 422, POLICY_FAULT, ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 403, "exceeded quota: q", ""),
         ({"eden_affinity": {"podAffinity": {}}}, "Deployment", 404, "namespaces lab not found", ""),
@@ -371,6 +389,7 @@ def test_the_server_tries_inputs_of_its_own_types(
     error = cluster.answers[kind] = ClusterError("create", f"{kind} lab", status, "Invalid", said)
     error.refusal = classify(said, status)
     if refused:
+        refused = f"eden_workers.executor_host.{refused}" if "eden_workers" in inputs else refused
         message = refusal(InputError, **inputs)
         assert message.startswith(f"The API server refuses {refused}. Could not create {kind} lab: ")
         assert said in message
@@ -565,6 +584,102 @@ def test_a_seed_commit_that_is_none(cluster: FakeCluster) -> None:
         "ConfigMap lab/eden-seed contains 'main' instead of a commit id. Delete this ConfigMap: "
         "the phase seed then reads it from the repository, which is kept."
     )
+
+
+# Files and environments of commands
+
+KEYS = ("Secret", "llm-keys")
+WITH_KEYS = {"ideator_host": {"mode": "subprocess", "env_secret": "llm-keys"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "expected"),
+    [
+        ("", None, ""),
+        ("new", None, "new"),
+        ("", {"commit": COMMIT}, ""),
+        ("", {"commit": COMMIT, "files": "old"}, "old"),
+        ("old", {"commit": COMMIT, "files": "old"}, "old"),
+    ],
+)
+def test_the_files_of_the_seed_are_kept(
+    cluster: FakeCluster, given: str, stored: dict[str, str] | None, expected: str
+) -> None:
+    cluster.objects |= {SEED: configmap(**stored), POSTGRES_CLAIM: claim(STORED)} if stored else {}
+    assert run(files={"seed": {"checksum": given, "parts": 1} if given else {}})["seed_files"] == expected
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (
+            {"files": "old"},
+            ("made from other files", "Set it back to the files as they were, or leave it empty"),
+        ),
+        ({}, ("made without files", "Leave it empty")),
+    ],
+)
+def test_other_files_for_the_seed_of_an_experiment_are_refused(
+    cluster: FakeCluster, stored: dict[str, str], words: tuple[str, ...], check_mode: bool
+) -> None:
+    cluster.objects |= {SEED: configmap(commit=COMMIT, **stored), POSTGRES_CLAIM: claim(STORED)}
+    with pytest.raises(InputError) as error:
+        run(check_mode, files={"seed": {"checksum": "new", "parts": 1}})
+    assert all(
+        part in error.value.message for part in (*words, "ConfigMap lab/eden-seed", "another eden_name")
+    )
+
+
+def test_configmaps_of_others_under_the_names_of_the_files_are_refused(cluster: FakeCluster) -> None:
+    cluster.objects["ConfigMap", "eden-experiment-files-1"] = {"metadata": {}, "data": {}}
+    files = {"experiment": {"checksum": "x", "parts": 2}, "seed": {}}
+    with pytest.raises(CollectionError, match="ConfigMap lab/eden-experiment-files-1"):
+        run(files=files)
+    run(files={"experiment": {"checksum": "x", "parts": 1}, "seed": {}})
+
+
+def test_a_secret_for_commands(cluster: FakeCluster) -> None:
+    cluster.objects[KEYS] = secret(API_KEY=b"k", _model=b"\xe2\x82\xac")
+    run(eden_workers=WITH_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        *(
+            ({key: b"hunter2"}, f"{key} is reserved")
+            for key in ("PATH", "HOME", "EDEN_TASK_JSON", "FORGEJO_X", "PYTHONPATH", "LD_PRELOAD")
+        ),
+        ({"a-b": b"hunter2"}, "a-b is not the name of a variable"),
+        ({"KEY": b"hunter2\0"}, "KEY contains a NUL character"),
+        ({"KEY": b"hunter2\xff"}, "KEY is not UTF-8"),
+    ],
+)
+def test_keys_that_are_no_variables_of_commands(
+    cluster: FakeCluster, values: dict[str, bytes], words: str
+) -> None:
+    cluster.objects[KEYS] = secret(**values)
+    message = refusal(CredentialsError, eden_workers=WITH_KEYS)
+    assert message.startswith(
+        "Secret lab/llm-keys, which eden_workers.ideator_host.env_secret names, has keys that cannot be"
+    )
+    assert words in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_secret_for_commands_that_does_not_exist(cluster: FakeCluster, exists: bool) -> None:
+    if not exists:
+        cluster.objects.clear()
+    message = refusal(eden_workers=WITH_KEYS)
+    assert "no Secret lab/llm-keys, which eden_workers.ideator_host.env_secret names. Create it" in message
+    assert ("kubectl create namespace lab" in message) is not exists
+
+
+def test_a_secret_for_commands_that_may_not_be_read(cluster: FakeCluster) -> None:
+    cluster.refused = {KEYS}
+    assert "Have get on it granted" in refusal(eden_workers=WITH_KEYS)
 
 
 def test_several_problems_are_reported_at_once(cluster: FakeCluster) -> None:

@@ -151,3 +151,54 @@ def test_what_precedes_a_restart() -> None:
     assert set(found["trials"]) == set(derive()["components"]) - {"provision", "seed"}
     assert found["trials"]["web-ui"]["command"][-1] == "eden_web_ui"
     assert as_filter(CATALOGUE, "eden", trial=False)["restarts"] == {**found, "trials": {}}
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "placement"),
+    [
+        ({}, "scripted", ""),
+        ({"replicas": 3}, "scripted", ""),
+        ({"mode": "subprocess"}, "subprocess", "host"),
+        ({"mode": "subprocess", "image": "cuda:12"}, "subprocess", "beside"),
+        ({"mode": "subprocess", "image": "mine:1", "placement": "host"}, "subprocess", "host"),
+    ],
+)
+def test_a_host_has_its_mode_and_its_command_a_place(
+    options: dict[str, t.Any], mode: str, placement: str
+) -> None:
+    found = derive(workers={"executor_host": options})
+    host = found["components"]["executor-host"]
+    assert (host["mode"], host["placement"]) == (mode, placement)
+    assert host["replicas"] == options.get("replicas", 1)
+    runs = mode == "subprocess"
+    assert found["shares_artifacts"] is runs
+    assert host["config"] == ("eden-executor-host-config" if runs else "eden-experiment-config")
+    # Only the hosts that run commands get what these need.
+    ideator = found["components"]["ideator-host"]
+    assert (ideator["mode"], ideator["shares_artifacts"]) == ("scripted", False)
+    assert found["components"]["task-store-server"]["shares_artifacts"] is runs
+    configmaps = {item["name"] for item in found["objects"] if item["kind"] == "ConfigMap"}
+    expected = {"eden-executor-host-config"} if runs else set()
+    assert configmaps == expected | ({"eden-commands"} if placement == "beside" else set())
+
+
+def test_the_mode_subprocess_adds_what_an_evaluator_needs_and_takes_nothing() -> None:
+    scripted, found = derive(), derive(workers={"evaluator_host": {"mode": "subprocess"}})
+    new = [edge for edge in found["edges"] if edge not in scripted["edges"]]
+    assert new == [{"client": "evaluator-host", "server": "forgejo", "port": SERVERS["forgejo"]}]
+    assert found["readers"] == {**scripted["readers"], "evaluator-host": ["FORGEJO_REMOTE_PASSWORD"]}
+    assert found["claims"] == scripted["claims"]
+    assert {claim["key"] for claim in found["own_claims"]} == {"blob", "artifacts"}
+
+
+def test_the_claim_of_the_artifacts_is_needed_without_the_web_ui() -> None:
+    for workers, keys in (({}, {"blob"}), ({"ideator_host": {"mode": "subprocess"}}, {"blob", "artifacts"})):
+        found = derive(replicas={"web_ui": 0}, workers=workers)
+        assert {claim["key"] for claim in found["own_claims"]} == keys
+
+
+def test_a_trial_knows_which_fields_are_a_hosts_own() -> None:
+    options = {"mode": "subprocess", "image": "mine:1", "resources": {"limits": {"memory": "1Gi"}}}
+    for placement, own in (("host", ["resources", "image", "imagePullPolicy"]), ("beside", None)):
+        workers = {"executor_host": {**options, "placement": placement}}
+        assert derive(workers=workers)["restarts"]["trials"]["executor-host"].get("own") == own

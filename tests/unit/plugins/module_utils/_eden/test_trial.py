@@ -173,6 +173,54 @@ def test_a_later_phase_is_tried_with_the_inputs_that_it_shares(
         assert found.after == workload(follower, **change)
 
 
+SECRET = [{"secretRef": {"name": "llm-keys"}}]
+GPU = {"limits": {"nvidia.com/gpu": "1"}}
+
+
+def beside(**fields: t.Any) -> trial.Restart:
+    """A host whose container `command` is about to be another one."""
+    change = restart("executor-host", runtimeClassName="nvidia", envFrom=SECRET)
+    before, after = (
+        {"name": "command", "image": "debian:12"},
+        {"name": "command", "image": "cuda:12", **fields},
+    )
+    for live, container in ((change.before, before), (change.after, after)):
+        template = live["spec"]["template"]
+        template["spec"]["containers"].append(container)
+        template["metadata"]["labels"]["eden.reference/shares-artifacts"] = "true"
+        template["metadata"]["labels"] |= dict.fromkeys(trial.SHARING_LABELS[1:], "eden")
+    return change
+
+
+def test_a_container_beside_the_host_is_tried_with_a_shell() -> None:
+    change = beside(resources=GPU, envFrom=SECRET, args=["serve"], volumeMounts=[{"name": "repo"}])
+    assert trial.needs_trial(change)
+    spec = tried(change)
+    host, command = spec["containers"]
+    assert spec["runtimeClassName"] == "nvidia"
+    assert host["envFrom"] == SECRET
+    assert command == {
+        "name": "command",
+        "image": "cuda:12",
+        "envFrom": SECRET,
+        "command": ["/bin/sh", "-c", ":"],
+        "resources": {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}},
+    }
+
+
+def test_the_trial_of_a_pod_that_shares_a_volume_comes_to_its_node() -> None:
+    labels = trial.job(beside(), [], 300)["spec"]["template"]["metadata"]["labels"]
+    assert set(trial.SHARING_LABELS) <= set(labels)
+    assert "app.kubernetes.io/component" not in labels
+
+
+def test_a_host_is_tried_with_its_own_options_and_not_with_those_of_others() -> None:
+    change = {"image": "eden:2", "nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}]}
+    own = {**TRIALS["executor-host"], "own": ["image", "nodeSelector"]}
+    found = trial.follow([restart(**change)], workload("executor-host"), "executor-host", own)
+    assert found.after == workload("executor-host", tolerations=change["tolerations"])
+
+
 ON_NODE = {"key": "metadata.name", "operator": "In", "values": ["node-1"]}
 SSD = {"key": "disk", "operator": "In", "values": ["ssd"]}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
