@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import typing as t
@@ -42,11 +43,13 @@ class AtWrite:
         number: which one, from 1.
         cut: before the server gets it, when it was executed and not answered, or when it was answered.
         arguments: of the run.
+        target: only writes whose path has this part count.
     """
 
     number: int
     cut: Cut
     arguments: tuple[str, ...] = ()
+    target: str = ""
 
     def __str__(self) -> str:
         return f"write {self.number} {self.cut}"
@@ -59,7 +62,7 @@ class AtWrite:
             experiment.traffic.cut = True
             running[0].kill()
 
-        experiment.traffic.restart(cut_at(self.number, self.cut, kill))
+        experiment.traffic.restart(cut_at(self.number, self.cut, kill, self.target))
         running.append(experiment.start(*self.arguments, playbook=playbook))
         return _ended(experiment, running[0])
 
@@ -101,8 +104,9 @@ class AtTime:
             timer.join()
 
 
-def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Rule:
-    """Kill at the write of that number."""
+def cut_at(number: int, cut: Cut, kill: t.Callable[[], None], target: str = "") -> Rule:
+    """Kill at the write of that number, of those to such a target."""
+    numbers = itertools.count(1)
     actions = {
         "before": Action(executed=False, reply="reset", then=kill),
         "unanswered": Action(reply="reset", then=kill),
@@ -110,7 +114,8 @@ def cut_at(number: int, cut: Cut, kill: t.Callable[[], None]) -> Rule:
     }
 
     def action(request: Request) -> Action:
-        return actions[cut] if request.write == number else PASS
+        counts = request.write and target in request.target
+        return actions[cut] if counts and next(numbers) == number else PASS
 
     return action
 

@@ -26,7 +26,7 @@ from outcomes import TASK_STORE, stays_idle
 from pools import Pool, pods, settled
 from thin_rig import INSTANCE, Experiment, Outcome
 from traffic import PASS, Action, Request
-from trials import Trial
+from trials import Trial, sure
 
 GROUP = "killed at a write of a change"
 LEVELS = ("info", "debug")
@@ -96,7 +96,7 @@ def undisturbed(pool: Pool, *arguments: str) -> tuple[Verdict, Outcome, list[str
 def trials(pool: Pool) -> list[Trial]:
     """A kill at each write of a change, before it is sent, before it is answered, and after."""
     _verdict, outcome, _left = undisturbed(pool)
-    kills = [AtWrite(number, cut) for number in range(1, len(outcome.writes) + 1) for cut in CUTS]
+    kills = [AtWrite(number, cut) for number in range(1, sure(outcome.writes) + 1) for cut in CUTS]
     return [
         Trial(GROUP, f"change: {kill}", lambda _rig, _reference, kill=kill: _survive(pool, kill))
         for kill in kills

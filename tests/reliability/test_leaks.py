@@ -22,6 +22,8 @@ from traffic import PASS, Action, Request
 LOUD = ("-vvv", "--diff")
 # The rig answers in this process, which looking all the time would slow down.
 PAUSE = 0.1
+# What a run writes before, such as its lock, is no token.
+REISSUE = "/reissue-credential"
 MISSING = "registry.example/eden/reference:leak"
 # What each place shows of any run, so that no empty one is searched.
 PLACES = {
@@ -118,7 +120,7 @@ CASES = {
     "missing permissions": Case(missing_permissions, "secrets in namespace "),
     "unreachable cluster": Case(unreachable, "127.0.0.1:1"),
     "killed when a token was issued": Case(
-        lost_identity, "TASK [", lambda experiment: AtWrite(1, "answered", LOUD).apply(experiment)
+        lost_identity, "TASK [", lambda experiment: AtWrite(1, "answered", LOUD, REISSUE).apply(experiment)
     ),
     "answers cut off that carry a token": Case(lost_identity, "task store", half_replies),
 }

@@ -14,11 +14,13 @@ from types import SimpleNamespace
 
 import oracles
 import pytest
+from kills import cut_at
 from kube import MERGE, path_of
 from oracles import Reference, State, Verdict
 from outcomes import Report, require_refusal, run_as_predicted
 from thin_rig import MARK, Experiment, Outcome, Rig
-from traffic import Request, Side, is_write
+from traffic import PASS, Request, Side, is_write
+from trials import sure
 
 ADMIN_WRITE = Request(1, 1, "api", "PATCH", "/api/v1/namespaces/a/secrets/b")
 RECAP = "PLAY RECAP\neden : ok=1 changed={} failed=0"
@@ -45,6 +47,23 @@ def encoded(text: str) -> str:
 def test_oracles_find_nothing_in_a_sound_experiment(installed: Experiment, reference: Reference) -> None:
     outcome = installed.run()
     assert oracles.check_run(installed, reference, outcome).violations == []
+
+
+def test_what_a_slow_run_sends_more_of_is_not_sure() -> None:
+    lease, watch = (
+        "/apis/coordination.k8s.io/v1/namespaces/a/leases/b",
+        "/api/v1/namespaces/a/pods?watch=true",
+    )
+    targets = [lease, "/one", lease, watch, "/two", lease, lease]
+    assert sure(Request(number, 1, "api", "PUT", target) for number, target in enumerate(targets)) == 4
+
+
+@pytest.mark.parametrize(("number", "target", "killed_at"), [(2, "", 2), (1, "/b", 3), (2, "/b", 4)])
+def test_a_kill_counts_the_writes_to_its_target(number: int, target: str, killed_at: int) -> None:
+    rule = cut_at(number, "answered", lambda: None, target)
+    sent = [Request(n, n, "api", "PUT", path) for n, path in enumerate(["/a", "/a", "/b", "/b"], 1)]
+    sent.insert(0, Request(9, 0, "api", "GET", "/b"))
+    assert [request.write for request in sent if rule(request) is not PASS] == [killed_at]
 
 
 @pytest.mark.parametrize(

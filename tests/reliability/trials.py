@@ -15,12 +15,14 @@ from deployer import Deployer, Grant, grants, is_optional, refusal, rules_of, sh
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
-from traffic import Reply, Rule
+from traffic import Reply, Request, Rule
 
 # On two cores, more at a time take no less time.
 AT_A_TIME = 2
-# Watches that end early make some requests more or less in a run.
+# Workloads that are not ready yet are listed again.
 VARYING = 10
+# A run takes its lock and releases it; more writes to the Lease are renewals.
+LOCK_WRITES = 2
 LOST: tuple[Reply, ...] = ("reset", "half")
 
 
@@ -52,6 +54,11 @@ def _disturbed(group: str, name: str, rule: t.Callable[[], Rule], sure: bool = T
     return Trial(group, name, lambda rig, reference: faults.run_with_faults(rig, reference, rule(), sure))
 
 
+def sure(requests: t.Iterable[Request]) -> int:
+    """How many of these any run sends: a slow one renews its lock and begins a watch more often."""
+    return LOCK_WRITES + sum(not found.is_watch and "/leases" not in found.target for found in requests)
+
+
 def at_boundaries(reference: Reference) -> list[Trial]:
     """A kill at each boundary between two tasks."""
     return [
@@ -62,7 +69,7 @@ def at_boundaries(reference: Reference) -> list[Trial]:
 
 def at_writes(reference: Reference) -> list[Trial]:
     """A kill at each write, before it is sent, before it is answered, and after."""
-    writes = len(reference.first.writes)
+    writes = sure(reference.first.writes)
     return [
         _killed("killed at a write", AtWrite(number, cut)) for number in range(1, writes + 1) for cut in CUTS
     ]
@@ -80,7 +87,7 @@ def at_times(reference: Reference, count: int, seed: int) -> list[Trial]:
 def in_pairs(reference: Reference, count: int, seed: int) -> list[Trial]:
     """Kills at a write, and then of the run after it."""
     dice = random.Random(f"{seed} pairs")
-    writes = len(reference.first.writes)
+    writes = sure(reference.first.writes)
 
     def kill() -> Kill:
         return AtWrite(dice.randint(1, writes), dice.choice(CUTS))
@@ -117,13 +124,13 @@ def black_holes(reference: Reference) -> list[Trial]:
     """Each request that an undisturbed run is sure to send gets no answer."""
     return [
         _disturbed("one request without an answer", f"request {n:03}", partial(faults.black_hole, n))
-        for n in range(1, len(reference.first.requests) - VARYING + 1)
+        for n in range(1, sure(reference.first.requests) - VARYING + 1)
     ]
 
 
 def lost_replies(reference: Reference) -> list[Trial]:
     """The answer to each write is lost, or cut off."""
-    writes = range(1, len(reference.first.writes) + 1)
+    writes = range(1, sure(reference.first.writes) + 1)
     return [
         _disturbed("executed, reply lost", f"write {n}: {reply}", partial(faults.lost_reply, n, reply))
         for n in writes
