@@ -106,7 +106,8 @@ class Pod:
         pid = self.server.pid
         if ISOLATED:
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-        os.kill(pid, number)
+        # A container dies as a whole.
+        (os.kill if ISOLATED or number != signal.SIGKILL else os.killpg)(pid, number)
 
     def children(self) -> list[str]:
         """The processes of the container but the first, zombies included."""
