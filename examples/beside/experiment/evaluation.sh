@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # Score the number of a variant: 0 for 42, and less for all others.
 set -eu
 

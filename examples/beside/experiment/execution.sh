@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # Turn an idea into a commit: write its number into the file `number` of the worktree.
 set -eu
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
 # Propose one number per question of the host: 7, 14, 21, … The host's lines are JSON, and so are the answers.
 
 number=0
