@@ -41,7 +41,7 @@ def hold_commands(directory):
 HOST = f"{HOLD}\nhold_commands(sys.argv[1])\nprint('up', flush=True)\nsignal.pause()\n"
 
 
-def until(condition: t.Callable[[], t.Any], seconds: float = 10) -> t.Any:
+def until(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
     """The condition's value, once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -141,7 +141,7 @@ class Pod:
     def run(self, program: str, *words: str, **variables: str) -> tuple[int, str, str]:
         """Run the command: its exit code, output and errors."""
         call = self.call(program, *words, **variables)
-        output, errors = call.communicate(timeout=30)
+        output, errors = call.communicate(timeout=120)
         return call.returncode, output.decode(), errors.decode()
 
     def marked(self) -> list[str]:
@@ -153,7 +153,7 @@ class Pod:
         for process in self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream:
                     with contextlib.suppress(BrokenPipeError):
@@ -164,9 +164,14 @@ class Pod:
 def pod(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[Pod]:
     """A pod whose command's container has this shell."""
     shell, *without_setsid = request.param.split(maxsplit=1)
-    found = Pod(tmp_path, shell, bool(without_setsid))
-    yield found
-    found.close()
+    # A container does not begin with SIGINT ignored, as what runs in a shell's background does.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        found = Pod(tmp_path, shell, bool(without_setsid))
+        yield found
+        found.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_output_and_exit_code(pod: Pod) -> None:
