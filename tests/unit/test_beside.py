@@ -38,6 +38,8 @@ def hold_commands(directory):
     os.open(calls, os.O_WRONLY)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 """
+# Seconds that only what hangs takes.
+PATIENCE = 120
 HOST = f"{HOLD}\nhold_commands(sys.argv[1])\nprint('up', flush=True)\nsignal.pause()\n"
 
 
@@ -141,7 +143,7 @@ class Pod:
     def run(self, program: str, *words: str, **variables: str) -> tuple[int, str, str]:
         """Run the command: its exit code, output and errors."""
         call = self.call(program, *words, **variables)
-        output, errors = call.communicate(timeout=120)
+        output, errors = call.communicate(timeout=PATIENCE)
         return call.returncode, output.decode(), errors.decode()
 
     def marked(self) -> list[str]:
@@ -153,7 +155,7 @@ class Pod:
         for process in self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(60)
+            process.wait(PATIENCE)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream:
                     with contextlib.suppress(BrokenPipeError):
@@ -214,7 +216,7 @@ def test_a_dialogue_has_no_delays(pod: Pod) -> None:
     assert time.monotonic() - begin < 4
     call.stdin.close()
     assert call.stdout.readline() == b"bye\n"
-    assert call.wait(10) == 0
+    assert call.wait(PATIENCE) == 0
 
 
 def ready(call: subprocess.Popen[bytes]) -> None:
@@ -257,7 +259,7 @@ def test_sigterm_reaches_the_whole_group(pod: Pod) -> None:
     call = pod.call(f"python3 -c 'import time; time.sleep(99)' MARK & sh -c \"{child}\" MARK; :")
     ready(call)
     os.killpg(call.pid, signal.SIGTERM)
-    output, _ = call.communicate(timeout=20)
+    output, _ = call.communicate(timeout=PATIENCE)
     assert (call.returncode, output) == (143, b"child\n")
     assert not pod.marked()
 
@@ -267,7 +269,7 @@ def test_a_command_that_handles_sigterm_gives_its_own_exit_code(pod: Pod) -> Non
     call = pod.call(f'exec python3 -c "{program}" MARK')
     ready(call)
     os.killpg(call.pid, signal.SIGTERM)
-    assert call.wait(20) == 5
+    assert call.wait(PATIENCE) == 5
 
 
 @pytest.mark.parametrize("pod", ["dash"], indirect=True)
@@ -281,7 +283,7 @@ def test_sigterm_that_comes_with_the_start_reaches_the_command(pod: Pod, tmp_pat
     call = pod.call(program, PYTHONPATH=str(tmp_path))
     ready(call)
     os.killpg(call.pid, signal.SIGTERM)
-    assert call.communicate(timeout=20)[0] == b"handled\n"
+    assert call.communicate(timeout=PATIENCE)[0] == b"handled\n"
     assert call.returncode == 6
 
 
@@ -296,7 +298,7 @@ def test_a_killed_forwarder_ends_the_command(pod: Pod, early: bool) -> None:
         ready(call)
         os.killpg(call.pid, signal.SIGTERM)
     os.killpg(call.pid, signal.SIGKILL)
-    assert call.wait(10) == -signal.SIGKILL
+    assert call.wait(PATIENCE) == -signal.SIGKILL
     assert pod.run("echo next") == (0, "next\n", "")
     if ISOLATED or early:
         assert not pod.marked()
@@ -307,24 +309,24 @@ def test_the_commands_container_dies(pod: Pod) -> None:
     call = pod.call("echo ready; sleep 99; : MARK")
     ready(call)
     pod.signal_server(signal.SIGKILL)
-    _, errors = call.communicate(timeout=20)
+    _, errors = call.communicate(timeout=PATIENCE)
     assert call.returncode == 137
     assert b"container `command` ended" in errors
     following = pod.call("echo back")
     time.sleep(0.5)
     assert following.poll() is None
     pod.serve()
-    assert following.communicate(timeout=20)[0] == b"back\n"
+    assert following.communicate(timeout=PATIENCE)[0] == b"back\n"
 
 
 @pytest.mark.parametrize("pod", ["dash"], indirect=True)
 def test_sigterm_while_there_is_no_server(pod: Pod) -> None:
     pod.signal_server(signal.SIGKILL)
-    pod.server.wait(10)
+    pod.server.wait(PATIENCE)
     call = pod.call("echo back")
     until(lambda: list(pod.directory.glob("call-*/environment")))
     os.killpg(call.pid, signal.SIGTERM)
-    assert call.wait(10) == 143
+    assert call.wait(PATIENCE) == 143
     assert not list(pod.directory.glob("call-*"))
 
 
@@ -346,21 +348,21 @@ def test_the_pod_is_deleted(pod: Pod) -> None:
     for _ in range(2):
         pod.signal_server(signal.SIGTERM)
         time.sleep(0.2)
-    assert call.communicate(b"done\n", timeout=20)[0] == b"done\n"
+    assert call.communicate(b"done\n", timeout=PATIENCE)[0] == b"done\n"
     assert call.returncode == 3
     assert pod.run("echo another") == (0, "another\n", "")
     pod.signal_server(signal.SIGTERM)
     time.sleep(1.5)
     assert pod.server.poll() is None, "the host is still there"
     os.killpg(pod.host.pid, signal.SIGKILL)
-    assert pod.server.wait(10) == 0
+    assert pod.server.wait(PATIENCE) == 0
 
 
 def test_a_server_without_a_host_ends_at_once(pod: Pod) -> None:
     os.killpg(pod.host.pid, signal.SIGKILL)
     time.sleep(1.2)
     pod.signal_server(signal.SIGTERM)
-    assert pod.server.wait(10) == 0
+    assert pod.server.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("pod", ["dash"], indirect=True)
@@ -398,9 +400,9 @@ def test_endless_output_is_dropped_and_takes_no_memory(pod: Pod) -> None:
 def test_large_input_and_output_pass_whole(pod: Pod) -> None:
     data = os.urandom(1 << 20)
     call = pod.call("cat")
-    assert call.communicate(data, timeout=30)[0] == data
+    assert call.communicate(data, timeout=PATIENCE)[0] == data
     call = pod.call("exit 0")
-    assert call.communicate(data, timeout=30)[0] == b""
+    assert call.communicate(data, timeout=PATIENCE)[0] == b""
 
 
 def test_commands_that_are_not_calls_are_ignored(pod: Pod) -> None:
@@ -418,7 +420,7 @@ def test_a_directory_that_the_container_lacks(pod: Pod) -> None:
     following = pod.call("echo never")
     until(lambda: len(list(pod.directory.glob("call-*/environment"))) == 2)
     shutil.rmtree(pod.worktree)
-    call.communicate(b"\n", timeout=10)
-    output, errors = following.communicate(timeout=20)
+    call.communicate(b"\n", timeout=PATIENCE)
+    output, errors = following.communicate(timeout=PATIENCE)
     assert (following.returncode, output) == (126, b"")
     assert b"tree's" in errors
