@@ -189,7 +189,7 @@ def test_the_environment_is_the_containers_and_the_documented_variables(pod: Pod
         "EDEN_WORKER_CREDENTIAL": "token",
         "EDEN_OTHER": "x",
     }
-    code, output, _ = pod.run("env -0; pwd", **given)
+    code, output, _errors = pod.run("env -0; pwd", **given)
     *pairs, directory = output.split("\0")
     found = dict(pair.split("=", 1) for pair in pairs)
     assert code == 0
@@ -259,7 +259,7 @@ def test_sigterm_reaches_the_whole_group(pod: Pod) -> None:
     call = pod.call(f"python3 -c 'import time; time.sleep(99)' MARK & sh -c \"{child}\" MARK; :")
     ready(call)
     os.killpg(call.pid, signal.SIGTERM)
-    output, _ = call.communicate(timeout=PATIENCE)
+    output, _errors = call.communicate(timeout=PATIENCE)
     assert (call.returncode, output) == (143, b"child\n")
     assert not pod.marked()
 
@@ -309,7 +309,7 @@ def test_the_commands_container_dies(pod: Pod) -> None:
     call = pod.call("echo ready; sleep 99; : MARK")
     ready(call)
     pod.signal_server(signal.SIGKILL)
-    _, errors = call.communicate(timeout=PATIENCE)
+    _output, errors = call.communicate(timeout=PATIENCE)
     assert call.returncode == 137
     assert b"container `command` ended" in errors
     following = pod.call("echo back")
@@ -345,7 +345,7 @@ def test_the_host_dies_and_comes_back(pod: Pod) -> None:
 def test_the_pod_is_deleted(pod: Pod) -> None:
     call = pod.call("echo ready; read -r line; echo $line; exit 3")
     ready(call)
-    for _ in range(2):
+    for _turn in range(2):
         pod.signal_server(signal.SIGTERM)
         time.sleep(0.2)
     assert call.communicate(b"done\n", timeout=PATIENCE)[0] == b"done\n"

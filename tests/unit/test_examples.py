@@ -162,7 +162,7 @@ class Host:
         """The scores of the seed and of all variants."""
         scores = [self.evaluate(self.base)["score"]]
         with self.ideator() as ideator:
-            for _ in range(self.config["ideation_policy"]["total"]):
+            for _turn in range(self.config["ideation_policy"]["total"]):
                 ended, ideas = self.ideate(ideator)
                 assert (ended, len(ideas)) == ("ideation-done", 1)
                 scores.append(self.variant(ideas[0])["score"])

@@ -21,10 +21,15 @@ OURS = {"app.kubernetes.io/managed-by": "eden.reference"}
 OF_THE_EXPERIMENT = {**OURS, "eden.reference/experiment-id": "exp_1"}
 
 
-def thing(kind: str, name: str, labels: t.Mapping[str, str] = OURS, **metadata: t.Any) -> Object:
+def thing(kind: str, name: str, labels: t.Mapping[str, str] | None = None, **metadata: t.Any) -> Object:
     return {
         "kind": kind,
-        "metadata": {"name": name, "namespace": "lab", "labels": dict(labels), **metadata},
+        "metadata": {
+            "name": name,
+            "namespace": "lab",
+            "labels": dict(OURS if labels is None else labels),
+            **metadata,
+        },
         "spec": {"volumeName": f"pv-{name}"} if kind == teardown.CLAIM else {},
     }
 
