@@ -141,8 +141,8 @@ class TaskStore:
         found: list[Document] = self.read(path, **query)["events"]
         return found
 
-    def await_end(self) -> list[Document]:
-        """All events, once there are as many as the fixture makes and no more come.
+    def await_end(self, total: int = EVENTS.total()) -> list[Document]:
+        """All events, once there are so many, by default as many as the fixture makes, and no more come.
 
         Raises:
             AssertionError: that takes longer than END_STATE_SECONDS.
@@ -152,7 +152,7 @@ class TaskStore:
         while True:
             more = self.events(len(events), LONG_POLL_SECONDS)
             events += more
-            if len(events) >= EVENTS.total() and not more:
+            if len(events) >= total and not more:
                 return events
             assert time.monotonic() < deadline, (
                 f"after {END_STATE_SECONDS:.0f} s there are {len(events)} events: {json.dumps(types(events))}"
