@@ -27,7 +27,7 @@ ELSEWHERE = {
     r"kubectl apply -f (docs|roles/eden/files)/deployer-role.yaml": "tests/reliability/test_permissions.py",
     r"kubectl (create|port-forward|get|describe)": "tests/verify, on kind",
     r"tests/bring-up|tests/cluster/cluster|tests/standin/build|molecule test|\.ci/run": "the level kind",
-    r"tests/run|tests/reliability/run|tests/bench/run": "tests/unit/test_harness.py",
+    r"tests/run|tests/reliability/run|tests/bench/(run|fleet)": "tests/unit/test_harness.py",
     r"~/\.cache/eden-lab/.* -m pytest": "the levels themselves",
 }
 NO_CLUSTER = "kubeconfig"

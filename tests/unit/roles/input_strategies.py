@@ -92,6 +92,7 @@ FULL: dict[str, t.Any] = json.loads(
             "eden_context": "kind-eden",
             "eden_task_store_url": "https://eden.example.org:8443/store",
             "eden_experiment_config_file": "config.yaml",
+            "eden_confirm": "eden",
             "eden_experiment_dir": str(EXPERIMENT),
             "eden_experiment_source": {
                 "git": "https://git.example.org/experiment.git",
