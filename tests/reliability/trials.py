@@ -12,6 +12,7 @@ from functools import partial
 
 import faults
 from deployer import Deployer, Grant, grants, is_optional, refusal, rules_of, shipped
+from environments import CHECKOUT
 from kills import CUTS, AtBoundary, AtTime, AtWrite, Kill, survive
 from oracles import Reference, Verdict
 from thin_rig import Rig
@@ -177,7 +178,11 @@ def _refused(rig: Rig, lost: Grant) -> Verdict:
         else:
             deployer.may(rules_of(kept[0]))
             deployer.may_everywhere(rules_of(kept[1]))
-        variables = {"eden_manage_namespace": on_namespaces, "eden_ingress": {"host": "eden.example.org"}}
+        variables = {
+            "eden_manage_namespace": on_namespaces,
+            "eden_ingress": {"host": "eden.example.org"},
+            "eden_seed_dir": str(CHECKOUT / "examples/quadratic/start"),
+        }
         with deployer.experiment(**variables) as experiment:
             outcome = experiment.run()
     where = "" if creating else deployer.namespace
