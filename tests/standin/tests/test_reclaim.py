@@ -9,6 +9,8 @@ import pytest
 from standin_api import Api
 from standin_processes import EXPERIMENT, SEED, TaskStore, worker_id
 
+# Another one than the parent, which EDEN refuses as a variant without a change.
+COMMIT = "0123456789" * 4
 TIME = "2026-01-01T00:00:00Z"
 STAMPS = {"created_at": TIME, "updated_at": TIME}
 
@@ -42,7 +44,7 @@ def test_a_reclaimed_execution(before: str, further: list[str], store: TaskStore
         variant = {"variant_id": "variant-1", "experiment_id": EXPERIMENT, "idea_id": "idea-1"}
         variant |= {"status": "starting", "parent_commits": [SEED], "started_at": TIME}
         executor.ok("POST", "/variants", variant)
-    result = {"payload": {"status": "success", "variant_id": "variant-1", "commit_sha": SEED}}
+    result = {"payload": {"status": "success", "variant_id": "variant-1", "commit_sha": COMMIT}}
     if before == "submitted":
         executor.ok("POST", "/tasks/execution-1/submit", result)
     seen = len(store.api.events())
