@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from environments import CHECKOUT
 
 FILES = CHECKOUT / "roles/app_tier/files"
@@ -25,22 +26,11 @@ ISOLATE = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-pro
 ISOLATED = not subprocess.run([*ISOLATE, "true"], check=False, capture_output=True).returncode
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
 NEEDED = ("cat", "env", "rm", "sh", "sleep", "wc", "yes")
-# The launcher's part in roles/eden/vars/main/pods.yml: it waits for the server, and stays the FIFO's writer.
-HOLD = """
-import os, pathlib, shutil, signal, sys
-def hold_commands(directory):
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    for call in pathlib.Path(directory).glob('call-*'):
-        shutil.rmtree(call, ignore_errors=True)
-    calls = os.path.join(directory, 'calls')
-    if not os.path.exists(calls):
-        os.mkfifo(calls)
-    os.open(calls, os.O_WRONLY)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-"""
+# The launcher's part waits for the server, and stays the FIFO's writer.
+LAUNCHERS = yaml.safe_load((CHECKOUT / "roles/eden/vars/main/pods.yml").read_text())["__eden_launchers"]
 # Seconds that only what hangs takes.
 PATIENCE = 120
-HOST = f"{HOLD}\nhold_commands(sys.argv[1])\nprint('up', flush=True)\nsignal.pause()\n"
+HOST = f"{LAUNCHERS['hold_commands']}\nprint('up', flush=True)\nsignal.pause()\n"
 
 
 def until(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:

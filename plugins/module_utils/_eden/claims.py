@@ -16,7 +16,10 @@ from datetime import UTC, datetime, timedelta
 from ansible_collections.eden.reference.plugins.module_utils._eden import access, rollout, stopping, topology
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import Desired
 from ansible_collections.eden.reference.plugins.module_utils._eden.forgejo import Forgejo
-from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import (
+    identity_of,
+    read_secret,
+)
 from ansible_collections.eden.reference.plugins.module_utils._eden.plan import INSTANCE_LABEL
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import ClaimedTask, TaskStore
 from ansible_collections.eden.reference.plugins.module_utils._errors import MissingError
@@ -300,13 +303,7 @@ class Reclaim:
 
     def _bearer(self) -> tuple[str, str]:
         name = self.task.parameters["operator"]
-        secret = read_secret(self.cluster, self.desired.namespace, name)
-        if not secret.worker_id or not secret.token:
-            raise MissingError(
-                f"{describe('Secret', self.desired.namespace, name)} has no identity, as which tasks are "
-                "reclaimed: run `--tags identities` first."
-            )
-        return secret.worker_id, secret.token
+        return identity_of(self.cluster, self.desired.namespace, name, "tasks are reclaimed")
 
 
 def branch_prefix(task: ClaimedTask) -> str:

@@ -9,9 +9,6 @@ This module is private to the collection.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
-import json
 import re
 import secrets
 import typing as t
@@ -29,7 +26,11 @@ from ansible_collections.eden.reference.plugins.module_utils._kube.client import
 )
 from ansible_collections.eden.reference.plugins.module_utils._kube.comparison import foreign_owner
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
-from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded, encoded
+from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import (
+    decoded,
+    encoded,
+    keyed_digest,
+)
 from ansible_collections.eden.reference.plugins.module_utils._module import Task
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -338,12 +339,8 @@ def digests(values: Values, readers: t.Mapping[str, t.Sequence[str]], digest_key
     """
     secret = values.get(digest_key, "")
     return {
-        reader: _digest(secret, {key: values[key] for key in keys})
+        reader: keyed_digest(secret, {key: values[key] for key in keys})
         if secret and all(map(values.get, keys))
         else ""
         for reader, keys in readers.items()
     }
-
-
-def _digest(secret: str, values: Values) -> str:
-    return hmac.new(secret.encode(), json.dumps(values, sort_keys=True).encode(), hashlib.sha256).hexdigest()

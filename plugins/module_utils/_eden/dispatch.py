@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.eden.reference.plugins.module_utils._collection import NAME
 from ansible_collections.eden.reference.plugins.module_utils._eden import access
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import Desired
-from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import read_secret
+from ansible_collections.eden.reference.plugins.module_utils._eden.identity_secrets import identity_of
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import TaskStore
 from ansible_collections.eden.reference.plugins.module_utils._errors import MissingError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, connected
@@ -151,13 +151,7 @@ class Dispatch:
 
     def _bearer(self) -> tuple[str, str]:
         name = self.task.parameters["operator"]
-        secret = read_secret(self.cluster, self.desired.namespace, name)
-        if not secret.worker_id or not secret.token:
-            raise MissingError(
-                f"{describe('Secret', self.desired.namespace, name)} has no identity, as which the "
-                "experiment is changed: run `--tags identities` first."
-            )
-        return secret.worker_id, secret.token
+        return identity_of(self.cluster, self.desired.namespace, name, "the experiment is changed")
 
 
 def _diff(header: str, before: t.Any, after: t.Any) -> list[dict[str, t.Any]]:

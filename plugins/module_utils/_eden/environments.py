@@ -9,15 +9,13 @@ This module is private to the collection.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
-import json
 import re
 import typing as t
 
 from ansible_collections.eden.reference.plugins.module_utils._eden.errors import CredentialsError
 from ansible_collections.eden.reference.plugins.module_utils._errors import CollectionError, MissingError
 from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
+from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import keyed_digest
 
 if t.TYPE_CHECKING:
     from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
@@ -84,9 +82,7 @@ def digests(
         if live is None:
             variable = f"eden_workers.{component.replace('-', '_')}.env_secret"
             raise problems(live, namespace, name, variable, namespace_exists=True)[0]
-        values = json.dumps(_data(live), sort_keys=True).encode()
-        digest = hmac.new(digest_key.encode(), values, hashlib.sha256).hexdigest()
-        found[f"{component}/environment"] = digest if digest_key else ""
+        found[f"{component}/environment"] = keyed_digest(digest_key, _data(live)) if digest_key else ""
     return found
 
 

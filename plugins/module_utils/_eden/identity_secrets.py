@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from ansible_collections.eden.reference.plugins.module_utils._eden import ids
 from ansible_collections.eden.reference.plugins.module_utils._eden.access import DesiredWorker
 from ansible_collections.eden.reference.plugins.module_utils._eden.task_store import is_token
+from ansible_collections.eden.reference.plugins.module_utils._errors import MissingError
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Cluster, Object
 from ansible_collections.eden.reference.plugins.module_utils._kube.readiness import is_pod_ready
+from ansible_collections.eden.reference.plugins.module_utils._kube.resources import describe
 from ansible_collections.eden.reference.plugins.module_utils._kube.secrets import decoded, encoded
 
 NAME_ANNOTATION = "eden.reference/worker-name"
@@ -49,6 +51,21 @@ def read_secret(cluster: Cluster, namespace: str, name: str) -> IdentitySecret:
         worker_id=worker_id if ids.WORKER_ID.match(worker_id) else "",
         token=token if is_token(token) else "",
     )
+
+
+def identity_of(cluster: Cluster, namespace: str, name: str, purpose: str) -> tuple[str, str]:
+    """The worker id and the token in an identity Secret, for a request that only this worker may send.
+
+    Raises:
+        MissingError: it has none; ``purpose`` says what they are for.
+    """
+    secret = read_secret(cluster, namespace, name)
+    if not secret.worker_id or not secret.token:
+        raise MissingError(
+            f"{describe('Secret', namespace, name)} has no identity, as which {purpose}: run "
+            "`--tags identities` first."
+        )
+    return secret.worker_id, secret.token
 
 
 def secret_definition(

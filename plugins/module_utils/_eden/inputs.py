@@ -107,7 +107,6 @@ TASK_STORE_RATE = 7
 REMEMBERING_RATE = 200
 # Requests of one poll that finds nothing to do; a host sends one.
 POLL_REQUESTS = {"orchestrator": 14}
-DEFAULT_INTERVAL = 5.0
 # Seconds after which EDEN's clients give up a request.
 CLIENT_TIMEOUT = 30
 
@@ -420,7 +419,7 @@ def warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
 
 def _rate_warnings(variables: t.Mapping[str, t.Any]) -> list[str]:
     """Warnings about a request rate that exceeds the capacity of the task store."""
-    interval = float(variables.get("eden_poll_interval", DEFAULT_INTERVAL))
+    interval = float(variables.get("eden_poll_interval", specification()["eden_poll_interval"]["default"]))
     workers = variables.get(WORKERS) or {}
     of_workers = {host: worker["replicas"] for host, worker in workers.items() if "replicas" in worker}
     replicas = {**variables.get("eden_replicas", {}), **of_workers}

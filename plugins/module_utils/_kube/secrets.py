@@ -8,6 +8,9 @@ This module is private to the collection.
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
+import json
 import typing as t
 
 from ansible_collections.eden.reference.plugins.module_utils._kube.client import Object
@@ -22,3 +25,10 @@ def decoded(secret: Object | None) -> dict[str, str]:
 def encoded(values: t.Mapping[str, str]) -> dict[str, str]:
     """The values as `data` of a Secret."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+def keyed_digest(key: str, values: t.Mapping[str, str]) -> str:
+    """Hex HMAC-SHA-256 of the values, from which they cannot be guessed without the key."""
+    return hmac.new(
+        key.encode(), json.dumps(dict(values), sort_keys=True).encode(), hashlib.sha256
+    ).hexdigest()
